@@ -1,0 +1,138 @@
+"""Evaluates a run on a split: predictions as CSV, scores as table and JSON."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import pathlib
+
+import numpy as np
+
+from boneage_jax import NOT_A_MEDICAL_DEVICE
+from boneage_jax.analysis import scores
+from boneage_jax.data.sources import Dataset
+from boneage_jax.errors import UserError
+from boneage_jax.files import replacing, write_text
+from boneage_jax.train.mesh import check_batch_size
+from boneage_jax.train.predict import predict_all
+from boneage_jax.train.run import LoadedRun
+from boneage_jax.train.step import compile_predict_step
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """Predictions of a run on a split, and their scores.
+
+    Attributes:
+      folder: where predictions.csv, scores.json and scores.txt lie.
+      dataset: name and split, as in `hand_phantom/tiny test`.
+      ids: of the images.
+      reading: bone ages as labelled, in months.
+      predicted: bone ages as predicted, in months.
+      male: whether each child is a boy.
+      table: see `scores.score_all`.
+      baseline_mae: MAE of always predicting the training split's mean, in months.
+    """
+
+    folder: pathlib.Path
+    dataset: str
+    ids: list[str]
+    reading: np.ndarray
+    predicted: np.ndarray
+    male: np.ndarray
+    table: dict[str, dict[str, scores.Score | int]]
+    baseline_mae: float
+
+    @property
+    def is_phantom(self) -> bool:
+        """Whether the images are rendered, so that no figure may be read as one on children."""
+        return self.dataset.startswith("hand_phantom")
+
+
+def evaluate(
+    loaded: LoadedRun, *, split: str = "test", data_dir: pathlib.Path | None = None, dataset: str = ""
+) -> Evaluation:
+    """Evaluates a run and writes `evaluation/DATASET/SPLIT/` into its folder.
+
+    Args:
+      loaded: the run.
+      split: of the dataset.
+      data_dir: folder of the built datasets; None for the one trained from.
+      dataset: name; empty for the one trained on.
+
+    Raises:
+      UserError: for data that is not there, has no ages, or cannot be written beside.
+    """
+    config = loaded.config
+    name = dataset or config.data.name
+    opened = Dataset.open((data_dir or pathlib.Path(config.data.dir)).expanduser(), name)
+    records = opened.split(split, height=config.data.height, width=config.data.width)
+    reading, male = records.labels()
+    known = np.isfinite(reading)
+    if not known.any():
+        raise UserError(f"{opened.path}: no image of the split {split!r} has a bone age; use boneage predict instead")
+    check_batch_size("eval.batch_size", config.eval.batch_size, loaded.mesh)
+    predicted = predict_all(
+        compile_predict_step(loaded.mesh, network=loaded.network, task=loaded.task),
+        loaded.arrays,
+        records,
+        loaded.mesh,
+        batch_size=config.eval.batch_size,
+        threads=config.data.threads,
+        prefetch=config.data.prefetch,
+    )
+    ids = [image_id for image_id, keep in zip(records.ids(), known, strict=True) if keep]
+    reading, predicted, male = reading[known], predicted[known], male[known]
+    result = Evaluation(
+        loaded.folder / "evaluation" / name.replace("/", "-") / split.replace("/", "-"),
+        f"{name} {split}",
+        ids,
+        reading,
+        predicted,
+        male,
+        scores.score_all(predicted, reading, male),
+        _baseline(opened, config.data.train_split, reading),
+    )
+    _write(result, loaded.step, int((~known).sum()))
+    return result
+
+
+def _baseline(dataset: Dataset, train_split: str, reading: np.ndarray) -> float:
+    """MAE of the training mean; of the split's own mean where the dataset has no such training split."""
+    mean = reading.mean()
+    if train_split.split("[")[0] in dataset.splits:
+        ages, _ = dataset.split(train_split).labels()
+        mean = np.nanmean(ages)
+    return float(np.mean(np.abs(reading - mean)))
+
+
+def as_text(result: Evaluation) -> str:
+    """Returns the scores for people, with what they may be taken for."""
+    of_what = "rendered phantoms: says nothing about children" if result.is_phantom else "radiographs"
+    return (
+        f"{result.dataset} ({of_what})\n{scores.as_text(result.table)}\n"
+        f"always predicting the training mean: MAE {result.baseline_mae:.2f}\n{NOT_A_MEDICAL_DEVICE}"
+    )
+
+
+def _write(result: Evaluation, step: int, without_age: int) -> None:
+    with replacing(result.folder / "predictions.csv") as scratch, scratch.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "months", "reading", "error", "sex"])
+        for row in zip(result.ids, result.predicted, result.reading, result.male, strict=True):
+            image_id, predicted, reading, male = row
+            writer.writerow(
+                [image_id, f"{predicted:.2f}", f"{reading:.2f}", f"{predicted - reading:.2f}", "M" if male else "F"]
+            )
+    summary = {
+        "dataset": result.dataset,
+        "phantom": result.is_phantom,
+        "checkpoint_step": step,
+        "images_without_age": without_age,
+        "baseline_mae": result.baseline_mae,
+        "scores": scores.as_dict(result.table),
+        "notice": NOT_A_MEDICAL_DEVICE,
+    }
+    write_text(result.folder / "scores.json", json.dumps(summary, indent=2) + "\n")
+    write_text(result.folder / "scores.txt", as_text(result) + "\n")

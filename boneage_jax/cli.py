@@ -1,0 +1,301 @@
+"""`boneage COMMAND`: parses and dispatches, holds no logic.
+
+Exit status: 0 done; 2 input that the user can mend; 3 the loss is not finite; 75 told to stop, saved, to be started
+again; 130 interrupted from the keyboard.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pathlib
+import re
+import sys
+from collections.abc import Callable, Sequence
+
+from boneage_jax import NOT_A_MEDICAL_DEVICE, __version__, errors
+from boneage_jax.experiment import is_config_argument
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command; returns its exit status."""
+    # TFDS imports protobuf, and JAX starts its logs, with noise that no user can act on.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        options, config_arguments = _parse(arguments)
+        options.run_command(options, config_arguments)
+        sys.stdout.flush()
+    except errors.UserError as error:
+        print(f"boneage: {error}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        print("boneage: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        # Known only once JAX is loaded, which plain `--help` need not wait for.
+        status = getattr(error, "exit_status", None)
+        if status is None:
+            raise
+        print(f"boneage: {error}", file=sys.stderr)
+        return int(status)
+    return 0
+
+
+def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Splits `--config...` from the rest, which argparse knows."""
+    config_arguments: list[str] = []
+    own: list[str] = []
+    takes_value = False
+    for argument in arguments:
+        if takes_value or is_config_argument(argument):
+            config_arguments.append(argument)
+            takes_value = not takes_value and "=" not in argument
+        else:
+            own.append(argument)
+    options = _parser().parse_args(own)
+    if config_arguments and not options.takes_config:
+        raise errors.UserError(f"{config_arguments[0]}: boneage {options.name} takes no config; see its --help")
+    return options, config_arguments
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="boneage",
+        description=f"Bone age, in months, from hand radiographs. {NOT_A_MEDICAL_DEVICE}",
+        epilog="example: boneage demo --out boneage_demo",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"boneage-jax {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    data = commands.add_parser("data", help="build datasets, describe built ones")
+    data_commands = data.add_subparsers(required=True, metavar="COMMAND")
+
+    build = _command(
+        data_commands,
+        "data build",
+        _data_build,
+        "build a TFDS dataset: phantoms, or RSNA images from a download",
+        "boneage data build hand_phantom/tiny --out data\n"
+        "boneage data build rsna_bone_age --from downloads/rsna --out data --workers 8\n"
+        "boneage data build rsna_bone_age --from downloads/rsna --out data --size 500x375 --encoding jpeg",
+    )
+    build.add_argument("dataset", help="hand_phantom/tiny|small|full, rsna_bone_age[/full|small]")
+    build.add_argument(
+        "--out", type=pathlib.Path, default=pathlib.Path("data"), help="folder of all built datasets (default: data)"
+    )
+    build.add_argument(
+        "--from",
+        dest="source",
+        type=pathlib.Path,
+        help="folder of the RSNA download: zips, folders, or images with a CSV",
+    )
+    build.add_argument(
+        "--workers",
+        type=_positive,
+        default=None,
+        help="processes (default: all processors); does not change the result",
+    )
+    build.add_argument(
+        "--missing", choices=("error", "skip"), default="error", help="rows without an image, images without a row"
+    )
+    build.add_argument("--size", type=_size, help="fit images into HEIGHTxWIDTH pixels, as in 500x375")
+    build.add_argument(
+        "--encoding",
+        choices=("png", "jpeg", "raw"),
+        default="png",
+        help="how --size images are stored; jpeg and raw are cheaper to decode",
+    )
+    build.add_argument("--quality", type=_positive, default=95, help="of JPEG (default: 95)")
+    build.add_argument("--counts", type=_counts, help="phantoms as TRAIN,VALIDATION,TEST in place of the config's")
+
+    info = _command(
+        data_commands,
+        "data info",
+        _data_info,
+        "describe a built dataset",
+        "boneage data info hand_phantom/tiny --out data",
+    )
+    info.add_argument("dataset", help="as in hand_phantom/tiny")
+    info.add_argument(
+        "--out", type=pathlib.Path, default=pathlib.Path("data"), help="folder of all built datasets (default: data)"
+    )
+    info.add_argument("--json", action="store_true", help="print JSON")
+
+    train = _command(
+        commands,
+        "train",
+        _train,
+        "train a model, or go on training it: the same command resumes",
+        "boneage train --config=configs/tiny.py --run=runs/tiny\n"
+        "boneage train --config=configs/m46.py --run=runs/m46 --config.train.batch_size=128\n\n"
+        "exit status: 0 done, 2 bad input, 3 the loss is not finite,\n"
+        "75 stopped by SIGTERM or SIGUSR1 and saved: start the same command again",
+        takes_config=True,
+    )
+    train.add_argument("--run", type=pathlib.Path, required=True, help="folder of the run")
+
+    evaluate = _command(
+        commands,
+        "evaluate",
+        _evaluate,
+        "score a run on a split: table, JSON, CSV, page",
+        "boneage evaluate runs/tiny --split test",
+    )
+    evaluate.add_argument("run", type=pathlib.Path, help="folder of the run")
+    evaluate.add_argument("--split", default="test", help="split, in TFDS's notation (default: test)")
+    evaluate.add_argument("--data", type=pathlib.Path, help="folder of built datasets (default: the one trained from)")
+    evaluate.add_argument("--dataset", default="", help="dataset (default: the one trained on)")
+    evaluate.add_argument("--step", type=_positive, help="checkpoint (default: the best by evaluation MAE)")
+    evaluate.add_argument("--report", action="store_true", help="write report.html beside the scores too")
+
+    predict = _command(
+        commands,
+        "predict",
+        _predict,
+        "bone age of PNG, JPEG or DICOM radiographs",
+        "boneage predict hand.png --sex F --run runs/tiny\n"
+        "boneage predict radiographs/ --sex-csv sexes.csv --run runs/tiny --out predictions.csv",
+    )
+    predict.add_argument(
+        "images", nargs="+", type=pathlib.Path, metavar="IMAGE|FOLDER", help="radiographs, or folders of them"
+    )
+    predict.add_argument("--run", type=pathlib.Path, required=True, help="folder of the run")
+    predict.add_argument("--out", type=pathlib.Path, help="CSV to write: file,months,sex")
+    predict.add_argument("--sex", default="", help="sex of all children: M or F")
+    predict.add_argument("--sex-csv", type=pathlib.Path, help="CSV with the columns file,male")
+    predict.add_argument("--step", type=_positive, help="checkpoint (default: the best by evaluation MAE)")
+
+    demo = _command(
+        commands,
+        "demo",
+        _demo,
+        "the whole way on phantoms: build, train, evaluate, report",
+        "boneage demo --out boneage_demo",
+        takes_config=True,
+    )
+    demo.add_argument(
+        "--out",
+        type=pathlib.Path,
+        default=pathlib.Path("boneage_demo"),
+        help="folder for everything (default: boneage_demo)",
+    )
+    demo.add_argument("--workers", type=_positive, default=None, help="that render (default: all processors)")
+    return parser
+
+
+def _command(
+    commands: argparse._SubParsersAction,
+    name: str,
+    run_command: Callable[[argparse.Namespace, list[str]], None],
+    summary: str,
+    example: str,
+    *,
+    takes_config: bool = False,
+) -> argparse.ArgumentParser:
+    indented = "\n".join(f"  {line}" if line.startswith("boneage") else line for line in example.splitlines())
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name.split()[-1],
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog=f"example:\n{indented}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run_command=run_command, takes_config=takes_config, name=name)
+    if takes_config:
+        parser.add_argument("--config", metavar="FILE[:ARG]", help="config file, then any --config.section.key=value")
+    return parser
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"found {text}, expected a whole number above 0")
+    return value
+
+
+def _size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)x(\d+)", text)
+    if not match:
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected HEIGHTxWIDTH, as in 500x375")
+    return int(match[1]), int(match[2])
+
+
+def _counts(text: str) -> dict[str, int]:
+    parts = text.split(",")
+    if len(parts) != 3 or not all(part.isdigit() for part in parts):
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected TRAIN,VALIDATION,TEST, as in 400,50,50")
+    return dict(zip(("train", "validation", "test"), map(int, parts), strict=True))
+
+
+def _data_build(options: argparse.Namespace, _: list[str]) -> None:
+    from boneage_jax.data import build, parallel
+
+    workers = options.workers or parallel.default_workers()
+    dataset = build.build(
+        options.dataset,
+        options.out,
+        source=options.source,
+        workers=workers,
+        missing=options.missing,
+        size=options.size,
+        encoding=options.encoding,
+        quality=options.quality,
+        counts=options.counts,
+    )
+    print(build.as_text(build.describe(options.out, dataset.name)))
+
+
+def _data_info(options: argparse.Namespace, _: list[str]) -> None:
+    from boneage_jax.data import build
+
+    description = build.describe(options.out, options.dataset)
+    print(build.as_json(description) if options.json else build.as_text(description))
+
+
+def _train(options: argparse.Namespace, config_arguments: list[str]) -> None:
+    from boneage_jax import experiment
+
+    config = experiment.load(config_arguments)
+    from boneage_jax.train.loop import train
+
+    result = train(config, options.run)
+    print(result.summary())
+
+
+def _evaluate(options: argparse.Namespace, _: list[str]) -> None:
+    from boneage_jax.analysis import evaluate, report
+    from boneage_jax.train import run
+
+    loaded = run.load(options.run, step=options.step)
+    result = evaluate.evaluate(loaded, split=options.split, data_dir=options.data, dataset=options.dataset)
+    if options.report:
+        report.write(result, loaded, result.folder / "report.html")
+    print(f"{evaluate.as_text(result)}\n\ntable, JSON and predictions lie in {result.folder}")
+
+
+def _predict(options: argparse.Namespace, _: list[str]) -> None:
+    from boneage_jax.hand import assess
+    from boneage_jax.train import run
+
+    loaded = run.load(options.run, step=options.step)
+    assessments = assess.assess(loaded, options.images, sex=options.sex, sex_csv=options.sex_csv)
+    if options.out:
+        assess.write_csv(assessments, options.out)
+    print(assess.as_text(assessments, loaded, options.out))
+
+
+def _demo(options: argparse.Namespace, config_arguments: list[str]) -> None:
+    from boneage_jax import demo
+    from boneage_jax.data import parallel
+
+    print(demo.demo(options.out, workers=options.workers or parallel.default_workers(), arguments=config_arguments))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,360 @@
+"""What an experiment is: every setting with its type, range and meaning, and the door that checks them.
+
+Configs are `ml_collections.ConfigDict`s, written in `configs/*.py` and overridden on the command line. They are
+validated once, by `validate`, into the frozen dataclasses below; everything behind the door reads only those.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import re
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import ml_collections
+
+from boneage_jax.errors import UserError
+
+
+def setting(default: Any, help: str, **limits: Any) -> Any:
+    """Returns a dataclass field with its meaning and its limits (`low`, `high`, `above`, `choices`)."""
+    return dataclasses.field(default=default, metadata={"help": help, **limits})
+
+
+@dataclasses.dataclass(frozen=True)
+class Duration:
+    """A length of training in exactly one unit: `2000 steps`, `50 epochs`, `1e6 examples`, or `10%` of the run.
+
+    Attributes:
+      amount: positive number of units.
+      unit: `steps`, `epochs`, `examples` or `%`.
+    """
+
+    amount: float
+    unit: str
+
+    @classmethod
+    def parse(cls, text: str) -> Duration:
+        """Parses `<number> <unit>`. Raises ValueError for anything else."""
+        match = re.fullmatch(r"\s*([0-9.]+(?:e[0-9]+)?)\s*(steps?|epochs?|examples?|%)\s*", text)
+        if not match or not float(match[1]) > 0:
+            raise ValueError("a positive number and one of steps, epochs, examples or %, as in '50 epochs'")
+        unit = match[2] if match[2] == "%" else match[2].rstrip("s") + "s"
+        return cls(float(match[1]), unit)
+
+    def in_steps(self, *, batch_size: int, examples_per_epoch: int, total_steps: int | None = None) -> int:
+        """Returns the duration in steps, rounded up, at least 1.
+
+        Args:
+          batch_size: global batch size, in images.
+          examples_per_epoch: number of images in the training split.
+          total_steps: length of the run, needed for percentages.
+
+        Raises:
+          ValueError: for a percentage where `total_steps` is not given.
+        """
+        if self.unit == "%":
+            if total_steps is None:
+                raise ValueError("the length of a run cannot be a percentage of itself")
+            steps = self.amount / 100 * total_steps
+        else:
+            per_unit = {"steps": 1, "epochs": examples_per_epoch / batch_size, "examples": 1 / batch_size}
+            steps = self.amount * per_unit[self.unit]
+        return max(1, math.ceil(steps - 1e-9))
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """Which images, from where, at what size."""
+
+    dir: str = setting("data", "folder that holds the built TFDS datasets")
+    name: str = setting("hand_phantom/tiny", "dataset/config inside `dir`")
+    train_split: str = setting("train", "split that is trained on")
+    eval_split: str = setting("validation", "split that chooses the best checkpoint")
+    height: int = setting(160, "input height in pixels", low=16)
+    width: int = setting(120, "input width in pixels", low=16)
+    threads: int = setting(4, "host threads that read and decode", low=1)
+    prefetch: int = setting(8, "batches read ahead on the host", low=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """Which network."""
+
+    name: Literal["vgg"] = setting("vgg", "architecture")
+    widths: tuple[int, ...] = setting((16, 32, 48, 64, 96), "channels of each block", low=1)
+    second_kernel: int = setting(1, "kernel of a block's second convolution: 1 (paper) or 3 (variant)", choices=(1, 3))
+    pool: int = setting(3, "window of the max pooling of stride 2: 3 (paper) or 2 (variant)", choices=(2, 3))
+    dense: tuple[int, ...] = setting((128,), "units of each hidden dense layer", low=1)
+    dropout: float = setting(0.3, "probability of dropping a unit before each hidden dense layer", low=0.0, high=0.95)
+    head: Literal["regression"] = setting("regression", "what the last layer says")
+    sex: Literal["none", "input"] = setting("input", "whether the network is told the sex")
+    dtype: Literal["float32", "bfloat16"] = setting("float32", "type of computation; parameters stay float32")
+    kernels: Literal["auto", "plain", "cpu"] = setting(
+        "auto", "form of convolution and pooling gradients: `cpu` is faster on CPUs and equal in value"
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskConfig:
+    """What is learnt."""
+
+    name: Literal["bone_age"] = setting("bone_age", "task")
+    target_centre: float = setting(120.0, "months that the scaled target 0 stands for (PAPER: confirmed)")
+    target_scale: float = setting(120.0, "months in one unit of the scaled target (PAPER: confirmed)", above=0.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class AugmentConfig:
+    """Random changes of the training images, drawn on the device inside the compiled step."""
+
+    shift: float = setting(0.05, "largest shift, as a fraction of height and width", low=0.0, high=1.0)
+    zoom: float = setting(0.05, "largest relative change of size", low=0.0, high=0.9)
+    rotation: float = setting(5.0, "largest rotation, in degrees", low=0.0, high=180.0)
+    flip: float = setting(0.0, "probability of mirroring left to right", low=0.0, high=1.0)
+    gamma: float = setting(0.2, "largest change of gamma: exponents in [1 - gamma, 1 + gamma]", low=0.0, high=0.9)
+    contrast: float = setting(0.1, "largest relative change of contrast about the image's mean", low=0.0, high=0.9)
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+    """How the weights move."""
+
+    name: Literal["adam", "adamw", "sgd", "lamb"] = setting("adam", "optimiser, from Optax")
+    learning_rate: float = setting(1e-3, "peak learning rate", above=0.0)
+    final_learning_rate: float = setting(1e-5, "learning rate at the end of the schedule", low=0.0)
+    schedule: Literal["constant", "linear", "cosine", "exponential"] = setting("cosine", "decay after the warm-up")
+    warmup: str = setting("5%", "duration of the linear warm-up from 0, or '' for none")
+    beta1: float = setting(0.9, "momentum (of SGD too)", low=0.0, high=0.9999)
+    beta2: float = setting(0.999, "decay of the second moment", low=0.0, high=0.99999)
+    weight_decay: float = setting(0.0, "decoupled weight decay of kernels (adamw, lamb)", low=0.0)
+    clip_norm: float = setting(1.0, "largest global norm of the gradient; 0 for no limit", low=0.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """How long, how large, from which seed."""
+
+    length: str = setting("12 epochs", "duration of the run in steps, epochs or examples")
+    batch_size: int = setting(32, "global batch size, in images", low=1)
+    accumulation: int = setting(1, "parts a batch is computed in, one after the other, to save memory", low=1)
+    seed: int = setting(0, "seed of weights, order, augmentation and dropout", low=0, high=2**31 - 1)
+    ema: float = setting(
+        0.0, "decay of the moving average of the weights used in evaluation; 0 for none", low=0.0, high=0.99999
+    )
+    devices: int = setting(0, "devices to train on; 0 for all", low=0)
+    transfer_guard: bool = setting(True, "refuse hidden copies between host and device in the loop")
+
+
+@dataclasses.dataclass(frozen=True)
+class EvalConfig:
+    """How often the evaluation split is scored during training."""
+
+    every: str = setting("1 epochs", "duration between evaluations")
+    batch_size: int = setting(64, "global batch size of evaluation", low=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckpointConfig:
+    """What is kept of a run."""
+
+    every: str = setting("1 epochs", "duration between checkpoints")
+    keep_last: int = setting(2, "newest checkpoints kept", low=1)
+    keep_best: int = setting(1, "checkpoints of lowest evaluation MAE kept", low=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class LogConfig:
+    """What is written down while training."""
+
+    every: str = setting("10 steps", "duration between lines of metrics.jsonl and TensorBoard")
+    tensorboard: bool = setting(True, "write TensorBoard event files")
+
+
+@dataclasses.dataclass(frozen=True)
+class ExperimentConfig:
+    """One experiment, whole."""
+
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    task: TaskConfig = dataclasses.field(default_factory=TaskConfig)
+    augment: AugmentConfig = dataclasses.field(default_factory=AugmentConfig)
+    optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
+    train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+    eval: EvalConfig = dataclasses.field(default_factory=EvalConfig)
+    checkpoint: CheckpointConfig = dataclasses.field(default_factory=CheckpointConfig)
+    log: LogConfig = dataclasses.field(default_factory=LogConfig)
+
+
+MAY_DIFFER_ON_RESUME = frozenset(
+    {
+        "data.dir",
+        "data.threads",
+        "data.prefetch",
+        "model.kernels",
+        "train.devices",
+        "train.transfer_guard",
+        "checkpoint.keep_last",
+        "checkpoint.keep_best",
+        "eval.batch_size",
+        "log.every",
+        "log.tensorboard",
+    }
+)
+"""Keys that change where and how fast a run goes, not what it computes."""
+
+
+def default_config() -> ml_collections.ConfigDict:
+    """Returns all settings at their defaults, as a config that files and flags may change but not extend."""
+    return ml_collections.ConfigDict(to_dict(ExperimentConfig()))
+
+
+def to_dict(config: ExperimentConfig) -> dict[str, dict[str, Any]]:
+    """Returns the config as plain nested dictionaries."""
+    return dataclasses.asdict(config)
+
+
+def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Returns nested dictionaries as one with dotted keys, tuples as lists, as JSON would give them back."""
+    flat: dict[str, Any] = {}
+    for key, value in nested.items():
+        if isinstance(value, Mapping):
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[prefix + key] = list(value) if isinstance(value, tuple) else value
+    return flat
+
+
+def validate(config: ml_collections.ConfigDict | Mapping[str, Any], *, origin: str = "the config") -> ExperimentConfig:
+    """Checks every key, type and value, and returns the frozen config.
+
+    Args:
+      config: nested dictionaries; missing keys take their defaults.
+      origin: where the config came from, for the message.
+
+    Raises:
+      UserError: listing every unknown key (with the likeliest meant one), wrong type and impossible value.
+    """
+    nested = config.to_dict() if isinstance(config, ml_collections.ConfigDict) else dict(config)
+    problems: list[str] = []
+    validated = _section(ExperimentConfig, nested, "", problems)
+    if validated is not None:
+        _check_together(validated, problems)
+    if problems or validated is None:
+        lines = "\n".join(f"  {problem}" for problem in problems)
+        raise UserError(f"{origin} cannot be used ({len(problems)}):\n{lines}")
+    return validated
+
+
+def all_keys() -> list[str]:
+    """Returns every dotted key of a config, in order."""
+    return list(flatten(to_dict(ExperimentConfig())))
+
+
+def did_you_mean(key: str, known: typing.Iterable[str]) -> str:
+    """Returns ` (did you mean ...?)` for the known key most like `key`, or an empty string."""
+    known = list(known)
+    matches = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
+    if not matches:
+        matches = [full for full in known if full.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]][:1]
+    return f" (did you mean {matches[0]!r}?)" if matches else ""
+
+
+def _section(cls: type, nested: Any, prefix: str, problems: list[str]) -> Any:
+    """Builds one dataclass from a dictionary, adding to `problems`; returns None where that is impossible."""
+    if not isinstance(nested, Mapping):
+        problems.append(f"{prefix.rstrip('.')}: found {nested!r}, expected a group of settings")
+        return None
+    hints = typing.get_type_hints(cls)
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    for key in nested:
+        if key not in fields:
+            problems.append(f"{prefix}{key}: no such key{did_you_mean(prefix + str(key), all_keys())}")
+    values: dict[str, Any] = {}
+    before = len(problems)
+    for name, field in fields.items():
+        if name not in nested:
+            continue
+        if dataclasses.is_dataclass(hints[name]):
+            values[name] = _section(typing.cast(type, hints[name]), nested[name], f"{prefix}{name}.", problems)
+        else:
+            values[name] = _leaf(hints[name], field.metadata, nested[name], prefix + name, problems)
+    return None if len(problems) > before else cls(**values)
+
+
+def _leaf(kind: Any, limits: Mapping[str, Any], value: Any, key: str, problems: list[str]) -> Any:
+    """Checks one value against its type and limits; returns it in that type."""
+    origin = typing.get_origin(kind)
+    if origin is Literal:
+        choices = typing.get_args(kind)
+        if value not in choices:
+            problems.append(f"{key}: found {value!r}, expected one of {', '.join(map(repr, choices))}")
+        return value
+    if origin is tuple:
+        if not isinstance(value, list | tuple) or not value:
+            problems.append(f"{key}: found {value!r}, expected a non-empty tuple of whole numbers")
+            return value
+        return tuple(_leaf(typing.get_args(kind)[0], limits, item, key, problems) for item in value)
+    assert not isinstance(kind, types.UnionType), key
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        names = {int: "a whole number", float: "a number", str: "text", bool: "True or False"}
+        problems.append(f"{key}: found {value!r}, expected {names[kind]}")
+        return value
+    if kind is float and not math.isfinite(value):
+        problems.append(f"{key}: found {value!r}, expected a finite number")
+    if "choices" in limits and value not in limits["choices"]:
+        problems.append(f"{key}: found {value!r}, expected one of {', '.join(map(repr, limits['choices']))}")
+    if "low" in limits and value < limits["low"]:
+        problems.append(f"{key}: found {value!r}, expected at least {limits['low']}")
+    if "above" in limits and value <= limits["above"]:
+        problems.append(f"{key}: found {value!r}, expected more than {limits['above']}")
+    if "high" in limits and value > limits["high"]:
+        problems.append(f"{key}: found {value!r}, expected at most {limits['high']}")
+    return value
+
+
+def _check_together(config: ExperimentConfig, problems: list[str]) -> None:
+    """Checks what no single value can say: durations, divisibility, the size left after pooling."""
+    durations = {
+        "train.length": config.train.length,
+        "optimizer.warmup": config.optimizer.warmup,
+        "eval.every": config.eval.every,
+        "checkpoint.every": config.checkpoint.every,
+        "log.every": config.log.every,
+    }
+    for key, text in durations.items():
+        if key == "optimizer.warmup" and not text:
+            continue
+        try:
+            unit = Duration.parse(text).unit
+        except ValueError as error:
+            problems.append(f"{key}: found {text!r}, expected {error}")
+            continue
+        if key == "train.length" and unit == "%":
+            problems.append(f"{key}: found {text!r}, expected steps, epochs or examples")
+    if config.train.batch_size % config.train.accumulation:
+        problems.append(
+            f"train.accumulation: found {config.train.accumulation}, expected a divisor of train.batch_size "
+            f"({config.train.batch_size})"
+        )
+    if config.optimizer.final_learning_rate > config.optimizer.learning_rate:
+        problems.append(
+            f"optimizer.final_learning_rate: found {config.optimizer.final_learning_rate}, expected at most "
+            f"optimizer.learning_rate ({config.optimizer.learning_rate})"
+        )
+    if config.optimizer.schedule == "exponential" and config.optimizer.final_learning_rate == 0:
+        problems.append("optimizer.final_learning_rate: found 0, expected more than 0 for an exponential schedule")
+    height, width = config.data.height, config.data.width
+    for _ in config.model.widths:
+        height, width = (height - config.model.pool) // 2 + 1, (width - config.model.pool) // 2 + 1
+    if height < 1 or width < 1:
+        problems.append(
+            f"model.widths: {len(config.model.widths)} blocks leave nothing of an image of {config.data.height} x "
+            f"{config.data.width} (data.height x data.width); use fewer blocks or larger images"
+        )

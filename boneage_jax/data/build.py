@@ -1,0 +1,173 @@
+"""Builds the project's TFDS datasets, whole or not at all, and describes built ones."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from boneage_jax import resources
+from boneage_jax.data import images, layouts, sources
+from boneage_jax.errors import UserError
+
+DATASETS = ("hand_phantom", "rsna_bone_age")
+
+
+def build(
+    name: str,
+    data_dir: pathlib.Path,
+    *,
+    source: pathlib.Path | None = None,
+    workers: int,
+    missing: layouts.Missing = "error",
+    size: tuple[int, int] | None = None,
+    encoding: images.Encoding = "png",
+    quality: int = 95,
+    counts: dict[str, int] | None = None,
+) -> sources.Dataset:
+    """Builds a dataset, or opens it where it is already built.
+
+    Args:
+      name: `hand_phantom/tiny`, `rsna_bone_age`, `rsna_bone_age/small` and so on.
+      data_dir: folder that holds all built datasets.
+      source: folder of the RSNA download; for `rsna_bone_age` only.
+      workers: processes or threads; does not change what is written.
+      missing: see `layouts.search`.
+      size: height and width in pixels to fit images into; makes a config of its own name.
+      encoding: how images are stored when `size` is given.
+      quality: of JPEG.
+      counts: number of phantoms a split, in place of the config's.
+
+    Raises:
+      UserError: unknown names, bad input, a full disk or an unwritable folder. Nothing half-written stays.
+    """
+    import tensorflow_datasets as tfds
+
+    tfds.disable_progress_bar()
+    logging.getLogger("absl").setLevel(logging.WARNING)
+    dataset, _, config_name = name.partition("/")
+    if dataset not in DATASETS:
+        raise UserError(f"unknown dataset {dataset!r}; expected one of {', '.join(DATASETS)}")
+    module = resources.builder_module(dataset)
+    config = _builder_config(module.Builder, dataset, config_name, size, encoding, quality, counts)
+    options: dict[str, Any] = {"workers": workers}
+    if dataset == "rsna_bone_age":
+        if source is None:
+            raise UserError("rsna_bone_age is built from a download: name its folder with --from FOLDER")
+        if not source.is_dir():
+            raise UserError(f"{source}: no such folder; expected the folder that holds the RSNA download")
+        options["missing"] = missing
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        builder = module.Builder(config=config, data_dir=str(data_dir), **options)
+        if not (pathlib.Path(builder.data_path) / "dataset_info.json").exists():
+            manual = {"manual_dir": str(source)} if source else {}
+            try:
+                builder.download_and_prepare(
+                    file_format="array_record",
+                    download_config=tfds.download.DownloadConfig(verify_ssl=True, compute_stats="skip", **manual),
+                )
+            finally:
+                if hasattr(builder, "close"):
+                    builder.close()
+    except UserError:
+        raise
+    except Exception as error:
+        raise _readable(error, data_dir) from error
+    return sources.Dataset.open(data_dir, f"{dataset}/{config.name}")
+
+
+def _builder_config(
+    builder: Any,
+    dataset: str,
+    name: str,
+    size: tuple[int, int] | None,
+    encoding: images.Encoding,
+    quality: int,
+    counts: dict[str, int] | None,
+) -> Any:
+    """The builder's config of that name, changed as the options say and renamed after what was changed."""
+    known = {config.name: config for config in builder.BUILDER_CONFIGS}
+    if name and name not in known:
+        raise UserError(f"unknown config {name!r} of {dataset}; expected one of {', '.join(known)}")
+    config = known[name] if name else builder.BUILDER_CONFIGS[0]
+    if size:
+        if min(size) < 16:
+            raise UserError(f"--size {size[0]}x{size[1]}: expected a height and a width of at least 16 pixels")
+        fitted = sources.StorageConfig.fitted(size[0], size[1], encoding, quality)
+        changes = {
+            field: getattr(fitted, field) for field in ("name", "description", "height", "width", "encoding", "quality")
+        }
+        config = dataclasses.replace(config, **changes)
+    elif encoding != "png":
+        raise UserError(f"--encoding {encoding} needs a fixed --size, as in --size 500x375")
+    if counts:
+        if dataset != "hand_phantom":
+            raise UserError("numbers of images can be chosen for hand_phantom only")
+        suffix = "-".join(str(counts[split]) for split in counts)
+        config = dataclasses.replace(config, name=f"{config.name}_{suffix}", **counts)
+    return config
+
+
+def _readable(error: Exception, data_dir: pathlib.Path) -> Exception:
+    """Turns what TFDS and the operating system raise into a message, where the cause is the user's to mend."""
+    chain: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None:
+        chain.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    for cause in chain:
+        if isinstance(cause, UserError):
+            return cause
+    text = " ".join(str(cause) for cause in chain)
+    for cause in chain:
+        if isinstance(cause, OSError) and cause.errno is not None:
+            return UserError(f"{cause.filename or data_dir}: {cause.strerror}; the dataset was not written")
+    if any(words in text for words in ("No space left", "RESOURCE_EXHAUSTED", "File too large")):
+        return UserError(f"{data_dir}: No space left on device; the dataset was not written. Free space or use --out")
+    return error
+
+
+def describe(data_dir: pathlib.Path, name: str) -> dict[str, Any]:
+    """Returns splits, features, sizes and the age distribution of a built dataset, as JSON can hold them."""
+    dataset = sources.Dataset.open(data_dir, name)
+    splits = {}
+    for split in dataset.splits:
+        records = dataset.split(split)
+        ages, males = records.labels()
+        known = ages[np.isfinite(ages)]
+        splits[split] = {
+            "images": len(records),
+            "male": int(males.sum()),
+            "months": {"min": float(known.min()), "mean": float(known.mean()), "max": float(known.max())}
+            if len(known)
+            else None,
+        }
+    return {
+        "name": name,
+        "path": str(dataset.path),
+        "fingerprint": dataset.fingerprint,
+        "splits": splits,
+        "features": dataset.features,
+    }
+
+
+def as_text(description: dict[str, Any]) -> str:
+    """Returns `describe`'s result for people."""
+    lines = [f"{description['name']} at {description['path']}", f"fingerprint {description['fingerprint']}", ""]
+    lines.append(f"{'split':<12}{'images':>8}{'male':>8}{'months':>26}")
+    for split, facts in description["splits"].items():
+        months = facts["months"]
+        shown = f"{months['min']:.1f} to {months['max']:.1f}, mean {months['mean']:.1f}" if months else "no ages"
+        lines.append(f"{split:<12}{facts['images']:>8}{facts['male']:>8}{shown:>26}")
+    lines += ["", "features: " + ", ".join(description["features"])]
+    return "\n".join(lines)
+
+
+def as_json(description: dict[str, Any]) -> str:
+    """Returns `describe`'s result for machines."""
+    return json.dumps(description, indent=2)

@@ -1,0 +1,165 @@
+"""Label tables: every published spelling of the RSNA columns, as CSV or XLSX, checked row by row."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import math
+
+from boneage_jax.errors import UserError
+
+MAX_MONTHS = 240.0
+"""Largest bone age accepted, in months; the classifiers of the paper have 240 classes."""
+
+_ID_COLUMNS = ("id", "imageid", "caseid", "fileid", "file", "filename")
+_AGE_COLUMNS = ("boneage", "boneagemonths", "groundtruthboneagemonths", "months")
+_MALE_COLUMNS = ("male",)
+_SEX_COLUMNS = ("sex", "gender")
+_SPLIT_COLUMNS = ("split",)
+
+_MALE = {"m", "male", "1", "true", "t", "yes"}
+_FEMALE = {"f", "female", "0", "false", "no"}
+
+TABLE_SUFFIXES = (".csv", ".xlsx")
+
+
+@dataclasses.dataclass(frozen=True)
+class Label:
+    """One row of a label table.
+
+    Attributes:
+      id: the image's name without its ending.
+      months: bone age in months, 0 to 240; NaN where the table has no ages.
+      male: whether the child is a boy.
+      split: `train`, `validation` or `test` where the table says so itself, else empty.
+      row: line of the table, the header being line 1.
+    """
+
+    id: str
+    months: float
+    male: bool
+    split: str
+    row: int
+
+
+def parse_sex(text: str) -> bool:
+    """Returns True for male, False for female, in any usual spelling. Raises ValueError for anything else."""
+    word = text.strip().lower()
+    if word in _MALE:
+        return True
+    if word in _FEMALE:
+        return False
+    raise ValueError(f"unknown sex {text!r}, expected M or F (or male: True or False)")
+
+
+def parse_months(text: str) -> float:
+    """Returns a bone age in months. Raises ValueError for what is not a number from 0 to 240."""
+    try:
+        months = float(text)
+    except ValueError:
+        raise ValueError(f"bone age {text!r} is not a number") from None
+    if not (math.isfinite(months) and 0 <= months <= MAX_MONTHS):
+        raise ValueError(f"bone age {text!r} is outside 0 to {MAX_MONTHS:.0f} months")
+    return months
+
+
+def read_table(name: str, data: bytes) -> tuple[list[Label], list[str]]:
+    """Reads a label table.
+
+    Args:
+      name: of the table, for messages; its ending tells CSV from XLSX.
+      data: content of the file.
+
+    Returns:
+      The good rows, and one line for each offending row.
+
+    Raises:
+      UserError: for a table without the columns that are needed, or without rows.
+    """
+    rows = _rows(name, data)
+    if not rows:
+        raise UserError(f"{name}: the table is empty; expected a header and one row an image")
+    header, body = rows[0], rows[1:]
+    columns = {_normal(cell): n for n, cell in reversed(list(enumerate(header)))}
+
+    def column(names: tuple[str, ...]) -> int | None:
+        return next((columns[n] for n in names if n in columns), None)
+
+    id_at, age_at, male_at, sex_at, split_at = map(
+        column, (_ID_COLUMNS, _AGE_COLUMNS, _MALE_COLUMNS, _SEX_COLUMNS, _SPLIT_COLUMNS)
+    )
+    sex_at = male_at if male_at is not None else sex_at
+    if id_at is None or sex_at is None:
+        raise UserError(
+            f"{name}: found the columns {', '.join(map(repr, header))}, expected an id and a sex, as in "
+            "'id,boneage,male', 'Image ID,male,Bone Age (months)' or 'Case ID,Sex,Ground truth bone age (months)'"
+        )
+    labels: list[Label] = []
+    offenders: list[str] = []
+    first_row: dict[str, int] = {}
+    for number, row in enumerate(body, start=2):
+        if not any(cell.strip() for cell in row):
+            continue
+        cells = row + [""] * (len(header) - len(row))
+        image_id = _image_id(cells[id_at])
+        problems = []
+        if not image_id:
+            problems.append("no id")
+        elif image_id in first_row:
+            problems.append(f"duplicate id {image_id!r}, first in row {first_row[image_id]}")
+        months, male = math.nan, False
+        try:
+            male = parse_sex(cells[sex_at])
+        except ValueError as error:
+            problems.append(str(error))
+        if age_at is not None:
+            try:
+                months = parse_months(cells[age_at])
+            except ValueError as error:
+                problems.append(str(error))
+        if problems:
+            offenders.append(f"{name}, row {number}: {'; '.join(problems)}")
+            continue
+        first_row[image_id] = number
+        split = cells[split_at].strip().lower() if split_at is not None else ""
+        labels.append(Label(image_id, months, male, split, number))
+    if not labels and not offenders:
+        raise UserError(f"{name}: the table has a header but no rows")
+    return labels, offenders
+
+
+def _normal(cell: str) -> str:
+    return "".join(c for c in cell.lower() if c.isalnum())
+
+
+def _image_id(cell: str) -> str:
+    """An id as the image file's stem: `1377`, `1377.0` (spreadsheets) and `1377.png` are the same."""
+    text = cell.strip()
+    if text.endswith(".0") and text[:-2].isdigit():
+        return text[:-2]
+    for suffix in (".png", ".jpg", ".jpeg"):
+        if text.lower().endswith(suffix):
+            return text[: -len(suffix)]
+    return text
+
+
+def _rows(name: str, data: bytes) -> list[list[str]]:
+    if name.lower().endswith(".xlsx"):
+        # Imported here: worker processes read no tables.
+        import openpyxl
+
+        try:
+            sheet = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True).worksheets[0]
+        except Exception as error:
+            raise UserError(f"{name}: not a readable XLSX table ({error})") from error
+        return [["" if cell is None else str(cell) for cell in row] for row in sheet.iter_rows(values_only=True)]
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = data.decode("latin-1")
+    try:
+        dialect: type[csv.Dialect] | csv.Dialect = csv.Sniffer().sniff(text.split("\n", 1)[0], delimiters=",;\t")
+    except csv.Error:
+        dialect = csv.excel
+    return list(csv.reader(io.StringIO(text), dialect))

@@ -1,0 +1,63 @@
+"""Ordered work on several processes or threads, with a progress bar."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import multiprocessing
+import os
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Literal, TypeVar
+
+import tqdm
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def default_workers() -> int:
+    """Returns the number of processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def ordered_map(
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    *,
+    workers: int,
+    kind: Literal["process", "thread"] = "process",
+) -> Iterator[Result]:
+    """Yields `function(item)` for each item, in the order of the items, whatever the number of workers.
+
+    Args:
+      function: top-level function for processes; they are spawned, so that a parent that runs JAX is safe.
+      items: what it is called with; only a few per worker are in flight, so memory does not grow with their number.
+      workers: number of workers; with 1 everything runs in this thread.
+      kind: processes for pure Python, threads where the work releases the interpreter's lock.
+    """
+    if workers <= 1:
+        yield from map(function, items)
+        return
+    pool: concurrent.futures.Executor
+    if kind == "process":
+        pool = concurrent.futures.ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    else:
+        pool = concurrent.futures.ThreadPoolExecutor(workers)
+    pending: deque[concurrent.futures.Future[Result]] = deque()
+    with contextlib.ExitStack() as stack:
+        stack.callback(pool.shutdown, wait=True, cancel_futures=True)
+        for item in items:
+            pending.append(pool.submit(function, item))
+            if len(pending) >= 4 * workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+
+
+def progress(items: Iterable[Item], *, total: int, label: str, unit: str = " images") -> Iterator[Item]:
+    """Passes items through while showing how many, how fast and how long still, on standard error."""
+    yield from tqdm.tqdm(
+        items, total=total, desc=label, unit=unit, file=sys.stderr, dynamic_ncols=True, mininterval=0.5, leave=True
+    )

@@ -1,0 +1,108 @@
+"""From records to batches, in an order that the step number alone decides.
+
+Record i of step s is a pure function of (seed, s, i): the shuffled, repeated stream of records is cut into global
+batches, and each process takes its own consecutive slice of each. So a run resumes at any step, on any number of
+processes, devices or threads, without an iterator's state in its checkpoints.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any, SupportsIndex
+
+import grain.python as grain
+import numpy as np
+
+from boneage_jax.data.sources import Example, Source
+
+Batch = Mapping[str, np.ndarray]
+"""This process's part of a global batch of B examples:
+
+- `image`: uint8 (b, h, w)
+- `male`: float32 (b,), 1 for male
+- `bone_age`: float32 (b,), months
+- `slot`: int32 (b,), the example's place in the global batch, 0 to B - 1
+- `mask`: float32 (b,), 0 for padding
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Share:
+    """Which part of every global batch a process reads.
+
+    Attributes:
+      index: of this process.
+      count: of all processes.
+    """
+
+    index: int = 0
+    count: int = 1
+
+
+def training_batches(
+    source: Source,
+    *,
+    batch_size: int,
+    seed: int,
+    start_step: int = 0,
+    share: Share = Share(),
+    threads: int = 4,
+    prefetch: int = 8,
+) -> Iterator[Batch]:
+    """Yields batches without end, from `start_step` on, reshuffled every epoch.
+
+    Args:
+      source: what is read.
+      batch_size: global batch size, a multiple of the number of processes.
+      seed: of the order.
+      start_step: number of the first batch.
+      share: this process's part.
+      threads: that read and decode.
+      prefetch: batches read ahead.
+    """
+    stream = grain.MapDataset.source(source).seed(seed).shuffle().repeat()
+    stream = stream.map_with_index(lambda n, example: _numbered(example, n % batch_size))
+    return _read(stream, batch_size, start_step, share, threads, prefetch)
+
+
+def evaluation_batches(
+    source: Source, *, batch_size: int, share: Share = Share(), threads: int = 4, prefetch: int = 8
+) -> Iterator[Batch]:
+    """Yields every example exactly once, in order; the last batch is padded with examples of mask 0.
+
+    Args are those of `training_batches`.
+    """
+    stream = grain.MapDataset.source(_Padded(source, batch_size))
+    return _read(stream, batch_size, 0, share, threads, prefetch)
+
+
+def _read(
+    stream: grain.MapDataset, batch_size: int, start_step: int, share: Share, threads: int, prefetch: int
+) -> Iterator[Batch]:
+    if batch_size % share.count:
+        raise ValueError(f"a batch of {batch_size} cannot be divided among {share.count} processes")
+    batches = stream.batch(batch_size // share.count)
+    mine = batches[start_step * share.count + share.index :: share.count]
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=prefetch)
+    return iter(mine.to_iter_dataset(options))
+
+
+def _numbered(example: Example, slot: int, mask: float = 1.0) -> dict[str, Any]:
+    return {**example, "slot": np.int32(slot), "mask": np.float32(mask)}
+
+
+class _Padded:
+    """A source whose length is rounded up to whole batches; what is added has mask 0."""
+
+    def __init__(self, source: Source, batch_size: int):
+        self._source = source
+        self._batch_size = batch_size
+
+    def __len__(self) -> int:
+        return -(-len(self._source) // self._batch_size) * self._batch_size
+
+    def __getitem__(self, index: SupportsIndex) -> dict[str, Any]:
+        n = int(index)
+        real = n < len(self._source)
+        return _numbered(self._source[n if real else 0], n % self._batch_size, float(real))

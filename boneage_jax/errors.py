@@ -1,0 +1,48 @@
+"""The one kind of error a user is meant to read, and how lists of offenders are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+EXIT_BAD_INPUT = 2
+"""Exit status of every command for input that the user can mend."""
+
+MAX_LISTED = 20
+"""Offenders listed by name in one message; the rest are counted."""
+
+
+class UserError(Exception):
+    """Something the user can mend; the command line prints its message alone and exits with `exit_status`.
+
+    A message names the file, the field, what was found, what was expected and what to do.
+    """
+
+    exit_status = EXIT_BAD_INPUT
+
+
+def listed(offenders: Sequence[str], *, indent: str = "  ") -> str:
+    """Returns the first `MAX_LISTED` offenders, one a line, and the number of those left out."""
+    lines = [indent + offender for offender in offenders[:MAX_LISTED]]
+    if len(offenders) > MAX_LISTED:
+        lines.append(f"{indent}... and {len(offenders) - MAX_LISTED} more")
+    return "\n".join(lines)
+
+
+def fail_if_any(offenders: Sequence[str], headline: str, advice: str) -> None:
+    """Raises one `UserError` that lists all offenders, or does nothing where there are none.
+
+    Args:
+      offenders: one short line each.
+      headline: what is wrong with them, without the count.
+      advice: what the user can do.
+
+    Raises:
+      UserError: if `offenders` is not empty.
+    """
+    if offenders:
+        raise UserError(f"{headline} ({len(offenders)}):\n{listed(offenders)}\n{advice}")
+
+
+def missing_extra(package: str, extra: str, purpose: str) -> UserError:
+    """Returns the error for an optional dependency that is not installed."""
+    return UserError(f"{purpose} needs the package {package!r}. Install it with: pip install 'boneage-jax[{extra}]'")

@@ -1,0 +1,51 @@
+"""Writing files so that nothing half-written ever stands under its final name."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import tempfile
+from collections.abc import Iterator
+
+from boneage_jax.errors import UserError
+
+
+@contextlib.contextmanager
+def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Gives a path beside `path` to write to, and renames it to `path` once that has ended well.
+
+    Raises:
+      UserError: for a folder that cannot be written or a full disk; `path` is then as it was.
+    """
+    scratch: pathlib.Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        os.close(handle)
+        scratch = pathlib.Path(name)
+        yield scratch
+        umask = os.umask(0)
+        os.umask(umask)
+        scratch.chmod(0o666 & ~umask)
+        scratch.replace(path)
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be written ({error.strerror or error}); free space or choose another place"
+        ) from error
+    finally:
+        if scratch is not None:
+            scratch.unlink(missing_ok=True)
+
+
+def write_text(path: pathlib.Path, text: str) -> None:
+    """Writes a text file whole or not at all. Raises `UserError` as `replacing` does."""
+    with replacing(path) as scratch:
+        scratch.write_text(text, encoding="utf-8")
+
+
+def check_writable(folder: pathlib.Path) -> None:
+    """Creates a folder where it is missing and makes sure that files can be written to it. Raises `UserError`."""
+    with replacing(folder / ".boneage-write-test") as scratch:
+        scratch.write_bytes(b"boneage")
+    (folder / ".boneage-write-test").unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""From a radiograph as it comes to an age."""

@@ -1,0 +1,1 @@
+"""Rendered hand radiographs whose truth is known exactly."""

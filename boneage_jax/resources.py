@@ -1,0 +1,37 @@
+"""Finds the configs and dataset builders: beside the package in a checkout, inside it in an installed wheel."""
+
+from __future__ import annotations
+
+import importlib
+import pathlib
+from types import ModuleType
+
+_PACKAGE = pathlib.Path(__file__).parent
+
+
+def config_file(name: str) -> pathlib.Path:
+    """Returns the path of a shipped config such as `configs/tiny.py`, which may not exist."""
+    for root in (_PACKAGE, _PACKAGE.parent):
+        if (root / name).is_file():
+            return root / name
+    return pathlib.Path(name)
+
+
+def shipped_configs() -> list[str]:
+    """Returns the names of all shipped configs, as in `configs/tiny.py`."""
+    for root in (_PACKAGE, _PACKAGE.parent):
+        files = sorted(p.relative_to(root).as_posix() for p in (root / "configs").rglob("*.py"))
+        if files:
+            return files
+    return []
+
+
+def builder_module(dataset: str) -> ModuleType:
+    """Imports the TFDS builder module of `rsna_bone_age` or `hand_phantom`.
+
+    Raises:
+      ModuleNotFoundError: for a dataset that the project does not ship.
+    """
+    inside = (_PACKAGE / "tfds_builder").is_dir()
+    root = "boneage_jax.tfds_builder" if inside else "tfds_builder"
+    return importlib.import_module(f"{root}.{dataset}.{dataset}_dataset_builder")

@@ -1,0 +1,217 @@
+"""Checkpoints that describe themselves: arrays by path, and beside them config, data and versions.
+
+Orbax writes them asynchronously and renames a finished one into place, so a killed run leaves whole checkpoints only.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import logging
+import pathlib
+import sys
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from jax.sharding import Sharding
+from orbax.checkpoint.checkpoint_managers import preservation_policy
+
+from boneage_jax.config import CheckpointConfig, ExperimentConfig, to_dict
+from boneage_jax.errors import UserError, listed
+from boneage_jax.train.state import Arrays, TrainState
+
+_RECORDED_VERSIONS = ("boneage-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
+
+# Orbax reports every save at several levels of detail; a run's own log says what a user needs.
+logging.getLogger("absl").setLevel(logging.ERROR)
+
+
+def describe(config: ExperimentConfig, data_fingerprint: str) -> dict[str, Any]:
+    """Returns what lies beside the arrays: config, data and library versions."""
+    versions = {name: _version(name) for name in _RECORDED_VERSIONS}
+    return {"config": to_dict(config), "data_fingerprint": data_fingerprint, "versions": versions}
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def to_arrays(state: TrainState) -> Arrays:
+    """Returns the state as nested dictionaries keyed by text, readable without Optax or NNX."""
+    tree: Arrays = {"step": state.step, "params": state.params, "batch_stats": state.batch_stats}
+    tree["opt_state"] = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(state.opt_state):
+        *parents, name = jax.tree_util.keystr(path, simple=True, separator="/").split("/")
+        node = tree["opt_state"]
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[name] = leaf
+    if state.average:
+        tree["average"] = state.average
+    return tree
+
+
+def from_arrays(arrays: Arrays, like: TrainState) -> TrainState:
+    """Returns the state of `to_arrays`' result, in the structure of `like`."""
+    paths, structure = jax.tree_util.tree_flatten_with_path(like.opt_state)
+    leaves = []
+    for path, _ in paths:
+        node: Any = arrays["opt_state"]
+        for name in jax.tree_util.keystr(path, simple=True, separator="/").split("/"):
+            node = node[name]
+        leaves.append(node)
+    opt_state = jax.tree_util.tree_unflatten(structure, leaves)
+    return TrainState(arrays["step"], arrays["params"], arrays["batch_stats"], opt_state, arrays.get("average", {}))
+
+
+class Checkpoints:
+    """The checkpoints of a run: the last few, and the best by evaluation MAE."""
+
+    def __init__(self, folder: pathlib.Path, config: CheckpointConfig = CheckpointConfig(), *, read_only: bool = False):
+        self.folder = folder.resolve()
+        policy = preservation_policy.AnyPreservationPolicy(
+            [
+                preservation_policy.LatestN(config.keep_last),
+                preservation_policy.BestN(
+                    get_metric_fn=lambda metrics: metrics["mae"],
+                    reverse=True,
+                    n=config.keep_best,
+                    keep_checkpoints_without_metrics=False,
+                ),
+            ]
+        )
+        self._manager = ocp.CheckpointManager(
+            self.folder,
+            options=ocp.CheckpointManagerOptions(
+                preservation_policy=policy, create=not read_only, read_only=read_only, best_fn=None
+            ),
+            item_names=("arrays", "about"),
+            item_handlers={"arrays": ocp.StandardCheckpointHandler(), "about": ocp.JsonCheckpointHandler()},
+        )
+
+    def steps(self) -> list[int]:
+        """Returns the steps of all finished checkpoints, oldest first."""
+        return sorted(self._manager.all_steps())
+
+    def best_step(self) -> int | None:
+        """Returns the step of lowest evaluation MAE, or the newest where none was evaluated."""
+        scored = {}
+        for step in self.steps():
+            metrics = self._manager.metrics(step)
+            if metrics:
+                scored[step] = metrics["mae"]
+        return min(scored, key=lambda step: (scored[step], step)) if scored else max(self.steps(), default=None)
+
+    def save(self, state: TrainState, about: dict[str, Any], *, step: int, metrics: dict[str, float] | None) -> None:
+        """Starts saving; returns once the arrays are copied off the devices. Raises `UserError` on a full disk."""
+        items = ocp.args.Composite(
+            arrays=ocp.args.StandardSave(to_arrays(state)), about=ocp.args.JsonSave({**about, "metrics": metrics or {}})
+        )
+        try:
+            self._manager.save(step, args=items, metrics=metrics)
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def wait(self) -> None:
+        """Returns once everything is on disk. Raises `UserError` on a full disk."""
+        try:
+            self._manager.wait_until_finished()
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def close(self) -> None:
+        """Waits and lets go of the folder."""
+        self._manager.close()
+
+    def _unwritable(self, error: OSError) -> UserError:
+        return UserError(
+            f"{self.folder}: the checkpoint could not be written ({error.strerror or error}); older ones are kept. "
+            "Free space and start the same command again"
+        )
+
+    def about(self, step: int) -> dict[str, Any]:
+        """Returns what lies beside the arrays of a checkpoint."""
+        return self._manager.restore(step, args=ocp.args.Composite(about=ocp.args.JsonRestore()))["about"]
+
+    def restore(self, step: int, like: TrainState, sharding: Sharding) -> TrainState:
+        """Returns a checkpoint's state on the devices, whatever devices it was saved from.
+
+        Args:
+          step: of the checkpoint.
+          like: shapes of the state that is expected.
+          sharding: where its arrays go.
+
+        Raises:
+          UserError: for a checkpoint of another model.
+          Exception: whatever Orbax raises for a damaged one.
+        """
+        expected = to_arrays(like)
+        self._check_same_model(step, expected)
+        target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), expected)
+        arrays = self._manager.restore(step, args=ocp.args.Composite(arrays=ocp.args.StandardRestore(target)))["arrays"]
+        return from_arrays(arrays, like)
+
+    def _check_same_model(self, step: int, expected: Arrays) -> None:
+        stored = _shapes(self._manager.item_metadata(step)["arrays"])
+        wanted = _shapes(expected)
+        differing = [
+            f"{path}: found {stored.get(path, 'nothing')}, expected {wanted.get(path, 'nothing')}"
+            for path in sorted(stored.keys() | wanted.keys())
+            if stored.get(path) != wanted.get(path)
+        ]
+        if differing:
+            raise UserError(
+                f"{self.folder / str(step)}: a checkpoint of another model ({len(differing)} arrays differ):\n"
+                f"{listed(differing)}\nUse the config it was trained with, or another folder."
+            )
+
+    def restore_newest(self, like: TrainState, sharding: Sharding) -> TrainState | None:
+        """Returns the newest whole checkpoint's state, or None where there is none.
+
+        A damaged checkpoint is reported, moved aside into `damaged/`, and the one before is used.
+
+        Raises:
+          UserError: for checkpoints of another model, or where all are damaged.
+        """
+        steps = self.steps()
+        for step in reversed(steps):
+            try:
+                return self.restore(step, like, sharding)
+            except UserError:
+                raise
+            except Exception as error:
+                reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+                self._set_aside(step, reason)
+        if steps:
+            raise UserError(
+                f"{self.folder}: all {len(steps)} checkpoints are damaged; they lie in "
+                f"{self.folder.parent / 'damaged'}. Start again in another folder"
+            )
+        return None
+
+    def _set_aside(self, step: int, reason: str) -> None:
+        aside = self.folder.parent / "damaged" / str(step)
+        number = 1
+        while aside.exists():
+            number += 1
+            aside = aside.with_name(f"{step}-{number}")
+        aside.parent.mkdir(exist_ok=True)
+        (self.folder / str(step)).rename(aside)
+        self._manager.reload()
+        print(
+            f"checkpoint of step {step} is damaged ({reason}); moved to {aside}, going on from the one before",
+            file=sys.stderr,
+        )
+
+
+def _shapes(tree: Any) -> dict[str, str]:
+    """Returns each array's path, shape and type as text."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): f"{x.dtype}{json.dumps(list(x.shape))}"
+        for path, x in leaves
+    }

@@ -1,0 +1,248 @@
+"""Training, from top to bottom as the experiment goes: data, mesh, state, resume, steps, evaluation, checkpoints."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import pathlib
+import sys
+
+import jax
+import numpy as np
+
+from boneage_jax import tasks
+from boneage_jax.config import Duration, ExperimentConfig
+from boneage_jax.data.pipeline import training_batches
+from boneage_jax.data.sources import Dataset, Source
+from boneage_jax.errors import UserError
+from boneage_jax.train import checkpoint, run
+from boneage_jax.train.feed import DeviceFeed
+from boneage_jax.train.logs import RunLog, Window, progress_bar
+from boneage_jax.train.mesh import check_batch_size, make_mesh, replicated, share
+from boneage_jax.train.optimizer import make_optimizer, make_schedule
+from boneage_jax.train.predict import predict_all
+from boneage_jax.train.signals import StoppedEarly, stop_on_signals
+from boneage_jax.train.state import initial_state
+from boneage_jax.train.step import Metrics, compile_predict_step, compile_train_step
+
+
+class NonFiniteLoss(UserError):
+    """The loss is no longer a number."""
+
+    exit_status = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """All durations of a run, in steps.
+
+    Attributes:
+      total: length of the run.
+      warmup: of the learning rate.
+      evaluate: between evaluations.
+      save: between checkpoints.
+      log: between lines of the log.
+    """
+
+    total: int
+    warmup: int
+    evaluate: int
+    save: int
+    log: int
+
+    @classmethod
+    def of(cls, config: ExperimentConfig, examples_per_epoch: int) -> Plan:
+        """Returns the plan of a config for a training split of the given size."""
+
+        def steps(text: str, total: int | None) -> int:
+            return Duration.parse(text).in_steps(
+                batch_size=config.train.batch_size, examples_per_epoch=examples_per_epoch, total_steps=total
+            )
+
+        total = steps(config.train.length, None)
+        warmup = steps(config.optimizer.warmup, total) if config.optimizer.warmup else 0
+        return cls(
+            total,
+            warmup,
+            steps(config.eval.every, total),
+            steps(config.checkpoint.every, total),
+            steps(config.log.every, total),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What a finished run comes to.
+
+    Attributes:
+      folder: of the run.
+      steps: that it has been trained for.
+      eval_mae: MAE of the newest evaluation, in months; NaN where nothing was left to do.
+    """
+
+    folder: pathlib.Path
+    steps: int
+    eval_mae: float
+
+    def summary(self) -> str:
+        """Returns what was reached and where it lies, for people."""
+        reached = "" if math.isnan(self.eval_mae) else f", evaluation MAE {self.eval_mae:.2f} months"
+        return (
+            f"step {self.steps}{reached}. The run lies in {self.folder}: checkpoints/, metrics.jsonl, tensorboard/\n"
+            f"next: boneage evaluate {self.folder} --split test"
+        )
+
+
+def train(config: ExperimentConfig, folder: pathlib.Path) -> Result:
+    """Trains, or goes on training, the run in `folder`.
+
+    Args:
+      config: the experiment.
+      folder: where the run lies; made where it is missing.
+
+    Raises:
+      UserError: for anything the user can mend, before data or devices are touched where possible.
+      NonFiniteLoss: at the first loss that is not finite.
+      StoppedEarly: after SIGTERM or SIGUSR1, once the state is saved.
+    """
+    # ---- devices and data ----------------------------------------------------------------------------------------
+    mesh = make_mesh(config.train.devices)
+    check_batch_size("train.batch_size", config.train.batch_size, mesh, accumulation=config.train.accumulation)
+    check_batch_size("eval.batch_size", config.eval.batch_size, mesh)
+    train_source, _ = _open(config, config.data.train_split)
+    eval_source, eval_months = _open(config, config.data.eval_split)
+    plan = Plan.of(config, len(train_source))
+    about = checkpoint.describe(config, f"{train_source.fingerprint} {eval_source.fingerprint}")
+    run.claim(folder, about)
+
+    # ---- network, optimiser, compiled steps ----------------------------------------------------------------------
+    task = tasks.build(config.task)
+    schedule = make_schedule(config.optimizer, total_steps=plan.total, warmup_steps=plan.warmup)
+    optimizer = make_optimizer(config.optimizer, schedule)
+    network, state = initial_state(config, optimizer, mesh)
+    step_fn = compile_train_step(
+        mesh, config=config, network=network, task=task, optimizer=optimizer, schedule=schedule
+    )
+    predict_fn = compile_predict_step(mesh, network=network, task=task)
+
+    # ---- resume: the newest whole checkpoint of this folder, else from the seed ----------------------------------
+    with contextlib.ExitStack() as stack:
+        checkpoints = checkpoint.Checkpoints(folder / "checkpoints", config.checkpoint)
+        # Never leave before the asynchronous save has ended.
+        stack.callback(checkpoints.close)
+        state = checkpoints.restore_newest(state, replicated(mesh)) or state
+        done = int(state.step)
+        leads = jax.process_index() == 0
+        if done >= plan.total:
+            print(f"{folder}: nothing left to do, step {done} of {plan.total} is reached", file=sys.stderr)
+            return Result(folder, done, math.nan)
+        if leads:
+            size = sum(x.size for x in jax.tree.leaves(state.params))
+            print(
+                f"{folder}: {size:,} parameters, {len(train_source):,} images, {mesh.size} {jax.default_backend()} "
+                f"devices, {f'from step {done} ' if done else ''}to step {plan.total}",
+                file=sys.stderr,
+            )
+
+        # ---- input: the step number is the whole state of the order ----------------------------------------------
+        reading = {"threads": config.data.threads, "prefetch": config.data.prefetch}
+        feed = DeviceFeed(
+            training_batches(
+                train_source,
+                batch_size=config.train.batch_size,
+                seed=config.train.seed,
+                start_step=done,
+                share=share(mesh),
+                **reading,
+            ),
+            mesh,
+        )
+        log = stack.enter_context(RunLog(folder, from_step=done, tensorboard=config.log.tensorboard, enabled=leads))
+        bar = stack.enter_context(progress_bar(total_steps=plan.total, done=done, enabled=leads))
+        stop = stack.enter_context(stop_on_signals())
+        window = Window(config.train.batch_size, feed)
+        # From here on every copy between host and device is one that the code asks for; hidden ones fail.
+        stack.enter_context(jax.transfer_guard("disallow" if config.train.transfer_guard else "allow"))
+        eval_mae = math.nan
+        pending = None  # the metrics of the step before, read only once the next is under way
+
+        for step in range(done + 1, plan.total + 1):
+            # ---- one step --------------------------------------------------------------------------------------
+            batch = next(feed)
+            state, metrics = step_fn(state, batch)
+            if pending is not None:
+                window.add(_finite(*pending, folder, checkpoints))
+            pending = (step, metrics)
+            bar.update()
+            if step == done + 1:
+                # The first step compiles: it is waited for, and its time does not count.
+                jax.block_until_ready(metrics)
+                window.restart()
+
+            # ---- log -------------------------------------------------------------------------------------------
+            last = step == plan.total
+            evaluates = last or step % plan.evaluate == 0
+            saves = evaluates or step % plan.save == 0 or bool(stop)
+            logs = last or step % plan.log == 0
+            if saves or logs:
+                window.add(_finite(*pending, folder, checkpoints))
+                pending = None
+            if logs:
+                scalars = window.close()
+                log.write(step, scalars)
+                bar.set_postfix_str(f"loss {scalars['loss']:.4f}, MAE {scalars['mae']:.1f} months")
+
+            # ---- evaluation and checkpoint ---------------------------------------------------------------------
+            scores = None
+            if evaluates:
+                predicted = predict_all(
+                    predict_fn, state.evaluated, eval_source, mesh, batch_size=config.eval.batch_size, **reading
+                )
+                eval_mae = float(np.mean(np.abs(predicted - eval_months)))
+                scores = {"mae": eval_mae}
+                log.write(step, {"eval_mae": eval_mae})
+                bar.write(f"step {step}: {config.data.eval_split} MAE {eval_mae:.2f} months", file=sys.stderr)
+            if saves:
+                with jax.transfer_guard("allow"):
+                    checkpoints.save(state, about, step=step, metrics=scores)
+                window.restart()
+            if stop and not last:
+                checkpoints.wait()
+                raise StoppedEarly(
+                    f"{folder}: {stop.name} received; saved at step {step} of {plan.total}. "
+                    "Start the same command again to go on"
+                )
+        checkpoints.wait()
+    return Result(folder, plan.total, eval_mae)
+
+
+def _open(config: ExperimentConfig, split: str) -> tuple[Source, np.ndarray]:
+    """Opens a split; returns it with its ages in months, all of which are known."""
+    dataset = Dataset.open(pathlib.Path(config.data.dir).expanduser(), config.data.name)
+    records = dataset.split(split, height=config.data.height, width=config.data.width)
+    ages, _ = records.labels()
+    if not len(ages):
+        raise UserError(f"{dataset.path}: the split {split!r} is empty")
+    unknown = int((~np.isfinite(ages)).sum())
+    if unknown:
+        raise UserError(
+            f"{dataset.path}: {unknown} of {len(ages)} images of the split {split!r} have no bone age; expected a "
+            "reading for each. Choose another split"
+        )
+    return records, ages
+
+
+def _finite(step: int, metrics: Metrics, folder: pathlib.Path, checkpoints: checkpoint.Checkpoints) -> dict[str, float]:
+    """Fetches a step's metrics; raises `NonFiniteLoss` where its loss or gradient is not finite."""
+    values = {name: float(value) for name, value in jax.device_get(metrics).items()}
+    if not (math.isfinite(values["loss"]) and math.isfinite(values["gradient_norm"])):
+        checkpoints.wait()
+        last = max(checkpoints.steps(), default=None)
+        kept = f"the checkpoint of step {last} is kept" if last is not None else "no checkpoint had been saved yet"
+        raise NonFiniteLoss(
+            f"{folder}: at step {step} the loss is {values['loss']} and the gradient's norm "
+            f"{values['gradient_norm']}; {kept}. "
+            "Lower optimizer.learning_rate, set optimizer.clip_norm, or look at the data"
+        )
+    return values

@@ -1,0 +1,46 @@
+"""Predictions for a whole source, each example exactly once."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Float32
+
+from boneage_jax.data.pipeline import evaluation_batches
+from boneage_jax.data.sources import Source
+from boneage_jax.train.feed import DeviceFeed
+from boneage_jax.train.mesh import share
+from boneage_jax.train.state import Arrays
+from boneage_jax.train.step import PredictStep
+
+
+def predict_all(
+    step: PredictStep,
+    arrays: Arrays,
+    source: Source,
+    mesh: Mesh,
+    *,
+    batch_size: int,
+    threads: int = 4,
+    prefetch: int = 8,
+) -> Float32[np.ndarray, " n"]:
+    """Returns the bone age of every example of the source, in order, in months.
+
+    Args:
+      step: from `compile_predict_step`.
+      arrays: weights and statistics on the devices.
+      source: what is predicted.
+      mesh: devices.
+      batch_size: global, a multiple of the number of devices; the last batch is padded.
+      threads: that read and decode.
+      prefetch: batches read ahead.
+    """
+    batches = evaluation_batches(source, batch_size=batch_size, share=share(mesh), threads=threads, prefetch=prefetch)
+    outputs: list[jax.Array] = []
+    for batch in DeviceFeed(batches, mesh):
+        outputs.append(step(arrays, batch))
+        # The devices always have a few batches to do, and never hold more than these.
+        if len(outputs) > 4:
+            outputs[-5].block_until_ready()
+    return np.concatenate([np.asarray(months) for months in jax.device_get(outputs)])[: len(source)]

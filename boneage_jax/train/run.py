@@ -1,0 +1,129 @@
+"""A run's folder: what it holds, how it is opened again, and when a config may go on in it.
+
+config.json      the validated config, the data's fingerprint and the library versions
+checkpoints/     the last and the best, by step
+metrics.jsonl    one line an interval; TensorBoard files in tensorboard/
+damaged/         checkpoints that could not be read
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+from typing import Any
+
+from jax.sharding import Mesh
+
+from boneage_jax import tasks
+from boneage_jax.config import MAY_DIFFER_ON_RESUME, ExperimentConfig, flatten, validate
+from boneage_jax.errors import UserError, fail_if_any
+from boneage_jax.files import check_writable, write_text
+from boneage_jax.train.checkpoint import Checkpoints
+from boneage_jax.train.mesh import make_mesh, replicated
+from boneage_jax.train.optimizer import make_optimizer, make_schedule
+from boneage_jax.train.state import Arrays, Network, abstract_state
+
+ABOUT = "config.json"
+
+
+def claim(folder: pathlib.Path, about: dict[str, Any]) -> None:
+    """Makes the folder this experiment's, or checks that it already is.
+
+    Raises:
+      UserError: for a folder that cannot be written, or that holds another experiment; lists the differing keys.
+    """
+    path = folder / ABOUT
+    if not path.exists():
+        if folder.exists() and any(folder.iterdir()) and not (folder / "checkpoints").exists():
+            raise UserError(f"{folder}: not empty, and not a run's folder; choose another with --run")
+        check_writable(folder)
+        write_text(path, json.dumps(about, indent=2) + "\n")
+        return
+    try:
+        old = json.loads(path.read_text())
+        before, now = flatten(old["config"]), flatten(about["config"])
+        fingerprint = old["data_fingerprint"]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: not a run's config ({error!r}); restore the file or use another folder") from error
+    differing = [
+        f"{key}: found {before.get(key)!r} there, {now.get(key)!r} here"
+        for key in sorted(before.keys() | now.keys())
+        if before.get(key) != now.get(key) and key not in MAY_DIFFER_ON_RESUME
+    ]
+    if fingerprint != about["data_fingerprint"]:
+        differing.append(f"the data: found fingerprint {fingerprint} there, {about['data_fingerprint']} here")
+    fail_if_any(
+        differing,
+        f"{folder}: holds a run of another config",
+        "Go on with the config of that run, or choose another folder with --run.",
+    )
+    check_writable(folder)
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadedRun:
+    """A trained run, ready to predict.
+
+    Attributes:
+      folder: where it lies.
+      config: what it was trained with.
+      step: of the checkpoint that was loaded.
+      about: what lies beside the arrays.
+      network: the network.
+      arrays: weights and batch statistics, on the devices of `mesh`.
+      task: what was learnt.
+      mesh: the devices.
+    """
+
+    folder: pathlib.Path
+    config: ExperimentConfig
+    step: int
+    about: dict[str, Any]
+    network: Network
+    arrays: Arrays
+    task: tasks.BoneAgeTask
+    mesh: Mesh
+
+
+def load(folder: pathlib.Path, *, devices: int = 0, step: int | None = None) -> LoadedRun:
+    """Loads the best checkpoint of a run, or that of `step`.
+
+    Args:
+      folder: of the run.
+      devices: to load onto; 0 for all.
+      step: of the checkpoint; None for the best by evaluation MAE.
+
+    Raises:
+      UserError: for a folder without checkpoints, a checkpoint that is not there, of another model, or damaged.
+    """
+    if not (folder / "checkpoints").is_dir():
+        raise UserError(
+            f"{folder}: not a run's folder (no checkpoints/ in it); name the folder given to boneage train --run"
+        )
+    checkpoints = Checkpoints(folder / "checkpoints", read_only=True)
+    try:
+        chosen = checkpoints.best_step() if step is None else step
+        if chosen is None or chosen not in checkpoints.steps():
+            raise UserError(
+                f"{folder}: no checkpoint{'' if step is None else f' of step {step}'}; found those of steps "
+                f"{', '.join(map(str, checkpoints.steps())) or 'none'}"
+            )
+        mesh = make_mesh(devices)
+        try:
+            about = checkpoints.about(chosen)
+            config = validate(about["config"], origin=f"the config of {folder}")
+            optimizer = make_optimizer(config.optimizer, make_schedule(config.optimizer, total_steps=1, warmup_steps=0))
+            network, like = abstract_state(config, optimizer)
+            state = checkpoints.restore(chosen, like, replicated(mesh))
+        except UserError:
+            raise
+        except Exception as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+            raise UserError(
+                f"{folder / 'checkpoints' / str(chosen)}: the checkpoint is damaged ({reason}); choose another with "
+                f"--step from {', '.join(map(str, checkpoints.steps()))}"
+            ) from error
+    finally:
+        checkpoints.close()
+    return LoadedRun(folder, config, chosen, about, network, state.evaluated, tasks.build(config.task), mesh)

@@ -1,0 +1,1 @@
+"""TFDS dataset builders, in the standard package form."""
