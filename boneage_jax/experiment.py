@@ -45,9 +45,10 @@ def load(arguments: Sequence[str]) -> ExperimentConfig:
         if key not in all_keys():
             raise UserError(f"--config.{key}: no such key{did_you_mean(key, all_keys())}")
     values = flags.FlagValues()
-    holder = config_flags.DEFINE_config_file("config", flag_values=values)
+    command_line = ["boneage", f"--config={path}{separator}{argument}", *overrides]
+    holder = config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=command_line)
     try:
-        values(["boneage", f"--config={path}{separator}{argument}", *overrides])
+        values(command_line)
         config: ConfigDict = holder.value
     except flags.Error as error:
         raise UserError(f"{name}: {_last_line(error)}") from error

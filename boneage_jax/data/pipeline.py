@@ -61,7 +61,8 @@ def training_batches(
       threads: that read and decode.
       prefetch: batches read ahead.
     """
-    stream = grain.MapDataset.source(source).seed(seed).shuffle().repeat()
+    # "Without end" is 2^40 examples: Grain's own infinity overflows when it is cut into batches of one.
+    stream = grain.MapDataset.source(source).seed(seed).shuffle().repeat(2**40 // len(source))
     stream = stream.map_with_index(lambda n, example: _numbered(example, n % batch_size))
     return _read(stream, batch_size, start_step, share, threads, prefetch)
 

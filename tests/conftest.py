@@ -1,0 +1,78 @@
+"""Set up once: eight virtual CPU devices, quiet libraries, small phantoms, one trained run."""
+
+import os
+
+os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8 " + os.environ.get("XLA_FLAGS", "")
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import pathlib
+import subprocess
+import sys
+
+import pytest
+from absl import flags
+
+flags.FLAGS.mark_as_parsed()  # Grain's worker processes want it
+
+from boneage_jax.config import ExperimentConfig, default_config, validate
+from boneage_jax.data import build
+from boneage_jax.data.sources import Dataset
+
+REAL = pathlib.Path(__file__).parents[2] / "shared" / "real"
+needs_real = pytest.mark.skipif(not REAL.is_dir(), reason="the real material is not here")
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory) -> pathlib.Path:
+    """Folder of built datasets, shared by all tests."""
+    return tmp_path_factory.mktemp("datasets")
+
+
+@pytest.fixture(scope="session")
+def phantoms(data_dir) -> Dataset:
+    """A few phantoms, for tests of plumbing."""
+    return build.build("hand_phantom/tiny", data_dir, workers=2, counts={"train": 72, "validation": 20, "test": 21})
+
+
+def small_config(data_dir: pathlib.Path, dataset: Dataset, **changes) -> ExperimentConfig:
+    """A config whose network is as small as can be; `changes` are dotted keys with `__` for the dot."""
+    config = default_config()
+    config.data.dir, config.data.name = str(data_dir), dataset.name
+    config.data.height, config.data.width = 48, 36
+    config.model.widths, config.model.dense = (4, 8), (8,)
+    config.train.batch_size = config.eval.batch_size = 16
+    config.train.length = "6 steps"
+    config.eval.every = config.checkpoint.every = "3 steps"
+    config.log.every = "1 steps"
+    config.log.tensorboard = False
+    for key, value in changes.items():
+        section, name = key.split("__")
+        config[section][name] = value
+    return validate(config)
+
+
+def boneage(*arguments, env=None, cwd=None, timeout=300) -> subprocess.CompletedProcess:
+    """Runs the installed command as a user would; never raises."""
+    command = [str(pathlib.Path(sys.executable).parent / "boneage"), *map(str, arguments)]
+    environment = {**os.environ, "XLA_FLAGS": "", **(env or {})}
+    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=cwd, timeout=timeout, check=False)
+
+
+@pytest.fixture(scope="session")
+def trained(data_dir, tmp_path_factory) -> pathlib.Path:
+    """A run that has learnt something: minutes are too long for a test, so one run serves all that need it."""
+    from boneage_jax.train.loop import train
+
+    dataset = build.build("hand_phantom/tiny", data_dir, workers=2, counts={"train": 1800, "validation": 100, "test": 300})
+    config = default_config()
+    config.data.dir, config.data.name = str(data_dir), dataset.name
+    config.data.height, config.data.width = 192, 144
+    config.model.widths, config.model.dense, config.model.dropout = (8, 16, 32, 64, 96), (128,), 0.1
+    config.augment.shift = 0.03
+    config.optimizer.learning_rate = 3e-3
+    config.train.length, config.train.batch_size, config.train.ema, config.train.devices = "210 steps", 32, 0.97, 1
+    config.eval.every = config.checkpoint.every = "105 steps"
+    folder = tmp_path_factory.mktemp("runs") / "trained"
+    train(validate(config), folder)
+    return folder

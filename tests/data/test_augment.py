@@ -1,0 +1,89 @@
+"""Augmentation against SciPy, and its independence of everything but the key."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.ndimage
+from jax.sharding import NamedSharding, PartitionSpec
+
+from boneage_jax.config import AugmentConfig
+from boneage_jax.data.augment import augment, example_keys
+
+NONE = AugmentConfig(shift=0, zoom=0, rotation=0, flip=0, gamma=0, contrast=0)
+ALL = AugmentConfig(shift=0.1, zoom=0.1, rotation=20, flip=0.5, gamma=0.3, contrast=0.2)
+
+
+def some_images(count=8, h=24, w=18):
+    smooth = scipy.ndimage.gaussian_filter(np.random.default_rng(0).random((count, h, w)), (0, 2, 2))
+    return jnp.asarray((smooth - smooth.min()) / np.ptp(smooth), jnp.float32)
+
+
+def keys(count=8, step=5):
+    return example_keys(7, jnp.int32(step), jnp.arange(count))
+
+
+def test_nothing_asked_nothing_done():
+    images = some_images()
+    np.testing.assert_array_equal(augment(images, keys(), NONE), images)
+
+
+def test_a_flip_is_a_mirror():
+    import dataclasses
+
+    images = some_images()
+    flipped = augment(images, keys(), dataclasses.replace(NONE, flip=1.0))
+    np.testing.assert_allclose(flipped, images[:, :, ::-1], atol=1e-6)
+
+
+def test_moves_are_similarities_about_the_centre():
+    """Recovers the similarity from how a ramp is moved, then has SciPy apply it to a picture."""
+    import dataclasses
+
+    config = dataclasses.replace(ALL, gamma=0.0, contrast=0.0, flip=0.0)
+    h, w = 24, 18
+    y, x = np.meshgrid(np.arange(h), np.arange(w), indexing="ij")
+    key = keys(1)
+
+    def moved(picture):
+        return np.asarray(augment(jnp.asarray(picture, jnp.float32)[None], key, config)[0])
+
+    rows, columns = moved(y + 1000.0) - 1000.0, moved(x + 1000.0) - 1000.0
+    inside = (rows > 0) & (columns > 0) & (rows < h - 1) & (columns < w - 1)
+    basis = np.stack([y[inside], x[inside], np.ones(inside.sum())], -1)
+    (ry, rx, _), (cy, cx, _) = (np.linalg.lstsq(basis, t[inside], rcond=None)[0] for t in (rows, columns))
+    assert ry == pytest.approx(cx, abs=1e-3)
+    assert rx == pytest.approx(-cy, abs=1e-3)
+    assert 1 / 1.1 - 1e-3 <= np.hypot(ry, rx) <= 1 / 0.9 + 1e-3
+    picture = np.asarray(some_images(1)[0])
+    reference = scipy.ndimage.map_coordinates(picture, [rows, columns], order=1)
+    np.testing.assert_allclose(moved(picture)[inside], reference[inside], atol=1e-3)
+
+
+def test_light_changes_keep_order_and_range():
+    import dataclasses
+
+    config = dataclasses.replace(NONE, gamma=0.3, contrast=0.2)
+    images = some_images()
+    changed = np.asarray(augment(images, keys(), config))
+    assert changed.min() >= 0
+    assert changed.max() <= 1
+    for before, after in zip(np.asarray(images), changed, strict=True):
+        order = np.argsort(before.ravel())
+        assert (np.diff(after.ravel()[order]) >= -1e-6).all()
+
+
+def test_an_example_depends_on_its_own_key_alone():
+    images, all_keys = some_images(), keys()
+    together = augment(images, all_keys, ALL)
+    for n in (0, 5):
+        np.testing.assert_allclose(augment(images[n : n + 1], all_keys[n : n + 1], ALL)[0], together[n], atol=1e-6)
+    assert not np.allclose(augment(images, keys(step=6), ALL), together)
+
+
+def test_the_number_of_devices_does_not_matter():
+    images = some_images()
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    spread = NamedSharding(mesh, PartitionSpec("data"))
+    on_eight = jax.jit(lambda i, k: augment(i, k, ALL))(jax.device_put(images, spread), jax.device_put(keys(), spread))
+    np.testing.assert_allclose(on_eight, jax.jit(lambda i, k: augment(i, k, ALL))(images, keys()), atol=1e-5)

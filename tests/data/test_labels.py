@@ -1,0 +1,88 @@
+"""Label tables in every published spelling, and what is said of bad rows."""
+
+import io
+import math
+
+import openpyxl
+import pytest
+
+from boneage_jax.data.labels import parse_sex, read_table
+from boneage_jax.errors import UserError
+from tests.conftest import REAL, needs_real
+
+SPELLINGS = {
+    "train": "id,boneage,male\n1377,180,False\n1378,12,True\n",
+    "validation": "Image ID,male,Bone Age (months)\n1377,FALSE,180\n1378,TRUE,12\n",
+    "test": "Case ID,Sex,Ground truth bone age (months)\n1377,F,180.0\n1378,M,12.0\n",
+    "deeplasia": "image_ID,dir,patient_ID,sex,bone_age\n1377,a,p1,Female,180\n1378,b,p2,Male,12\n",
+    "semicolons": "\ufeffid;boneage;male\r\n1377;180;0\r\n1378;12;1\r\n",
+    "file names": "file,male,months\n1377.png,no,180\n1378.png,yes,12\n",
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_spellings(spelling):
+    labels, offenders = read_table("t.csv", SPELLINGS[spelling].encode())
+    assert not offenders
+    assert [(x.id, x.months, x.male) for x in labels] == [("1377", 180, False), ("1378", 12, True)]
+
+
+def test_kaggles_test_table_has_no_ages():
+    labels, offenders = read_table("boneage-test-dataset.csv", b"Case ID,Sex\n4360,M\n")
+    assert not offenders
+    assert math.isnan(labels[0].months)
+
+
+def test_xlsx():
+    book = openpyxl.Workbook()
+    for row in [["Case ID", "Sex", "Ground truth bone age (months)"], [4360, "M", 168.93], [4361, "F", 24]]:
+        book.active.append(row)
+    data = io.BytesIO()
+    book.save(data)
+    labels, offenders = read_table("Bone age ground truth.xlsx", data.getvalue())
+    assert not offenders
+    assert [(x.id, x.months, x.male) for x in labels] == [("4360", 168.93, True), ("4361", 24.0, False)]
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("1,abc,True", "bone age 'abc' is not a number"),
+        ("1,,True", "bone age '' is not a number"),
+        ("1,241,True", "outside 0 to 240"),
+        ("1,-1,True", "outside 0 to 240"),
+        ("1,nan,True", "outside 0 to 240"),
+        ("1,12,x", "unknown sex 'x'"),
+        (",12,True", "no id"),
+        ("9,12,True", "duplicate id '9', first in row 2"),
+    ],
+)
+def test_offending_rows_are_named(row, reason):
+    labels, offenders = read_table("t.csv", f"id,boneage,male\n9,12,True\n{row}\n".encode())
+    assert len(labels) == 1
+    assert len(offenders) == 1
+    assert offenders[0].startswith("t.csv, row 3: ")
+    assert reason in offenders[0]
+
+
+@pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "id,boneage,male\n", "id,boneage\n1,2\n"])
+def test_tables_that_cannot_be_used(text):
+    with pytest.raises(UserError, match=r"t\.csv"):
+        read_table("t.csv", text.encode())
+
+
+def test_sex():
+    assert parse_sex(" m ") and parse_sex("TRUE") and not parse_sex("Female")
+    with pytest.raises(ValueError, match="unknown sex"):
+        parse_sex("2")
+
+
+@needs_real
+@pytest.mark.parametrize(
+    ("name", "count", "male", "mean"), [("train", 12611, 6833, 127.3), ("validation", 1425, 773, 127.2), ("test", 200, 100, 132.1)]
+)
+def test_the_real_tables(name, count, male, mean):
+    labels, offenders = read_table(f"{name}.csv", (REAL / "rsna" / f"{name}.csv").read_bytes())
+    assert not offenders
+    assert (len(labels), sum(x.male for x in labels)) == (count, male)
+    assert sum(x.months for x in labels) / count == pytest.approx(mean, abs=0.05)

@@ -1,0 +1,84 @@
+"""The step number is the whole state of the order."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from boneage_jax.data.pipeline import Share, evaluation_batches, training_batches
+
+
+class Numbers:
+    """A source whose examples are their own numbers."""
+
+    fingerprint = "numbers"
+
+    def __init__(self, count):
+        self.count = count
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, index):
+        n = int(index)
+        return {"image": np.full((2, 2), n % 256, np.uint8), "male": np.float32(n % 2), "bone_age": np.float32(n)}
+
+
+def read(count, steps, **options):
+    batches = training_batches(Numbers(count), **{"batch_size": 8, "seed": 3, **options})
+    return [next(batches) for _ in range(steps)]
+
+
+def ages(batches):
+    return np.stack([b["bone_age"] for b in batches])
+
+
+def test_resuming_at_any_step_gives_the_same_batches():
+    whole = read(50, 20)
+    for start in (1, 7, 13):
+        resumed = read(50, 20 - start, start_step=start)
+        for a, b in zip(whole[start:], resumed, strict=True):
+            for name in a:
+                np.testing.assert_array_equal(a[name], b[name])
+
+
+@settings(max_examples=10, deadline=None)
+@given(processes=st.sampled_from([1, 2, 4, 8]), threads=st.integers(1, 5), start=st.integers(0, 9), seed=st.integers(0, 2**31 - 1))
+def test_processes_read_consecutive_slices_of_the_same_batches(processes, threads, start, seed):
+    whole = ages(read(50, 3, start_step=start, seed=seed))
+    parts = [
+        ages(read(50, 3, start_step=start, seed=seed, share=Share(p, processes), threads=threads)) for p in range(processes)
+    ]
+    np.testing.assert_array_equal(np.concatenate(parts, axis=1), whole)
+
+
+def test_slots_number_the_global_batch():
+    for p in (0, 1):
+        for batch in read(50, 9, share=Share(p, 2)):
+            np.testing.assert_array_equal(batch["slot"], np.arange(4) + 4 * p)
+            assert batch["mask"].all()
+
+
+def test_each_epoch_reads_every_record_once_in_another_order():
+    stream = ages(read(40, 15)).ravel()
+    epochs = stream.reshape(3, 40)
+    for epoch in epochs:
+        assert sorted(epoch) == list(range(40))
+    assert not (epochs[0] == epochs[1]).all()
+    assert not (ages(read(40, 5, seed=4)).ravel() == epochs[0]).all()
+
+
+@pytest.mark.parametrize(("count", "processes"), [(1, 1), (8, 2), (21, 1), (21, 4), (40, 8)])
+def test_evaluation_counts_every_example_exactly_once(count, processes):
+    seen = []
+    for p in range(processes):
+        batches = evaluation_batches(Numbers(count), batch_size=8, share=Share(p, processes))
+        for batch in batches:
+            assert len(batch["mask"]) == 8 // processes
+            seen += batch["bone_age"][batch["mask"] > 0].tolist()
+    assert sorted(seen) == list(range(count))
+
+
+def test_a_batch_that_processes_do_not_divide():
+    with pytest.raises(ValueError, match="cannot be divided"):
+        read(8, 1, share=Share(0, 3))
