@@ -6,9 +6,19 @@ os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8 " + os.envir
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import atexit
 import pathlib
+import shutil
 import subprocess
 import sys
+import tempfile
+
+# Many tests compile the same program, some of them in processes of their own: compiled once a session, kept on disk.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="boneage-jit-")
+    atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
+os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 import pytest
 from absl import flags
@@ -21,6 +31,14 @@ from boneage_jax.data.sources import Dataset
 
 REAL = pathlib.Path(__file__).parents[2] / "shared" / "real"
 needs_real = pytest.mark.skipif(not REAL.is_dir(), reason="the real material is not here")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Two workers: a file's tests stay together, and so do those that need the trained run."""
+    for item in items:
+        group = "trained" if "trained" in item.fixturenames else item.nodeid.split("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")
@@ -56,7 +74,9 @@ def boneage(*arguments, env=None, cwd=None, timeout=300) -> subprocess.Completed
     """Runs the installed command as a user would; never raises."""
     command = [str(pathlib.Path(sys.executable).parent / "boneage"), *map(str, arguments)]
     environment = {**os.environ, "XLA_FLAGS": "", **(env or {})}
-    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=cwd, timeout=timeout, check=False)
+    return subprocess.run(
+        command, capture_output=True, text=True, env=environment, cwd=cwd, timeout=timeout, check=False
+    )
 
 
 @pytest.fixture(scope="session")
@@ -64,15 +84,18 @@ def trained(data_dir, tmp_path_factory) -> pathlib.Path:
     """A run that has learnt something: minutes are too long for a test, so one run serves all that need it."""
     from boneage_jax.train.loop import train
 
-    dataset = build.build("hand_phantom/tiny", data_dir, workers=2, counts={"train": 1800, "validation": 100, "test": 300})
+    dataset = build.build(
+        "hand_phantom/tiny", data_dir, workers=2, counts={"train": 1800, "validation": 100, "test": 300}
+    )
     config = default_config()
     config.data.dir, config.data.name = str(data_dir), dataset.name
-    config.data.height, config.data.width = 192, 144
-    config.model.widths, config.model.dense, config.model.dropout = (8, 16, 32, 64, 96), (128,), 0.1
-    config.augment.shift = 0.03
+    config.data.height, config.data.width = 128, 96
+    config.model.widths, config.model.dense, config.model.dropout = (8, 16, 32, 64, 96), (128,), 0.0
+    for change in config.augment:
+        config.augment[change] = 0.0
     config.optimizer.learning_rate = 3e-3
-    config.train.length, config.train.batch_size, config.train.ema, config.train.devices = "210 steps", 32, 0.97, 1
-    config.eval.every = config.checkpoint.every = "105 steps"
+    config.train.length, config.train.batch_size, config.train.ema, config.train.devices = "420 steps", 16, 0.97, 1
+    config.eval.every = config.checkpoint.every = "210 steps"
     folder = tmp_path_factory.mktemp("runs") / "trained"
     train(validate(config), folder)
     return folder

@@ -28,7 +28,7 @@ def test_epiphyses_lie_at_the_right_ends():
 
 
 def test_carpals_appear_in_the_known_order():
-    """Capitate, hamate, triquetrum, lunate, then scaphoid, trapezium and trapezoid, pisiform last (Gilsanz and Ratib)."""
+    """Capitate, hamate, triquetrum, lunate, scaphoid with trapezium and trapezoid, pisiform (Gilsanz and Ratib)."""
     order = ["capitate", "hamate", "triquetrum", "lunate", "scaphoid", "pisiform"]
     for sex in (0, 1):
         ages = [BY_NAME[name].appears[sex] for name in order]
@@ -44,6 +44,9 @@ def test_girls_are_never_behind_boys():
 
 def test_fusion_goes_from_distal_to_proximal_and_ends_with_the_radius():
     for sex in (0, 1):
-        fuses = [BY_NAME[n].fuses[sex] for n in ("distal phalanx 3", "middle phalanx 3", "proximal phalanx 3", "ulna", "radius")]
+        fuses = [
+            BY_NAME[n].fuses[sex]
+            for n in ("distal phalanx 3", "middle phalanx 3", "proximal phalanx 3", "ulna", "radius")
+        ]
         assert fuses == sorted(fuses)
         assert BY_NAME["radius"].fuses[sex] == max(b.fuses[sex] for b in anatomy.BONES)

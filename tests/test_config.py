@@ -73,7 +73,13 @@ def test_impossible_values(key, value, expected):
 
 def test_overrides_as_ml_collections_users_know_them():
     config = experiment.load(
-        ["--config=configs/m46.py:3x3", "--config.train.batch_size=16", "--config.model.widths=(8,16)", "--config.model.dtype", "bfloat16"]
+        [
+            "--config=configs/m46.py:3x3",
+            "--config.train.batch_size=16",
+            "--config.model.widths=(8,16)",
+            "--config.model.dtype",
+            "bfloat16",
+        ]
     )
     assert (config.model.second_kernel, config.model.pool) == (3, 2)
     assert config.train.batch_size == 16

@@ -91,7 +91,7 @@ always predicting the training mean: {result.baseline_mae:.2f}, {result.baseline
 {_figure(plots["error_by_age"], "Mean absolute error and bias by age.")}
 </div>
 <h2>Training</h2>
-{_figure(plots["training_curve"], f"Run {html.escape(loaded.folder.name)}, evaluated at step {loaded.step}.")}
+{_figure(plots["training_curve"], f"Evaluated here: the checkpoint of step {loaded.step}, the best by evaluation MAE.")}
 <h2>Images</h2>
 {_figure(plots["examples"], "Above: spread over the ages. Below: the largest errors. Months.")}
 <h2>How it was made</h2>

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import io
 import json
 import logging
 import pathlib
+import shutil
 from typing import Any
 
 import numpy as np
@@ -67,16 +70,19 @@ def build(
         if not (pathlib.Path(builder.data_path) / "dataset_info.json").exists():
             manual = {"manual_dir": str(source)} if source else {}
             try:
-                builder.download_and_prepare(
-                    file_format="array_record",
-                    download_config=tfds.download.DownloadConfig(verify_ssl=True, compute_stats="skip", **manual),
-                )
+                # TFDS speaks of downloads on standard output, which belongs to the result.
+                with contextlib.redirect_stdout(io.StringIO()):
+                    builder.download_and_prepare(
+                        file_format="array_record",
+                        download_config=tfds.download.DownloadConfig(compute_stats="skip", **manual),
+                    )
             finally:
                 if hasattr(builder, "close"):
                     builder.close()
-    except UserError:
-        raise
     except Exception as error:
+        _tidy(data_dir / dataset)
+        if isinstance(error, UserError):
+            raise
         raise _readable(error, data_dir) from error
     return sources.Dataset.open(data_dir, f"{dataset}/{config.name}")
 
@@ -111,6 +117,12 @@ def _builder_config(
         suffix = "-".join(str(counts[split]) for split in counts)
         config = dataclasses.replace(config, name=f"{config.name}_{suffix}", **counts)
     return config
+
+
+def _tidy(folder: pathlib.Path) -> None:
+    """Removes a dataset's folder where TFDS has left nothing but its own notes; the rest it removes itself."""
+    if not any(path.is_file() and ".config" not in path.parts for path in folder.rglob("*")):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _readable(error: Exception, data_dir: pathlib.Path) -> Exception:

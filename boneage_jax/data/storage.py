@@ -58,5 +58,5 @@ def image_feature(config: StorageConfig) -> tfds.features.FeatureConnector:
         return tfds.features.Tensor(
             shape=(config.height, config.width, 1), dtype=np.uint8, encoding=tfds.features.Encoding.BYTES
         )
-    # Original files may be grey, colour or with alpha; readers bring them to grey.
-    return tfds.features.Image(shape=(None, None, 1 if config.height else None), dtype=np.uint8)
+    # Original files may be in colour or 16-bit all the same: their bytes are kept, and `Records` brings them to grey.
+    return tfds.features.Image(shape=(None, None, 1), dtype=np.uint8)

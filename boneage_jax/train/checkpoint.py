@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import logging
 import pathlib
 import sys
 from typing import Any
 
+import absl.logging
 import jax
 import orbax.checkpoint as ocp
 from jax.sharding import Sharding
@@ -24,7 +24,7 @@ from boneage_jax.train.state import Arrays, TrainState
 _RECORDED_VERSIONS = ("boneage-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
 # Orbax reports every save at several levels of detail; a run's own log says what a user needs.
-logging.getLogger("absl").setLevel(logging.ERROR)
+absl.logging.set_verbosity(absl.logging.ERROR)
 
 
 def describe(config: ExperimentConfig, data_fingerprint: str) -> dict[str, Any]:
@@ -160,7 +160,8 @@ class Checkpoints:
         wanted = _shapes(expected)
         differing = [
             f"{path}: found {stored.get(path, 'nothing')}, expected {wanted.get(path, 'nothing')}"
-            for path in sorted(stored.keys() | wanted.keys())
+            # Weights first: what the optimiser keeps of them differs wherever they do.
+            for path in sorted(stored.keys() | wanted.keys(), key=lambda path: (not path.startswith("params"), path))
             if stored.get(path) != wanted.get(path)
         ]
         if differing:

@@ -182,8 +182,9 @@ def train(config: ExperimentConfig, folder: pathlib.Path) -> Result:
 
             # ---- log -------------------------------------------------------------------------------------------
             last = step == plan.total
+            stopping = bool(stop)  # read once: a signal that comes a moment later waits for the next step
             evaluates = last or step % plan.evaluate == 0
-            saves = evaluates or step % plan.save == 0 or bool(stop)
+            saves = evaluates or step % plan.save == 0 or stopping
             logs = last or step % plan.log == 0
             if saves or logs:
                 window.add(_finite(*pending, folder, checkpoints))
@@ -207,7 +208,7 @@ def train(config: ExperimentConfig, folder: pathlib.Path) -> Result:
                 with jax.transfer_guard("allow"):
                     checkpoints.save(state, about, step=step, metrics=scores)
                 window.restart()
-            if stop and not last:
+            if stopping and not last:
                 checkpoints.wait()
                 raise StoppedEarly(
                     f"{folder}: {stop.name} received; saved at step {step} of {plan.total}. "

@@ -72,14 +72,15 @@ def test_tables_that_cannot_be_used(text):
 
 
 def test_sex():
-    assert parse_sex(" m ") and parse_sex("TRUE") and not parse_sex("Female")
+    assert [parse_sex(text) for text in (" m ", "TRUE", "Female", "0")] == [True, True, False, False]
     with pytest.raises(ValueError, match="unknown sex"):
         parse_sex("2")
 
 
 @needs_real
 @pytest.mark.parametrize(
-    ("name", "count", "male", "mean"), [("train", 12611, 6833, 127.3), ("validation", 1425, 773, 127.2), ("test", 200, 100, 132.1)]
+    ("name", "count", "male", "mean"),
+    [("train", 12611, 6833, 127.3), ("validation", 1425, 773, 127.2), ("test", 200, 100, 132.1)],
 )
 def test_the_real_tables(name, count, male, mean):
     labels, offenders = read_table(f"{name}.csv", (REAL / "rsna" / f"{name}.csv").read_bytes())

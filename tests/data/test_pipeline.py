@@ -43,11 +43,17 @@ def test_resuming_at_any_step_gives_the_same_batches():
 
 
 @settings(max_examples=10, deadline=None)
-@given(processes=st.sampled_from([1, 2, 4, 8]), threads=st.integers(1, 5), start=st.integers(0, 9), seed=st.integers(0, 2**31 - 1))
+@given(
+    processes=st.sampled_from([1, 2, 4, 8]),
+    threads=st.integers(1, 5),
+    start=st.integers(0, 9),
+    seed=st.integers(0, 2**31 - 1),
+)
 def test_processes_read_consecutive_slices_of_the_same_batches(processes, threads, start, seed):
     whole = ages(read(50, 3, start_step=start, seed=seed))
     parts = [
-        ages(read(50, 3, start_step=start, seed=seed, share=Share(p, processes), threads=threads)) for p in range(processes)
+        ages(read(50, 3, start_step=start, seed=seed, share=Share(p, processes), threads=threads))
+        for p in range(processes)
     ]
     np.testing.assert_array_equal(np.concatenate(parts, axis=1), whole)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import pathlib
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -84,7 +85,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator[Any]]:
         # Searched once and kept open until the last split is written: zips within zips are unpacked meanwhile.
-        self._search = layouts.search(dl_manager.manual_dir, missing=self._missing)
+        self._search = layouts.search(pathlib.Path(dl_manager.manual_dir), missing=self._missing)
         found = self._search.__enter__()
         for lines, what in ((found.missing, "rows without an image"), (found.unlabelled, "images without a row")):
             if lines:

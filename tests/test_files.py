@@ -1,0 +1,46 @@
+"""Nothing half-written stands under its final name."""
+
+import os
+import pathlib
+
+import pytest
+
+from boneage_jax.errors import UserError
+from boneage_jax.files import check_writable, replacing, write_text
+
+
+def test_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "deep" / "a.txt"
+    write_text(path, "first")
+
+    def breaks_off():
+        with replacing(path) as scratch:
+            scratch.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        breaks_off()
+    assert path.read_text() == "first"
+    assert os.listdir(path.parent) == ["a.txt"]
+
+
+def test_a_folder_that_cannot_be(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be written"):
+        check_writable(tmp_path / "file" / "run")
+
+
+def test_a_full_disk(tmp_path):
+    """/dev/full answers every write as a full disk does."""
+    if not pathlib.Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+
+    def write():
+        with replacing(tmp_path / "a") as scratch:
+            scratch.unlink()
+            scratch.symlink_to("/dev/full")
+            scratch.write_text("x" * 100)
+
+    with pytest.raises(UserError, match="No space left on device"):
+        write()
+    assert list(tmp_path.iterdir()) == []

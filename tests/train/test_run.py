@@ -1,0 +1,294 @@
+"""A run: resumed bit for bit, moved between devices, defended against damage and against other experiments."""
+
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from boneage_jax.config import CheckpointConfig
+from boneage_jax.errors import UserError
+from boneage_jax.train import loop, run
+from boneage_jax.train.checkpoint import Checkpoints
+from boneage_jax.train.loop import NonFiniteLoss, train
+from boneage_jax.train.signals import EXIT_SAVED
+from tests.conftest import small_config
+
+FULL = {
+    "train__length": "12 steps",
+    "eval__every": "6 steps",
+    "checkpoint__every": "3 steps",
+    "checkpoint__keep_last": 3,
+}
+
+
+def weights(folder: pathlib.Path, step: int) -> list[np.ndarray]:
+    """All stored arrays of a checkpoint, in order."""
+    import orbax.checkpoint as ocp
+
+    tree = ocp.StandardCheckpointer().restore(folder.resolve() / "checkpoints" / str(step) / "arrays")
+    return jax.tree.leaves(tree)
+
+
+def lines(folder: pathlib.Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def whole(data_dir, phantoms, tmp_path_factory):
+    """An unbroken run of 12 steps on 8 devices."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    train(small_config(data_dir, phantoms, **FULL), folder)
+    return folder
+
+
+class Stop(Exception):
+    """The end of a run, as a kill would have it: nothing more is done."""
+
+
+def broken_off(config, folder, monkeypatch, *, at):
+    """Trains until `at` steps are done, and leaves without a word."""
+    finite = loop._finite
+
+    def stops(step, *rest):
+        if step == at:
+            raise Stop
+        return finite(step, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "_finite", stops)
+        with pytest.raises(Stop):
+            train(config, folder)
+
+
+def test_a_run_writes_what_it_promises(whole):
+    about = json.loads((whole / "config.json").read_text())
+    assert about["config"]["train"]["length"] == "12 steps"
+    assert about["versions"]["jax"] == jax.__version__
+    training = [line for line in lines(whole) if "loss" in line]
+    assert [line["step"] for line in training] == list(range(1, 13))
+    assert {"loss", "mae", "learning_rate", "gradient_norm", "images_per_second", "waiting_for_data"} <= training[
+        0
+    ].keys()
+    assert [line["step"] for line in lines(whole) if "eval_mae" in line] == [6, 12]
+    assert Checkpoints(whole / "checkpoints").about(12)["config"] == about["config"]
+
+
+@pytest.mark.parametrize("at", [2, 5, 8, 11])
+def test_resuming_is_exact_to_the_bit(whole, data_dir, phantoms, tmp_path, monkeypatch, at):
+    config = small_config(data_dir, phantoms, **FULL)
+    broken_off(config, tmp_path / "run", monkeypatch, at=at)
+    train(config, tmp_path / "run")
+    for a, b in zip(weights(whole, 12), weights(tmp_path / "run", 12), strict=True):
+        np.testing.assert_array_equal(a, b)
+    before, after = lines(whole), lines(tmp_path / "run")
+    assert [(x["step"], x.get("loss"), x.get("eval_mae")) for x in before] == [
+        (x["step"], x.get("loss"), x.get("eval_mae")) for x in after
+    ]
+
+
+def test_eight_devices_become_two(whole, data_dir, phantoms, tmp_path, monkeypatch):
+    broken_off(small_config(data_dir, phantoms, **FULL), tmp_path / "run", monkeypatch, at=8)
+    train(small_config(data_dir, phantoms, **FULL, train__devices=2), tmp_path / "run")
+    losses = [[x["loss"] for x in lines(folder) if "loss" in x] for folder in (whole, tmp_path / "run")]
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
+
+
+def test_a_finished_run_has_nothing_left_to_do(whole, data_dir, phantoms, capsys):
+    before = (whole / "metrics.jsonl").read_bytes()
+    train(small_config(data_dir, phantoms, **FULL), whole)
+    assert "nothing left to do, step 12 of 12" in capsys.readouterr().err
+    assert (whole / "metrics.jsonl").read_bytes() == before
+
+
+def test_best_and_last_are_kept(data_dir, phantoms, tmp_path):
+    config = small_config(
+        data_dir,
+        phantoms,
+        train__length="10 steps",
+        eval__every="1 steps",
+        checkpoint__keep_last=2,
+        checkpoint__keep_best=1,
+    )
+    train(config, tmp_path / "run")
+    scores = {x["step"]: x["eval_mae"] for x in lines(tmp_path / "run") if "eval_mae" in x}
+    best = min(scores, key=lambda step: (scores[step], step))
+    checkpoints = Checkpoints(tmp_path / "run" / "checkpoints", CheckpointConfig(keep_last=2, keep_best=1))
+    assert set(checkpoints.steps()) == {9, 10, best}
+    assert checkpoints.best_step() == best
+    assert run.load(tmp_path / "run").step == best
+
+
+def test_a_truncated_checkpoint_is_set_aside(whole, data_dir, phantoms, tmp_path, capsys):
+    folder = shutil.copytree(whole, tmp_path / "run")
+    largest = max(
+        (p for p in (folder / "checkpoints" / "12" / "arrays").rglob("*") if p.is_file()),
+        key=lambda p: p.stat().st_size,
+    )
+    largest.write_bytes(largest.read_bytes()[: largest.stat().st_size // 2])
+    train(small_config(data_dir, phantoms, **FULL), folder)
+    message = capsys.readouterr().err
+    assert "checkpoint of step 12 is damaged" in message
+    assert (folder / "damaged" / "12").is_dir()
+    for a, b in zip(weights(whole, 12), weights(folder, 12), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_another_config_is_refused_with_its_keys(whole, data_dir, phantoms):
+    other = small_config(data_dir, phantoms, **{**FULL, "train__seed": 1, "optimizer__learning_rate": 0.5})
+    with pytest.raises(UserError) as error:
+        train(other, whole)
+    message = str(error.value)
+    assert "holds a run of another config (2)" in message
+    assert "train.seed: found 0 there, 1 here" in message
+    assert "optimizer.learning_rate: found 0.001 there, 0.5 here" in message
+
+
+def test_where_and_how_fast_may_change(whole, data_dir, phantoms):
+    train(small_config(data_dir, phantoms, **FULL, data__threads=1, train__devices=4, log__tensorboard=True), whole)
+
+
+def test_other_data_are_refused(whole, data_dir, phantoms, tmp_path):
+    about = json.loads((whole / "config.json").read_text())
+    about["data_fingerprint"] = "something else"
+    with pytest.raises(UserError, match="the data: found fingerprint"):
+        run.claim(whole, about)
+
+
+def test_a_folder_of_something_else_is_refused(data_dir, phantoms, tmp_path):
+    (tmp_path / "thesis.tex").write_text("do not touch")
+    with pytest.raises(UserError, match="not empty, and not a run's folder"):
+        train(small_config(data_dir, phantoms), tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_checkpoint_of_another_model_is_refused(whole, data_dir, phantoms, tmp_path):
+    """As when checkpoints are copied between runs: config.json fits, the arrays do not."""
+    other = small_config(data_dir, phantoms, **{**FULL, "model__widths": (4, 10)})
+    train(other, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    shutil.copytree(whole / "checkpoints", tmp_path / "run" / "checkpoints")
+    with pytest.raises(UserError) as error:
+        train(other, tmp_path / "run")
+    message = str(error.value)
+    assert "a checkpoint of another model" in message
+    assert "params/blocks/1/first/conv/kernel: found float32[3, 3, 4, 8], expected float32[3, 3, 4, 10]" in message
+    assert (tmp_path / "run" / "checkpoints" / "12").is_dir(), "nothing is set aside: it is not damaged"
+
+
+def test_the_first_loss_that_is_not_finite_stops_the_run(data_dir, phantoms, tmp_path):
+    config = small_config(
+        data_dir, phantoms, **FULL, optimizer__name="sgd", optimizer__learning_rate=1e30, optimizer__clip_norm=0.0,
+        optimizer__warmup="6 steps",
+    )  # fmt: skip
+    with pytest.raises(NonFiniteLoss) as error:
+        train(config, tmp_path / "run")
+    step = int(str(error.value).split("at step ")[1].split()[0])
+    losses = {x["step"]: x["loss"] for x in lines(tmp_path / "run") if "loss" in x}
+    assert max(losses) < step
+    assert all(np.isfinite(list(losses.values())))
+    for kept in Checkpoints(tmp_path / "run" / "checkpoints").steps():
+        assert kept < step
+        assert all(np.isfinite(x).all() for x in weights(tmp_path / "run", kept))
+    assert NonFiniteLoss.exit_status == 3
+
+
+def test_a_batch_that_devices_do_not_divide(data_dir, phantoms, tmp_path):
+    with pytest.raises(
+        UserError, match=r"train.batch_size: found 12, which 8 devices do not divide; .*such as 8 or 16"
+    ):
+        train(small_config(data_dir, phantoms, train__batch_size=12), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_tensorboard_holds_the_same_numbers(data_dir, phantoms, tmp_path):
+    from tensorboardX.proto.event_pb2 import Event
+
+    train(small_config(data_dir, phantoms, log__tensorboard=True), tmp_path / "run")
+    (events,) = (tmp_path / "run" / "tensorboard").iterdir()
+    data, place, losses = events.read_bytes(), 0, {}
+    while place < len(data):
+        length = int.from_bytes(data[place : place + 8], "little")
+        event = Event.FromString(data[place + 12 : place + 12 + length])
+        place += 16 + length
+        for value in event.summary.value:
+            if value.tag == "loss":
+                losses[event.step] = value.simple_value
+    expected = {x["step"]: x["loss"] for x in lines(tmp_path / "run") if "loss" in x}
+    assert losses == pytest.approx(expected)
+
+
+# ---- real processes and real signals --------------------------------------------------------------------------------
+
+
+def command(data_dir, phantoms, folder, steps=240):
+    config = pathlib.Path(folder).with_suffix(".py")
+    config.parent.mkdir(parents=True, exist_ok=True)
+    config.write_text(
+        "from boneage_jax.config import default_config\n"
+        "def get_config():\n    c = default_config()\n"
+        f"    c.data.dir, c.data.name = {str(data_dir)!r}, {phantoms.name!r}\n"
+        "    c.data.height, c.data.width = 48, 36\n    c.model.widths, c.model.dense = (4, 8), (8,)\n"
+        "    c.train.batch_size = c.eval.batch_size = 8\n    c.log.every = '1 steps'\n    c.log.tensorboard = False\n"
+        f"    c.train.length = c.eval.every = '{steps} steps'\n    c.checkpoint.every = '20 steps'\n    return c\n"
+    )
+    return [str(pathlib.Path(sys.executable).parent / "boneage"), "train", f"--config={config}", f"--run={folder}"]
+
+
+def start(arguments):
+    # Two devices: enough for collectives, and quick to start.
+    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    return subprocess.Popen(arguments, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for_steps(folder, count, process, seconds=120):
+    """Returns once the log has `count` lines."""
+    end = time.monotonic() + seconds
+    log = pathlib.Path(folder) / "metrics.jsonl"
+    while time.monotonic() < end:
+        if log.exists() and log.read_text().count("\n") >= count:
+            return
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.01)
+    raise AssertionError("the run did not get going")
+
+
+@pytest.mark.integration
+def test_killed_at_a_random_step_and_started_again(data_dir, phantoms, tmp_path):
+    arguments = command(data_dir, phantoms, tmp_path / "run")
+    unbroken = start(command(data_dir, phantoms, tmp_path / "unbroken"))
+    _, err = unbroken.communicate(timeout=300)
+    assert unbroken.returncode == 0, err
+    at = int(np.random.default_rng().integers(5, 200))
+    print(f"killed after {at} lines")
+    victim = start(arguments)
+    wait_for_steps(tmp_path / "run", at, victim)
+    victim.send_signal(signal.SIGKILL)
+    victim.communicate()
+    assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) < 241
+    again = start(arguments)
+    _, err = again.communicate(timeout=300)
+    assert again.returncode == 0, err
+    for a, b in zip(weights(tmp_path / "unbroken", 240), weights(tmp_path / "run", 240), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_told_to_stop_it_saves_and_says_so(data_dir, phantoms, tmp_path, number):
+    arguments = command(data_dir, phantoms, tmp_path / "run", steps=100_000)
+    process = start(arguments)
+    wait_for_steps(tmp_path / "run", 30, process)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == EXIT_SAVED == 75, err
+    saved = int(err.split("saved at step ")[1].split()[0])
+    assert f"{number.name} received" in err
+    assert Checkpoints(tmp_path / "run" / "checkpoints").steps()[-1] == saved
