@@ -84,6 +84,24 @@ def test_fit_averages_areas():
     assert np.abs(images.fit(image, 50, 40) - expected).max() <= 1
 
 
+@pytest.mark.parametrize("factor", [4, 6, 8])
+def test_fit_averages_areas_in_two_steps_too(factor):
+    image = RANDOM.integers(0, 256, (25 * factor, 20 * factor), dtype=np.uint8)
+    expected = image.reshape(25, factor, 20, factor).mean((1, 3))
+    assert np.abs(images.fit(image, 25, 20) - expected).max() <= 1
+
+
+@pytest.mark.parametrize("width", range(300, 312))
+def test_fit_of_any_size_shifts_by_a_quarter_of_a_pixel_at_most(width):
+    """On a ramp a shift shows as a difference of grey."""
+    ramp = np.tile(np.linspace(0, 255, width), (200, 1)).round().astype(np.uint8)
+    exact = cv2.resize(ramp, (60, 40), interpolation=cv2.INTER_AREA).astype(int)
+    fitted = images.fit(ramp, 40, 60)
+    rows = np.flatnonzero(fitted.any(1))
+    slope = 255 / 60
+    assert np.abs(fitted[rows[0]].astype(int) - exact[0]).max() <= 0.25 * slope + 1
+
+
 def test_dicom_is_windowed_and_bone_is_bright(tmp_path):
     pydicom = pytest.importorskip("pydicom")
     from pydicom.dataset import FileDataset, FileMetaDataset

@@ -1,0 +1,62 @@
+"""What every benchmark prints: versions, hardware, medians and a ratio."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import statistics
+from collections.abc import Callable
+from typing import Any
+
+
+def hardware() -> str:
+    """Returns the processor's name and the number of cores this process may use."""
+    name = platform.processor() or platform.machine()
+    cpuinfo = pathlib.Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names = [
+            line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")
+        ]
+        name = names[0] if names else name
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{name}, {cores} cores"
+
+
+def versions(*packages: str) -> str:
+    """Returns `name version` of each package, as far as installed."""
+    found = []
+    for package in packages:
+        try:
+            found.append(f"{package} {importlib.metadata.version(package)}")
+        except importlib.metadata.PackageNotFoundError:
+            found.append(f"{package} not installed")
+    return ", ".join(found)
+
+
+def in_turn(rounds: int, sides: dict[str, Callable[[], float]]) -> dict[str, list[float]]:
+    """Calls each side once a round, one after the other, so that a machine that drifts drifts for all."""
+    values: dict[str, list[float]] = {name: [] for name in sides}
+    for _ in range(rounds):
+        for name, measure in sides.items():
+            values[name].append(measure())
+    return values
+
+
+def median(values: list[float]) -> float:
+    """Returns the median."""
+    return statistics.median(values)
+
+
+def paired_ratio(values: dict[str, list[float]], a: str, b: str) -> float:
+    """Returns the median over rounds of a / b."""
+    return statistics.median(x / y for x, y in zip(values[a], values[b], strict=True))
+
+
+def save(path: pathlib.Path | None, results: dict[str, Any]) -> None:
+    """Writes the results as JSON where a path is given."""
+    if path:
+        path.write_text(json.dumps(results, indent=2) + "\n")
+        print(f"results lie in {path}")
