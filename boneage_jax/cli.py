@@ -36,6 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        print(f"boneage: {error.filename or 'writing'}: {error.strerror or error}", file=sys.stderr)
+        return errors.EXIT_BAD_INPUT
     except Exception as error:
         # Known only once JAX is loaded, which plain `--help` need not wait for.
         status = getattr(error, "exit_status", None)

@@ -192,8 +192,8 @@ def test_a_damaged_checkpoint_is_named(trained, tmp_path, capsys):
 
 
 @pytest.mark.integration
-def test_a_full_disk(tmp_path):
-    """A real one, of a megabyte: the build says so, and leaves nothing behind."""
+def test_a_full_disk(tmp_path, data_dir, phantoms):
+    """A real one, of a megabyte: build and training say so; nothing half-written is left under its final name."""
     disk = tmp_path / "disk"
     disk.mkdir()
     if subprocess.run(
@@ -209,5 +209,14 @@ def test_a_full_disk(tmp_path):
         assert "Traceback" not in done.stderr
         assert not [p for p in disk.rglob("*.array_record*") if p.is_file()]
         assert not [p for p in disk.rglob("dataset_info.json") if p.is_file()]
+
+        config = ["--config=configs/tiny.py", f"--config.data.dir={data_dir}", f"--config.data.name={phantoms.name}"]
+        config += ["--config.train.length=6 steps", "--config.checkpoint.every=1 steps", "--config.eval.every=6 steps"]
+        done = boneage("train", *config, "--run", disk / "run")
+        assert done.returncode == 2, done.stderr
+        assert "No space left on device" in done.stderr
+        assert "Traceback" not in done.stderr
+        whole = [p.name for p in (disk / "run" / "checkpoints").iterdir() if p.name.isdigit()]
+        assert len(whole) < 6
     finally:
         subprocess.run(["umount", str(disk)], check=False)

@@ -5,10 +5,14 @@ Orbax writes them asynchronously and renames a finished one into place, so a kil
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import json
 import pathlib
+import re
+import shutil
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import absl.logging
@@ -108,30 +112,47 @@ class Checkpoints:
 
     def save(self, state: TrainState, about: dict[str, Any], *, step: int, metrics: dict[str, float] | None) -> None:
         """Starts saving; returns once the arrays are copied off the devices. Raises `UserError` on a full disk."""
+        tree = to_arrays(state)
+        self.wait()
+        # Asked before Orbax is: what it says of a full disk half-way comes from several threads at once.
+        needed, free = sum(x.nbytes for x in jax.tree.leaves(tree)), shutil.disk_usage(self.folder).free
+        if free < needed:
+            raise UserError(
+                f"{self.folder}: No space left on device for the checkpoint of step {step}: found {free / 1e6:.1f} MB, "
+                f"expected {needed / 1e6:.1f} MB; older ones are kept. Free space and start the same command again"
+            )
         items = ocp.args.Composite(
-            arrays=ocp.args.StandardSave(to_arrays(state)), about=ocp.args.JsonSave({**about, "metrics": metrics or {}})
+            arrays=ocp.args.StandardSave(tree), about=ocp.args.JsonSave({**about, "metrics": metrics or {}})
         )
-        try:
+        with self._disk_errors():
             self._manager.save(step, args=items, metrics=metrics)
-        except OSError as error:
-            raise self._unwritable(error) from error
 
     def wait(self) -> None:
         """Returns once everything is on disk. Raises `UserError` on a full disk."""
-        try:
+        with self._disk_errors():
             self._manager.wait_until_finished()
-        except OSError as error:
-            raise self._unwritable(error) from error
 
     def close(self) -> None:
-        """Waits and lets go of the folder."""
-        self._manager.close()
+        """Waits and lets go of the folder. Raises `UserError` on a full disk."""
+        with self._disk_errors():
+            self._manager.close()
 
-    def _unwritable(self, error: OSError) -> UserError:
-        return UserError(
-            f"{self.folder}: the checkpoint could not be written ({error.strerror or error}); older ones are kept. "
-            "Free space and start the same command again"
-        )
+    @contextlib.contextmanager
+    def _disk_errors(self) -> Iterator[None]:
+        """Turns what a full or unwritable disk makes Orbax raise into a message; TensorStore's is a ValueError."""
+        try:
+            yield
+        except Exception as error:
+            text = str(error)
+            if not isinstance(error, OSError) and not re.search(
+                "No space left|RESOURCE_EXHAUSTED|disk quota", text, re.I
+            ):
+                raise
+            reason = "No space left on device" if "No space left" in text else text.splitlines()[0][:200]
+            raise UserError(
+                f"{self.folder}: the checkpoint could not be written ({reason}); older ones are kept. "
+                "Free space and start the same command again"
+            ) from error
 
     def about(self, step: int) -> dict[str, Any]:
         """Returns what lies beside the arrays of a checkpoint."""
