@@ -6,11 +6,11 @@ import contextlib
 import dataclasses
 import io
 import json
-import logging
 import pathlib
 import shutil
 from typing import Any
 
+import absl.logging
 import numpy as np
 
 from boneage_jax import resources
@@ -51,7 +51,7 @@ def build(
     import tensorflow_datasets as tfds
 
     tfds.disable_progress_bar()
-    logging.getLogger("absl").setLevel(logging.WARNING)
+    absl.logging.set_verbosity(absl.logging.ERROR)
     dataset, _, config_name = name.partition("/")
     if dataset not in DATASETS:
         raise UserError(f"unknown dataset {dataset!r}; expected one of {', '.join(DATASETS)}")
