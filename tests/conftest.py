@@ -33,14 +33,6 @@ REAL = pathlib.Path(__file__).parents[2] / "shared" / "real"
 needs_real = pytest.mark.skipif(not REAL.is_dir(), reason="the real material is not here")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """Two workers: a file's tests stay together, and so do those that need the trained run."""
-    for item in items:
-        group = "trained" if "trained" in item.fixturenames else item.nodeid.split("::")[0]
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
 @pytest.fixture(scope="session")
 def data_dir(tmp_path_factory) -> pathlib.Path:
     """Folder of built datasets, shared by all tests."""
@@ -81,7 +73,7 @@ def boneage(*arguments, env=None, cwd=None, timeout=300) -> subprocess.Completed
 
 @pytest.fixture(scope="session")
 def trained(data_dir, tmp_path_factory) -> pathlib.Path:
-    """A run that has learnt something: minutes are too long for a test, so one run serves all that need it."""
+    """A run that has learnt something; one serves all tests that need it, which stand in one file for one worker."""
     from boneage_jax.train.loop import train
 
     dataset = build.build(

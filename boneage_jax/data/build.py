@@ -171,11 +171,11 @@ def describe(data_dir: pathlib.Path, name: str) -> dict[str, Any]:
 def as_text(description: dict[str, Any]) -> str:
     """Returns `describe`'s result for people."""
     lines = [f"{description['name']} at {description['path']}", f"fingerprint {description['fingerprint']}", ""]
-    lines.append(f"{'split':<12}{'images':>8}{'male':>8}{'months':>26}")
+    lines.append(f"{'split':<12}{'images':>8}{'male':>8}{'months':>30}")
     for split, facts in description["splits"].items():
         months = facts["months"]
         shown = f"{months['min']:.1f} to {months['max']:.1f}, mean {months['mean']:.1f}" if months else "no ages"
-        lines.append(f"{split:<12}{facts['images']:>8}{facts['male']:>8}{shown:>26}")
+        lines.append(f"{split:<12}{facts['images']:>8}{facts['male']:>8}{shown:>30}")
     lines += ["", "features: " + ", ".join(description["features"])]
     return "\n".join(lines)
 

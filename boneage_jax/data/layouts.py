@@ -76,7 +76,7 @@ class Found:
     """What a search found.
 
     Attributes:
-      records: by split, sorted by id.
+      records: by split, in the table's order.
       tables: by split, the table that its labels came from.
       missing: rows without an image, one line each.
       unlabelled: images without a row, one line each.
@@ -201,7 +201,7 @@ def _pair(
     without_image: list[str] = []
     ambiguous: list[str] = []
     for split in SPLITS:
-        for label in sorted(rows[split], key=lambda label: label.id):
+        for label in rows[split]:
             candidates = by_id.get(label.id, [])
             own = [c for c in candidates if _split_of_path(c.shown) == split]
             chosen = own or [c for c in candidates if not _split_of_path(c.shown)] or candidates

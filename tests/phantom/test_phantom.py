@@ -1,7 +1,6 @@
 """The phantom: its truth is true, and age shows in anatomy alone."""
 
 import dataclasses
-import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -9,13 +8,8 @@ import numpy as np
 import pytest
 
 from boneage_jax import anatomy
-from boneage_jax.data import images
-from boneage_jax.data.sources import Dataset
 from boneage_jax.phantom import growth, population
 from boneage_jax.phantom.render import Camera, render
-from boneage_jax.train import run
-from boneage_jax.train.predict import predict_all
-from boneage_jax.train.step import compile_predict_step
 
 STEADY = Camera(rotation=0.0, shift=0.0, noise=(0.0, 0.0))
 
@@ -120,37 +114,3 @@ def test_ages_follow_rsna():
     assert ages.max() < 231
     assert sum(population.MALE_COUNTS) == 6833
     assert sum(population.FEMALE_COUNTS) == 5778
-
-
-def global_statistics(row, place) -> list[float]:
-    """Brightness, contrast, sizes and place in the file: all that is not anatomy."""
-    image = images.decode(row["image"]).astype(float) / 255
-    mask = images.decode(row["mask"]) > 0
-    hand = image[mask]
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    bright = [(image > level).mean() for level in (0.2, 0.35, 0.5, 0.65, 0.8)]
-    moments = [hand.mean(), hand.std(), ((hand - hand.mean()) ** 3).mean() / hand.std() ** 3, image[~mask].mean()]
-    sizes = [mask.mean(), np.ptp(rows), np.ptp(columns), rows[0], columns[0]]
-    percentiles = [*np.percentile(image, [1, 5, 25, 50, 75, 95, 99]), *np.percentile(hand, [5, 25, 50, 75, 95])]
-    return [*bright, *moments, *sizes, *percentiles, place, float(row["male"]), 1.0]
-
-
-def test_age_is_read_from_anatomy_alone(trained):
-    """A linear model on global statistics stays above twice the error of a small network."""
-    loaded = run.load(trained, devices=1)
-    dataset = Dataset.open(pathlib.Path(loaded.config.data.dir), loaded.config.data.name)
-    features, ages = {}, {}
-    for split in ("train", "test"):
-        records = dataset.split(split)
-        features[split] = np.array([global_statistics(records.row(n), n / len(records)) for n in range(len(records))])
-        ages[split] = records.labels()[0]
-    scale = features["train"].std(0) + 1e-9
-    weights, *_ = np.linalg.lstsq(features["train"] / scale, ages["train"], rcond=None)
-    linear = np.abs(features["test"] / scale @ weights - ages["test"]).mean()
-
-    records = dataset.split("test", height=loaded.config.data.height, width=loaded.config.data.width)
-    step = compile_predict_step(loaded.mesh, network=loaded.network, task=loaded.task)
-    predicted = predict_all(step, loaded.arrays, records, loaded.mesh, batch_size=50)
-    network = np.abs(predicted - ages["test"]).mean()
-    print(f"linear model on global statistics {linear:.2f} months, network {network:.2f} months")
-    assert linear > 2 * network

@@ -1,0 +1,156 @@
+"""What a trained run is for: evaluation, prediction, and the proof that age is read from anatomy alone."""
+
+import csv
+import json
+import pathlib
+import re
+import shutil
+
+import numpy as np
+import pytest
+
+from boneage_jax import NOT_A_MEDICAL_DEVICE
+from boneage_jax.data import images
+from boneage_jax.data.sources import Dataset
+from boneage_jax.train import run
+from boneage_jax.train.predict import predict_all
+from boneage_jax.train.step import compile_predict_step
+from tests import rsna_layouts as make
+from tests.conftest import REAL, needs_real
+from tests.test_cli import call
+
+
+def test_evaluate_writes_table_json_and_csv(trained, capsys):
+    status, out, _ = call(capsys, "evaluate", trained, "--split", "validation", "--report")
+    assert status == 0
+    folder = next((trained / "evaluation").iterdir()) / "validation"
+    rows = list(csv.DictReader((folder / "predictions.csv").open()))
+    summary = json.loads((folder / "scores.json").read_text())
+    error = [float(r["months"]) - float(r["reading"]) for r in rows]
+    assert len(rows) == 100 == summary["scores"]["all"]["images"]
+    assert summary["scores"]["all"]["MAE"]["value"] == pytest.approx(sum(map(abs, error)) / 100, abs=0.01)
+    assert summary["phantom"] is True
+    assert "says nothing about children" in out
+    assert NOT_A_MEDICAL_DEVICE in out
+    page = (folder / "report.html").read_text()
+    assert NOT_A_MEDICAL_DEVICE in page
+    assert page.count("data:image/png;base64,") == 4
+    assert not re.search(r'(src|href)="(?!data:)', page), "the page stands by itself"
+
+
+def test_evaluation_and_prediction_agree(trained, data_dir, tmp_path, capsys):
+    """The same pictures through files and through TFDS come to the same ages."""
+    config = run.load(trained).config
+    records = Dataset.open(data_dir, config.data.name).split("validation[:6]")
+    with (tmp_path / "sexes.csv").open("w") as table:
+        table.write("file,male\n")
+        for n, name in enumerate(records.ids()):
+            (tmp_path / f"{name}.png").write_bytes(records.row(n)["image"])
+            table.write(f"{name}.png,{bool(records.row(n)['male'])}\n")
+    status, out, _ = call(
+        capsys, "predict", tmp_path, "--run", trained, "--sex-csv", tmp_path / "sexes.csv", "--out", tmp_path / "p.csv"
+    )
+    assert status == 0
+    assert NOT_A_MEDICAL_DEVICE in out
+    with (tmp_path / "p.csv").open() as file:
+        header, *rows = csv.reader(file)
+    assert header[:2] == ["file", "months"]
+    assert call(capsys, "evaluate", trained, "--split", "validation[:6]")[0] == 0
+    (folder,) = (trained / "evaluation").glob("*/validation[[]:6[]]")
+    evaluated = {r["id"]: float(r["months"]) for r in csv.DictReader((folder / "predictions.csv").open())}
+    predicted = {row[0].rsplit("/", 1)[-1].removesuffix(".png"): float(row[1]) for row in rows}
+    assert predicted == pytest.approx(evaluated, abs=0.06)
+
+
+def test_predict_refuses_what_it_cannot_read(trained, tmp_path, capsys):
+    for child in make.children(3, 1):
+        (tmp_path / f"{child.id}.png").write_bytes(child.png)
+    (tmp_path / "4.png").write_bytes(b"")
+    (tmp_path / "5.png").write_bytes(b"no image")
+    status, _, err = call(capsys, "predict", tmp_path, "--run", trained, "--sex=F", "--out", tmp_path / "p.csv")
+    assert status == 2
+    assert "4.png: the file is empty" in err
+    assert "5.png: not a readable PNG or JPEG" in err
+    assert not (tmp_path / "p.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ([], "Give it with --sex M, --sex F or --sex-csv"),
+        (["--sex=x"], "unknown sex 'x'"),
+        (["--sex=M", "--sex-csv=SEXES"], "expected one of them"),
+        (["--sex-csv=SEXES"], "which is not given for these files (1)"),
+        (["--sex-csv=nowhere.csv"], "nowhere.csv: No such file"),
+    ],
+)
+def test_predict_wants_to_know_the_sex(trained, tmp_path, capsys, options, expected):
+    (tmp_path / "7.png").write_bytes(make.children(1, 7)[0].png)
+    (tmp_path / "sexes.csv").write_text("file,male\n8.png,True\n")
+    options = [o.replace("SEXES", str(tmp_path / "sexes.csv")) for o in options]
+    status, _, err = call(capsys, "predict", tmp_path / "7.png", "--run", trained, *options)
+    assert status == 2
+    assert expected in err
+
+
+@needs_real
+def test_predict_on_a_real_radiograph(trained, capsys):
+    """It runs, and says what it is: a model of phantoms has nothing to say of real hands yet."""
+    status, out, _ = call(capsys, "predict", REAL / "hand_1381" / "original.png", "--run", trained, "--sex", "F")
+    assert status == 0
+    assert re.search(r"\d+\.\d months", out)
+    assert "trained on rendered phantoms only" in out
+
+
+def test_an_output_that_cannot_be_written(trained, tmp_path, capsys):
+    (tmp_path / "7.png").write_bytes(make.children(1, 7)[0].png)
+    status, _, err = call(
+        capsys, "predict", tmp_path / "7.png", "--sex=M", "--run", trained, "--out", tmp_path / "7.png" / "p.csv"
+    )
+    assert status == 2
+    assert "cannot be written" in err
+
+
+def test_a_damaged_checkpoint_is_named(trained, tmp_path, capsys):
+    folder = shutil.copytree(trained, tmp_path / "run")
+    for file in (folder / "checkpoints").glob("*/arrays/**/*"):
+        if file.is_file() and file.stat().st_size > 1000:
+            file.write_bytes(file.read_bytes()[:500])
+    status, _, err = call(capsys, "evaluate", folder)
+    assert status == 2
+    assert "the checkpoint is damaged" in err
+    assert "Traceback" not in err
+
+
+def global_statistics(row, place) -> list[float]:
+    """Brightness, contrast, sizes and place in the file: all that is not anatomy."""
+    image = images.decode(row["image"]).astype(float) / 255
+    mask = images.decode(row["mask"]) > 0
+    hand = image[mask]
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    bright = [(image > level).mean() for level in (0.2, 0.35, 0.5, 0.65, 0.8)]
+    moments = [hand.mean(), hand.std(), ((hand - hand.mean()) ** 3).mean() / hand.std() ** 3, image[~mask].mean()]
+    sizes = [mask.mean(), np.ptp(rows), np.ptp(columns), rows[0], columns[0]]
+    percentiles = [*np.percentile(image, [1, 5, 25, 50, 75, 95, 99]), *np.percentile(hand, [5, 25, 50, 75, 95])]
+    return [*bright, *moments, *sizes, *percentiles, place, float(row["male"]), 1.0]
+
+
+def test_age_is_read_from_anatomy_alone(trained):
+    """A linear model on global statistics stays above twice the error of a small network."""
+    loaded = run.load(trained, devices=1)
+    dataset = Dataset.open(pathlib.Path(loaded.config.data.dir), loaded.config.data.name)
+    features, ages = {}, {}
+    for split in ("train", "test"):
+        records = dataset.split(split)
+        features[split] = np.array([global_statistics(records.row(n), n / len(records)) for n in range(len(records))])
+        ages[split] = records.labels()[0]
+    scale = features["train"].std(0) + 1e-9
+    weights, *_ = np.linalg.lstsq(features["train"] / scale, ages["train"], rcond=None)
+    linear = np.abs(features["test"] / scale @ weights - ages["test"]).mean()
+
+    records = dataset.split("test", height=loaded.config.data.height, width=loaded.config.data.width)
+    step = compile_predict_step(loaded.mesh, network=loaded.network, task=loaded.task)
+    predicted = predict_all(step, loaded.arrays, records, loaded.mesh, batch_size=50)
+    network = np.abs(predicted - ages["test"]).mean()
+    print(f"linear model on global statistics {linear:.2f} months, network {network:.2f} months")
+    assert linear > 2 * network
