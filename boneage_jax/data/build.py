@@ -79,12 +79,15 @@ def build(
             finally:
                 if hasattr(builder, "close"):
                     builder.close()
+        built = sources.Dataset.open(data_dir, f"{dataset}/{config.name}")
+        if not (built.path / sources.INDEX).exists():
+            built.write_index()
     except Exception as error:
         _tidy(data_dir / dataset)
         if isinstance(error, UserError):
             raise
         raise _readable(error, data_dir) from error
-    return sources.Dataset.open(data_dir, f"{dataset}/{config.name}")
+    return built
 
 
 def _builder_config(

@@ -17,6 +17,10 @@ from jaxtyping import Bool, Float32
 from boneage_jax.data import images
 from boneage_jax.data.storage import StorageConfig
 from boneage_jax.errors import UserError
+from boneage_jax.files import write_text
+
+INDEX = "labels.json"
+"""Beside a dataset's records: ids, ages and sexes by split. Datasets that TFDS itself has built do without."""
 
 __all__ = ["Dataset", "Example", "Records", "Source", "StorageConfig"]
 
@@ -102,6 +106,16 @@ class Dataset:
             raise UserError(f"{self.path}: no split {split!r}; expected one of {', '.join(self.splits)}")
         return Records(self, split, height, width)
 
+    def write_index(self) -> None:
+        """Writes ids, ages and sexes beside the records, so that nobody reads gigabytes of images for them."""
+        index = {}
+        for name in self.splits:
+            records = self.split(name)
+            ages, male = records.labels()
+            known = [age if np.isfinite(age) else None for age in ages.tolist()]
+            index[name] = {"id": records.ids(), "bone_age": known, "male": male.tolist()}
+        write_text(self.path / INDEX, json.dumps(index) + "\n")
+
 
 class Records:
     """The examples of a split, by number, decoded when asked for. Threads may share it."""
@@ -122,7 +136,7 @@ class Records:
             shape = builder.info.features["image"].shape[:2]
             self._decode = functools.partial(_decode_raw, shape=shape)
         self.fingerprint = f"{dataset.fingerprint}:{split}"
-        self.split_name = split
+        self._index_path, self._split = dataset.path / INDEX, split
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -140,12 +154,25 @@ class Records:
 
     def labels(self) -> tuple[Float32[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
         """Returns all ages in months and whether each child is male, without decoding images."""
-        rows = [self._rows[n] for n in range(len(self))]
-        return np.array([r["bone_age"] for r in rows], np.float32), np.array([r["male"] for r in rows], bool)
+        return np.array(self._columns["bone_age"], np.float32), np.array(self._columns["male"], bool)
 
     def ids(self) -> list[str]:
         """Returns all ids, in order."""
-        return [_text(self._rows[n]["id"]) for n in range(len(self))]
+        return list(self._columns["id"])
+
+    @functools.cached_property
+    def _columns(self) -> dict[str, list[Any]]:
+        """Ids, ages and sexes: from the index for a whole split that has one, else from the records."""
+        if self._index_path.exists():
+            index = json.loads(self._index_path.read_text()).get(self._split, {})
+            if len(index.get("id", ())) == len(self):
+                return {**index, "bone_age": [np.nan if age is None else age for age in index["bone_age"]]}
+        columns: dict[str, list[Any]] = {"id": [], "bone_age": [], "male": []}
+        for n in range(len(self)):
+            row = self._rows[n]
+            for name, values in columns.items():
+                values.append(_text(row[name]) if name == "id" else row[name])
+        return columns
 
 
 def _decode_raw(data: Any, *, shape: tuple[int, int]) -> images.Grey:

@@ -9,7 +9,7 @@ import pytest
 
 from boneage_jax import anatomy
 from boneage_jax.data import build, images
-from boneage_jax.data.sources import Dataset
+from boneage_jax.data.sources import INDEX, Dataset
 from boneage_jax.errors import UserError
 from tests import rsna_layouts as make
 
@@ -143,6 +143,17 @@ def test_parts_of_splits(phantoms):
     assert len(phantoms.split("train[:25%]")) == 18
     with pytest.raises(UserError, match="no split 'holdout'; expected one of"):
         phantoms.split("holdout")
+
+
+def test_the_index_says_what_the_records_say(phantoms):
+    whole, part = phantoms.split("train"), phantoms.split("train[:100%]")
+    assert (phantoms.path / INDEX).exists()
+    rows = [whole.row(n) for n in range(len(whole))]
+    for records in (whole, part):
+        ages, male = records.labels()
+        np.testing.assert_array_equal(ages, np.array([r["bone_age"] for r in rows], np.float32))
+        np.testing.assert_array_equal(male, [r["male"] for r in rows])
+        assert records.ids() == [r["id"].decode() for r in rows]
 
 
 def test_unknown_names(tmp_path):
