@@ -192,7 +192,7 @@ def train(config: ExperimentConfig, folder: pathlib.Path) -> Result:
             if logs:
                 scalars = window.close()
                 log.write(step, scalars)
-                bar.set_postfix_str(f"loss {scalars['loss']:.4f}, MAE {scalars['mae']:.1f} months")
+                bar.set_postfix_str(f"loss {scalars['loss']:.4f}, MAE {scalars['mae']:.1f} months", refresh=False)
 
             # ---- evaluation and checkpoint ---------------------------------------------------------------------
             scores = None
