@@ -124,7 +124,8 @@ def _builder_config(
 
 def _tidy(folder: pathlib.Path) -> None:
     """Removes a dataset's folder where TFDS has left nothing but its own notes; the rest it removes itself."""
-    if not any(path.is_file() and ".config" not in path.parts for path in folder.rglob("*")):
+    files = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
+    if all(path.parts[0] == ".config" for path in files):
         shutil.rmtree(folder, ignore_errors=True)
 
 

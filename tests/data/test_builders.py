@@ -139,6 +139,17 @@ def test_corrupt_images_are_named_and_nothing_stays(download, tmp_path, damage):
     assert not [p for p in (tmp_path / "data").rglob("*") if p.is_file()]
 
 
+def test_a_failed_build_leaves_finished_ones_alone(download, tmp_path):
+    """Also under a folder that is itself called .config, as TFDS calls its notes."""
+    data = tmp_path / ".config" / "data"
+    done = build.build("rsna_bone_age/full", data, source=download, workers=1)
+    before = contents(done.path)
+    (download / "boneage-training-dataset" / "1378.png").write_bytes(b"")
+    with pytest.raises(UserError, match="1378"):
+        build.build("rsna_bone_age/small", data, source=download, workers=1)
+    assert contents(done.path) == before
+
+
 def test_parts_of_splits(phantoms):
     assert len(phantoms.split("train[:25%]")) == 18
     with pytest.raises(UserError, match="no split 'holdout'; expected one of"):
