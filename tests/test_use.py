@@ -38,6 +38,22 @@ def test_evaluate_writes_table_json_and_csv(trained, capsys):
     assert not re.search(r'(src|href)="(?!data:)', page), "the page stands by itself"
 
 
+def test_evaluation_of_data_that_have_moved(trained, data_dir, tmp_path, capsys):
+    """Only the folder given with --data is read, for the page too."""
+    run_copy = shutil.copytree(trained, tmp_path / "run")
+    dataset = run.load(trained).config.data.name
+    shutil.copytree(data_dir / dataset, tmp_path / "moved" / dataset)
+    hidden = (data_dir / dataset).rename(data_dir / "hidden")
+    try:
+        status, _, err = call(
+            capsys, "evaluate", run_copy, "--split", "validation", "--data", tmp_path / "moved", "--report"
+        )
+    finally:
+        hidden.rename(data_dir / dataset)
+    assert status == 0, err
+    assert list((run_copy / "evaluation").glob("*/validation/report.html"))
+
+
 def test_evaluation_and_prediction_agree(trained, data_dir, tmp_path, capsys):
     """The same pictures through files and through TFDS come to the same ages."""
     config = run.load(trained).config

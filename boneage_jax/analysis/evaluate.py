@@ -11,7 +11,7 @@ import numpy as np
 
 from boneage_jax import NOT_A_MEDICAL_DEVICE
 from boneage_jax.analysis import scores
-from boneage_jax.data.sources import Dataset
+from boneage_jax.data.sources import Dataset, Records
 from boneage_jax.errors import UserError
 from boneage_jax.files import replacing, write_text
 from boneage_jax.train.mesh import check_batch_size
@@ -27,6 +27,7 @@ class Evaluation:
     Attributes:
       folder: where predictions.csv, scores.json and scores.txt lie.
       dataset: name and split, as in `hand_phantom/tiny test`.
+      records: of the split, those without a reading included.
       ids: of the images.
       reading: bone ages as labelled, in months.
       predicted: bone ages as predicted, in months.
@@ -37,6 +38,7 @@ class Evaluation:
 
     folder: pathlib.Path
     dataset: str
+    records: Records
     ids: list[str]
     reading: np.ndarray
     predicted: np.ndarray
@@ -87,6 +89,7 @@ def evaluate(
     result = Evaluation(
         loaded.folder / "evaluation" / name.replace("/", "-") / split.replace("/", "-"),
         f"{name} {split}",
+        records,
         ids,
         reading,
         predicted,

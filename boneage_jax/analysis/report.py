@@ -13,7 +13,6 @@ from boneage_jax import NOT_A_MEDICAL_DEVICE
 from boneage_jax.analysis import figures
 from boneage_jax.analysis.evaluate import Evaluation
 from boneage_jax.analysis.scores import Score
-from boneage_jax.data.sources import Dataset
 from boneage_jax.files import replacing, write_text
 from boneage_jax.train.run import LoadedRun
 
@@ -45,7 +44,7 @@ def write(result: Evaluation, loaded: LoadedRun, path: pathlib.Path) -> None:
         "predicted_against_reading": figures.predicted_against_reading(result.predicted, result.reading, result.male),
         "error_by_age": figures.error_by_age(result.predicted, result.reading, result.male),
         "training_curve": figures.training_curve(loaded.folder / "metrics.jsonl"),
-        "examples": _examples(result, loaded),
+        "examples": _examples(result),
     }
     for name, png in plots.items():
         with replacing(path.parent / "figures" / f"{name}.png") as scratch:
@@ -53,11 +52,9 @@ def write(result: Evaluation, loaded: LoadedRun, path: pathlib.Path) -> None:
     write_text(path, _page(result, loaded, plots))
 
 
-def _examples(result: Evaluation, loaded: LoadedRun) -> bytes:
+def _examples(result: Evaluation) -> bytes:
     """Six images spread over the ages, and the six with the largest errors."""
-    name, split = result.dataset.rsplit(" ", 1)
-    records = Dataset.open(pathlib.Path(loaded.config.data.dir).expanduser(), name).split(split)
-    by_id = {image_id: n for n, image_id in enumerate(records.ids())}
+    by_id = {image_id: n for n, image_id in enumerate(result.records.ids())}
     by_age = np.argsort(result.reading)
     spread = by_age[np.linspace(0, len(by_age) - 1, min(6, len(by_age))).round().astype(int)]
     worst = np.argsort(-np.abs(result.predicted - result.reading))[:6]
@@ -66,7 +63,7 @@ def _examples(result: Evaluation, loaded: LoadedRun) -> bytes:
         f"{'M' if result.male[n] else 'F'}  reading {result.reading[n]:.0f}\npredicted {result.predicted[n]:.0f}"
         for n in chosen
     ]
-    return figures.gallery([records[by_id[result.ids[n]]]["image"] for n in chosen], captions)
+    return figures.gallery([result.records[by_id[result.ids[n]]]["image"] for n in chosen], captions)
 
 
 def _page(result: Evaluation, loaded: LoadedRun, plots: dict[str, bytes]) -> str:
@@ -91,7 +88,7 @@ always predicting the training mean: {result.baseline_mae:.2f}, {result.baseline
 {_figure(plots["error_by_age"], "Mean absolute error and bias by age.")}
 </div>
 <h2>Training</h2>
-{_figure(plots["training_curve"], f"Evaluated here: the checkpoint of step {loaded.step}, the best by evaluation MAE.")}
+{_figure(plots["training_curve"], f"Evaluated here: the checkpoint of step {loaded.step}.")}
 <h2>Images</h2>
 {_figure(plots["examples"], "Above: spread over the ages. Below: the largest errors. Months.")}
 <h2>How it was made</h2>
