@@ -155,7 +155,7 @@ def main() -> None:
         images = {name: options.pictures * (8 if name.startswith("small") else 2) for name in makers}
 
         def measure(name: str) -> Callable[[], float]:
-            return lambda: rate(makers[name](4), images[name] // BATCH * BATCH)
+            return lambda: rate(makers[name](4), images[name])
 
         values = in_turn(options.rounds, {name: measure(name) for name in makers})
 

@@ -43,6 +43,11 @@ def fail_if_any(offenders: Sequence[str], headline: str, advice: str) -> None:
         raise UserError(f"{headline} ({len(offenders)}):\n{listed(offenders)}\n{advice}")
 
 
+def reason(error: BaseException) -> str:
+    """Returns the first line of what a library says of a failure, or the failure's type where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+
+
 def missing_extra(package: str, extra: str, purpose: str) -> UserError:
     """Returns the error for an optional dependency that is not installed."""
     return UserError(f"{purpose} needs the package {package!r}. Install it with: pip install 'boneage-jax[{extra}]'")

@@ -107,11 +107,7 @@ def _builder_config(
     if size:
         if min(size) < 16:
             raise UserError(f"--size {size[0]}x{size[1]}: expected a height and a width of at least 16 pixels")
-        fitted = sources.StorageConfig.fitted(size[0], size[1], encoding, quality)
-        changes = {
-            field: getattr(fitted, field) for field in ("name", "description", "height", "width", "encoding", "quality")
-        }
-        config = dataclasses.replace(config, **changes)
+        config = config.fitted(*size, encoding, quality)
     elif encoding != "png":
         raise UserError(f"--encoding {encoding} needs a fixed --size, as in --size 500x375")
     if counts:

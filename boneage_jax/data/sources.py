@@ -15,14 +15,11 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from boneage_jax.data import images
-from boneage_jax.data.storage import StorageConfig
 from boneage_jax.errors import UserError
 from boneage_jax.files import write_text
 
 INDEX = "labels.json"
 """Beside a dataset's records: ids, ages and sexes by split. Datasets that TFDS itself has built do without."""
-
-__all__ = ["Dataset", "Example", "Records", "Source", "StorageConfig"]
 
 
 class Example(TypedDict):

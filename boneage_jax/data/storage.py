@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Self
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -26,11 +27,11 @@ class StorageConfig(tfds.core.BuilderConfig):
     encoding: images.Encoding = "png"
     quality: int = 95
 
-    @classmethod
-    def fitted(cls, height: int, width: int, encoding: images.Encoding = "png", quality: int = 95) -> StorageConfig:
-        """Returns a config named after what it does, as in `500x375_jpeg95`."""
+    def fitted(self, height: int, width: int, encoding: images.Encoding, quality: int) -> Self:
+        """Returns this config with images of a fixed size, named after what it does, as in `500x375_jpeg95`."""
         suffix = f"jpeg{quality}" if encoding == "jpeg" else encoding
-        return cls(
+        return dataclasses.replace(
+            self,
             name=f"{height}x{width}_{suffix}",
             description=f"Fitted into {height} x {width} pixels, {suffix}.",
             height=height,

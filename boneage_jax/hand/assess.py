@@ -36,19 +36,28 @@ class Assessment:
 
 
 class _Files:
-    """Image files as a source of the input pipeline."""
+    """Image files as a source of the input pipeline.
+
+    Attributes:
+      problems: what is wrong with the files that could not be read so far, by number; they count as black.
+    """
 
     fingerprint = "files"
 
     def __init__(self, files: Sequence[pathlib.Path], males: Sequence[float], height: int, width: int):
         self._files, self._males, self._size = files, males, (height, width)
+        self.problems: dict[int, str] = {}
 
     def __len__(self) -> int:
         return len(self._files)
 
     def __getitem__(self, index: SupportsIndex) -> Example:
         n = int(index)
-        image = images.fit(images.read(self._files[n]), *self._size)
+        try:
+            image = images.fit(images.read(self._files[n]), *self._size)
+        except UserError as error:
+            self.problems[n] = str(error)
+            image = np.zeros(self._size, np.uint8)
         return {"image": image, "male": np.float32(self._males[n]), "bone_age": np.float32(np.nan)}
 
 
@@ -75,28 +84,19 @@ def assess(
             f"the model of {loaded.folder} is told the sex, which is not given for these files",
             "Give it with --sex M, --sex F or --sex-csv FILE with the columns file,male.",
         )
-    # Every file is read once before the model starts, so that all bad ones are reported together.
-    fail_if_any(_unreadable(files), "files that cannot be read", "Remove or replace them; nothing was written.")
     config = loaded.config
     source = _Files(files, [float(male or 0) for male in males], config.data.height, config.data.width)
     devices = loaded.mesh.size
     batch_size = -(-min(len(files), config.eval.batch_size) // devices) * devices
     step = compile_predict_step(loaded.mesh, network=loaded.network, task=loaded.task)
     months = predict_all(step, loaded.arrays, source, loaded.mesh, batch_size=batch_size, threads=config.data.threads)
+    # Only now, so that every file is decoded once and all bad ones are reported together.
+    problems = [source.problems[n] for n in sorted(source.problems)]
+    fail_if_any(problems, "files that cannot be read", "Remove or replace them; nothing was written.")
     letters = {None: "", True: "M", False: "F"}
     return [
         Assessment(file, float(value), letters[male]) for file, value, male in zip(files, months, males, strict=True)
     ]
-
-
-def _unreadable(files: list[pathlib.Path]) -> list[str]:
-    problems = []
-    for file in files:
-        try:
-            images.read(file)
-        except UserError as error:
-            problems.append(str(error))
-    return problems
 
 
 def _sexes(files: list[pathlib.Path], sex: str, sex_csv: pathlib.Path | None) -> list[bool | None]:

@@ -22,7 +22,7 @@ from jax.sharding import Sharding
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from boneage_jax.config import CheckpointConfig, ExperimentConfig, to_dict
-from boneage_jax.errors import UserError, listed
+from boneage_jax.errors import UserError, listed, reason
 from boneage_jax.train.state import Arrays, TrainState
 
 _RECORDED_VERSIONS = ("boneage-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
@@ -49,7 +49,7 @@ def to_arrays(state: TrainState) -> Arrays:
     tree: Arrays = {"step": state.step, "params": state.params, "batch_stats": state.batch_stats}
     tree["opt_state"] = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(state.opt_state):
-        *parents, name = jax.tree_util.keystr(path, simple=True, separator="/").split("/")
+        *parents, name = _names(path)
         node = tree["opt_state"]
         for parent in parents:
             node = node.setdefault(parent, {})
@@ -65,7 +65,7 @@ def from_arrays(arrays: Arrays, like: TrainState) -> TrainState:
     leaves = []
     for path, _ in paths:
         node: Any = arrays["opt_state"]
-        for name in jax.tree_util.keystr(path, simple=True, separator="/").split("/"):
+        for name in _names(path):
             node = node[name]
         leaves.append(node)
     opt_state = jax.tree_util.tree_unflatten(structure, leaves)
@@ -90,9 +90,7 @@ class Checkpoints:
         )
         self._manager = ocp.CheckpointManager(
             self.folder,
-            options=ocp.CheckpointManagerOptions(
-                preservation_policy=policy, create=not read_only, read_only=read_only, best_fn=None
-            ),
+            options=ocp.CheckpointManagerOptions(preservation_policy=policy, create=not read_only, read_only=read_only),
             item_names=("arrays", "about"),
             item_handlers={"arrays": ocp.StandardCheckpointHandler(), "about": ocp.JsonCheckpointHandler()},
         )
@@ -148,9 +146,9 @@ class Checkpoints:
                 "No space left|RESOURCE_EXHAUSTED|disk quota", text, re.I
             ):
                 raise
-            reason = "No space left on device" if "No space left" in text else text.splitlines()[0][:200]
+            why = "No space left on device" if "No space left" in text else reason(error)
             raise UserError(
-                f"{self.folder}: the checkpoint could not be written ({reason}); older ones are kept. "
+                f"{self.folder}: the checkpoint could not be written ({why}); older ones are kept. "
                 "Free space and start the same command again"
             ) from error
 
@@ -206,8 +204,7 @@ class Checkpoints:
             except UserError:
                 raise
             except Exception as error:
-                reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-                self._set_aside(step, reason)
+                self._set_aside(step, reason(error))
         if steps:
             raise UserError(
                 f"{self.folder}: all {len(steps)} checkpoints are damaged; they lie in "
@@ -215,7 +212,7 @@ class Checkpoints:
             )
         return None
 
-    def _set_aside(self, step: int, reason: str) -> None:
+    def _set_aside(self, step: int, why: str) -> None:
         aside = self.folder.parent / "damaged" / str(step)
         number = 1
         while aside.exists():
@@ -225,15 +222,17 @@ class Checkpoints:
         (self.folder / str(step)).rename(aside)
         self._manager.reload()
         print(
-            f"checkpoint of step {step} is damaged ({reason}); moved to {aside}, going on from the one before",
+            f"checkpoint of step {step} is damaged ({why}); moved to {aside}, going on from the one before",
             file=sys.stderr,
         )
+
+
+def _names(path: jax.tree_util.KeyPath) -> list[str]:
+    """The keys on the way to a leaf, as text."""
+    return jax.tree_util.keystr(path, simple=True, separator="/").split("/")
 
 
 def _shapes(tree: Any) -> dict[str, str]:
     """Returns each array's path, shape and type as text."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): f"{x.dtype}{json.dumps(list(x.shape))}"
-        for path, x in leaves
-    }
+    return {"/".join(_names(path)): f"{x.dtype}{json.dumps(list(x.shape))}" for path, x in leaves}

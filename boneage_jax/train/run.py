@@ -17,7 +17,7 @@ from jax.sharding import Mesh
 
 from boneage_jax import tasks
 from boneage_jax.config import MAY_DIFFER_ON_RESUME, ExperimentConfig, flatten, validate
-from boneage_jax.errors import UserError, fail_if_any
+from boneage_jax.errors import UserError, fail_if_any, reason
 from boneage_jax.files import check_writable, write_text
 from boneage_jax.train.checkpoint import Checkpoints
 from boneage_jax.train.mesh import make_mesh, replicated
@@ -119,10 +119,9 @@ def load(folder: pathlib.Path, *, devices: int = 0, step: int | None = None) -> 
         except UserError:
             raise
         except Exception as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
             raise UserError(
-                f"{folder / 'checkpoints' / str(chosen)}: the checkpoint is damaged ({reason}); choose another with "
-                f"--step from {', '.join(map(str, checkpoints.steps()))}"
+                f"{folder / 'checkpoints' / str(chosen)}: the checkpoint is damaged ({reason(error)}); choose another "
+                f"with --step from {', '.join(map(str, checkpoints.steps()))}"
             ) from error
     finally:
         checkpoints.close()
