@@ -88,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
         "boneage data build rsna_bone_age --from downloads/rsna --out data --workers 8\n"
         "boneage data build rsna_bone_age --from downloads/rsna --out data --size 500x375 --encoding jpeg",
     )
-    build.add_argument("dataset", help="hand_phantom/tiny|small|full, rsna_bone_age[/full|small]")
+    build.add_argument("dataset", help="hand_phantom/tiny|small|registered|raw|full, rsna_bone_age[/full|small]")
     build.add_argument(
         "--out", type=pathlib.Path, default=pathlib.Path("data"), help="folder of all built datasets (default: data)"
     )
@@ -129,6 +129,30 @@ def _parser() -> argparse.ArgumentParser:
         "--out", type=pathlib.Path, default=pathlib.Path("data"), help="folder of all built datasets (default: data)"
     )
     info.add_argument("--json", action="store_true", help="print JSON")
+
+    phantom = _command(
+        commands,
+        "phantom",
+        _phantom,
+        "draw hands of any bone age, with exact truth: a picture, a strip or an animation",
+        "boneage phantom --age 96 --sex F --out hand.png\n"
+        "boneage phantom --age 96 --sex F --set carpals=132 --truth --out ahead.png\n"
+        "boneage phantom --ages 0:240:6 --sex M --size 520x400 --out growing.gif\n"
+        "boneage phantom --plate --view raw --size 260x200 --out plate.png",
+    )
+    what = phantom.add_mutually_exclusive_group(required=True)
+    what.add_argument("--age", type=float, help="bone age in months, 0 to 240")
+    what.add_argument("--ages", type=_ages, metavar="FIRST:LAST:STEP", help="the same child at several ages")
+    what.add_argument("--plate", action="store_true", help="different children by age and sex")
+    phantom.add_argument("--sex", default="F", help="M or F (default: F)")
+    phantom.add_argument("--seed", type=int, default=0, help="same seed, same child, same picture (default: 0)")
+    phantom.add_argument("--size", type=_size, default=(1040, 800), help="HEIGHTxWIDTH in pixels (default: 1040x800)")
+    phantom.add_argument("--view", default="plain", help="plain, raw (all disturbances) or registered (default: plain)")
+    phantom.add_argument(
+        "--set", dest="counterfactual", default="", metavar="BONES=MONTHS", help="age of some bones, as in carpals=120"
+    )
+    phantom.add_argument("--truth", action="store_true", help="write mask, bones and points beside the picture too")
+    phantom.add_argument("--out", type=pathlib.Path, required=True, help=".png, or .gif with --ages")
 
     train = _command(
         commands,
@@ -229,6 +253,14 @@ def _size(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
+def _ages(text: str) -> list[float]:
+    match = re.fullmatch(r"([\d.]+):([\d.]+):([\d.]+)", text)
+    if not match or float(match[3]) <= 0 or float(match[2]) < float(match[1]):
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected FIRST:LAST:STEP in months, as in 12:216:12")
+    first, last, step = (float(part) for part in match.groups())
+    return [first + n * step for n in range(int((last - first) / step + 1e-6) + 1)]
+
+
 def _counts(text: str) -> dict[str, int]:
     parts = text.split(",")
     if len(parts) != 3 or not all(part.isdigit() for part in parts):
@@ -259,6 +291,21 @@ def _data_info(options: argparse.Namespace, _: list[str]) -> None:
 
     description = build.describe(options.out, options.dataset)
     print(build.as_json(description) if options.json else build.as_text(description))
+
+
+def _phantom(options: argparse.Namespace, _: list[str]) -> None:
+    from boneage_jax.phantom import export
+
+    height, width = options.size
+    sitter = export.Sitter(options.sex, options.seed, height, width, options.view, options.counterfactual)
+    written = [options.out]
+    if options.plate:
+        export.write_plate(sitter, options.out)
+    elif options.ages:
+        export.write_sweep(sitter, options.ages, options.out)
+    else:
+        written = export.write_one(sitter, options.age, options.out, with_truth=options.truth)
+    print("\n".join(str(path) for path in written))
 
 
 def _train(options: argparse.Namespace, config_arguments: list[str]) -> None:

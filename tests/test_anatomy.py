@@ -1,6 +1,10 @@
 """The tables against what the literature states, not against themselves."""
 
+import numpy as np
+import pytest
+
 from boneage_jax import anatomy
+from boneage_jax.errors import UserError
 
 BY_NAME = {bone.name: bone for bone in anatomy.BONES}
 
@@ -16,6 +20,7 @@ def test_the_hand_has_its_bones():
         "metacarpal": 5,
         "carpal": 8,
         "forearm": 2,
+        "sesamoid": 1,
     }
 
 
@@ -25,6 +30,7 @@ def test_epiphyses_lie_at_the_right_ends():
     assert BY_NAME["metacarpal 1"].epiphysis == "proximal"
     assert all(b.epiphysis == "proximal" for b in anatomy.BONES if "phalanx" in b.kind)
     assert {BY_NAME["radius"].epiphysis, BY_NAME["ulna"].epiphysis} == {"distal"}
+    assert all(b.epiphysis is None for b in anatomy.ROUND_BONES)
 
 
 def test_carpals_appear_in_the_known_order():
@@ -34,12 +40,20 @@ def test_carpals_appear_in_the_known_order():
         ages = [BY_NAME[name].appears[sex] for name in order]
         assert ages == sorted(ages)
         assert max(BY_NAME[n].appears[sex] for n in ("trapezium", "trapezoid")) < BY_NAME["pisiform"].appears[sex]
+        assert max(BY_NAME[n].appears[sex] for n in ("capitate", "hamate")) < 6, "both by the age of six months"
 
 
 def test_girls_are_never_behind_boys():
     for bone in anatomy.BONES:
         assert bone.appears[1] <= bone.appears[0], bone.name
         assert bone.fuses[1] < bone.fuses[0], bone.name
+
+
+def test_epiphyses_of_the_middle_finger_come_before_those_of_the_little_one():
+    """Toddlers: middle finger first, fifth last (Gilsanz and Ratib)."""
+    for kind in ("metacarpal", "proximal phalanx", "middle phalanx", "distal phalanx"):
+        for sex in (0, 1):
+            assert BY_NAME[f"{kind} 3"].appears[sex] < BY_NAME[f"{kind} 5"].appears[sex]
 
 
 def test_fusion_goes_from_distal_to_proximal_and_ends_with_the_radius():
@@ -50,3 +64,74 @@ def test_fusion_goes_from_distal_to_proximal_and_ends_with_the_radius():
         ]
         assert fuses == sorted(fuses)
         assert BY_NAME["radius"].fuses[sex] == max(b.fuses[sex] for b in anatomy.BONES)
+
+
+def test_fusion_falls_into_the_stages_that_it_marks():
+    """Phalanges fuse about late puberty, ulna and radius after (Gilsanz and Ratib); mature by 19 and 18 years."""
+    for sex in (0, 1):
+        late, post = anatomy.STAGES[4], anatomy.STAGES[5]
+        for kind in ("distal", "middle", "proximal"):
+            assert late.starts[sex] - 0.5 * 12 <= BY_NAME[f"{kind} phalanx 3"].fuses[sex] <= post.starts[sex] + 6
+        assert post.starts[sex] <= BY_NAME["ulna"].fuses[sex] + 12
+        assert late.ends[sex] <= BY_NAME["radius"].fuses[sex] <= (228, 216)[sex]
+
+
+def test_the_sesamoid_comes_with_puberty():
+    for sex in (0, 1):
+        stage = anatomy.stage_of(anatomy.SESAMOID.appears[sex], male=sex == 0)
+        assert stage.name == "early and mid-puberty"
+        assert BY_NAME["pisiform"].appears[sex] < anatomy.SESAMOID.appears[sex]
+
+
+def test_stages_follow_one_another():
+    assert len(anatomy.STAGES) == 6
+    for sex in (0, 1):
+        assert anatomy.STAGES[0].starts[sex] == 0
+        for before, after in zip(anatomy.STAGES[:-1], anatomy.STAGES[1:], strict=True):
+            assert before.ends[sex] == after.starts[sex]
+
+
+@pytest.mark.parametrize(
+    ("months", "male", "name"),
+    [
+        (9.9, False, "infancy"),
+        (10, False, "toddlers"),
+        (13, True, "infancy"),
+        (36, True, "pre-puberty"),
+        (84, False, "early and mid-puberty"),
+        (84, True, "pre-puberty"),
+        (240, True, "post-puberty"),
+    ],
+)
+def test_stage_of(months, male, name):
+    assert anatomy.stage_of(months, male).name == name
+
+
+@pytest.mark.parametrize("months", [-1, 240.5, float("nan")])
+def test_ages_that_no_hand_has(months):
+    with pytest.raises(UserError, match="expected 0 to 240 months"):
+        anatomy.stage_of(months, male=True)
+
+
+def test_names_are_unique():
+    for names in (anatomy.INSTANCES, anatomy.JOINTS, anatomy.OSSIFICATION_AREAS):
+        assert len(set(names)) == len(names)
+    assert len(anatomy.JOINTS) >= 21
+    assert len(anatomy.INSTANCES) == 30 + 21
+
+
+def test_selecting_bones():
+    assert anatomy.select("capitate").sum() == 1
+    assert anatomy.select("Carpals").sum() == 8
+    assert anatomy.select("distal phalanx, ulna").sum() == 6
+    assert anatomy.select("all").all()
+    assert (sum(anatomy.select(region).astype(int) for region in anatomy.REGIONS) == 1).all(), "each in one region"
+    np.testing.assert_array_equal(anatomy.select("phalanges"), ["phalanx" in bone.kind for bone in anatomy.BONES])
+    with pytest.raises(UserError, match="bone 'patella'"):
+        anatomy.select("ulna, patella")
+
+
+def test_sexes():
+    assert [anatomy.is_male(word) for word in ("M", "male", "F", " Female ")] == [True, True, False, False]
+    with pytest.raises(UserError, match="sex 'x': expected M or F"):
+        anatomy.is_male("x")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -30,15 +30,15 @@ class StorageConfig(tfds.core.BuilderConfig):
     def fitted(self, height: int, width: int, encoding: images.Encoding, quality: int) -> Self:
         """Returns this config with images of a fixed size, named after what it does, as in `500x375_jpeg95`."""
         suffix = f"jpeg{quality}" if encoding == "jpeg" else encoding
-        return dataclasses.replace(
-            self,
-            name=f"{height}x{width}_{suffix}",
-            description=f"Fitted into {height} x {width} pixels, {suffix}.",
-            height=height,
-            width=width,
-            encoding=encoding,
-            quality=quality,
-        )
+        changes: dict[str, Any] = {
+            "name": f"{height}x{width}_{suffix}",
+            "description": f"Fitted into {height} x {width} pixels, {suffix}.",
+            "height": height,
+            "width": width,
+            "encoding": encoding,
+            "quality": quality,
+        }
+        return dataclasses.replace(self, **changes)
 
     def store(self, data: bytes, grey: images.Grey) -> bytes:
         """Returns what is stored for an image: its own bytes, or its pixels fitted and encoded anew."""

@@ -1,15 +1,17 @@
 """From bone age, sex and an individual to the shapes of all bones and of the soft tissue.
 
 Lengths are in canvas pixels: of the registered canvas of 2080 x 1600 on which the middle fingertip lies at (800, 100)
-and the capitate at (800, 1600). The template below was read off real registered hands of that canvas (a girl of 129
-months) and holds for all ages: real radiographs fill their frame at any age, so size tells nothing, and growth shows
-in the epiphyses, the growth plates and the carpals alone.
+and the capitate at (800, 1600). Where the joints lie comes from a model fitted to real hands (`layout`); widths and
+outlines were read off four registered radiographs of girls of 50 to 168 months. Hands of all ages fill the same
+canvas, as real radiographs fill their frame, so size tells nothing; but toddlers' bones and fingers are wider for their
+length. Age shows above all in the epiphyses, the growth plates and the carpals.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -17,69 +19,145 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from boneage_jax import anatomy
+from boneage_jax.phantom import layout, shapes
+from boneage_jax.phantom.dice import Dice
 
-_DIGIT_JOINTS: dict[int, tuple[tuple[float, float], ...]] = {
-    1: ((1056, 1531), (1292, 1209), (1445, 1010), (1567, 872), (1592, 833)),
-    2: ((927, 1485), (1015, 930), (1095, 575), (1142, 386), (1166, 245), (1169, 195)),
-    3: ((815, 1475), (812, 925), (808, 506), (804, 270), (801, 130), (800, 90)),
-    4: ((722, 1475), (660, 985), (590, 610), (548, 390), (528, 245), (521, 200)),
-    5: ((637, 1500), (505, 1085), (385, 800), (310, 640), (268, 505), (258, 465)),
+MAX_LENGTHS = {"metacarpal": 640.0, "proximal phalanx": 520.0, "middle phalanx": 370.0, "distal phalanx": 290.0}
+"""Longest shaft of each family on the canvas; a draw beyond it is cut, so that pictures know how far one reaches."""
+
+FOREARM_LENGTH = 1150.0
+"""How far radius and ulna are drawn below their growth plates."""
+
+MAX_WIDTH = 420.0
+"""Nothing that is drawn as one part is wider than this."""
+
+# Full width of each bone at the waist, the metaphysis and the other end, digit by digit from the metacarpal outwards.
+_WIDTHS: dict[int, tuple[tuple[float, float, float], ...]] = {
+    1: ((80, 118, 122), (66, 112, 90), (38, 98, 60)),
+    2: ((58, 108, 128), (64, 118, 86), (52, 98, 76), (31, 78, 58)),
+    3: ((56, 112, 112), (66, 122, 90), (56, 106, 82), (33, 84, 62)),
+    4: ((44, 94, 98), (60, 112, 84), (52, 98, 76), (31, 76, 58)),
+    5: ((50, 92, 110), (52, 102, 72), (44, 84, 60), (27, 64, 50)),
 }
-"""x, y of each digit's joints from the base of the metacarpal outwards, then of the tip of bone and of skin."""
+_FOREARM_WIDTHS = ((128, 232, 128), (84, 132, 88))
 
-_DIGIT_WIDTHS: dict[int, tuple[tuple[float, float, float], ...]] = {
-    1: ((80, 118, 112), (66, 110, 88), (42, 96, 56)),
-    2: ((64, 106, 108), (70, 120, 94), (56, 98, 76), (32, 76, 46)),
-    3: ((62, 106, 98), (72, 126, 98), (60, 106, 84), (34, 84, 50)),
-    4: ((52, 92, 84), (66, 114, 90), (56, 98, 78), (32, 76, 46)),
-    5: ((56, 90, 92), (58, 102, 78), (48, 82, 62), (28, 64, 38)),
+_CARPOMETACARPAL = {1: (1054, 1531), 2: (917, 1485), 3: (802, 1475), 4: (709, 1478), 5: (630, 1502)}
+_TIP_LENGTHS = {1: (184, 46), 2: (143, 50), 3: (141, 40), 4: (146, 46), 5: (141, 41)}
+"""From the last joint to the tip of the bone, and from there to that of the skin."""
+
+_WRIST = (803.0, 1592.0)
+"""Where the middle of the wrist's area lies when carpals and bases of metacarpals lie as above and below."""
+
+# Adult outlines of the carpals, traced from a girl of 168 months.
+# fmt: off
+_CARPALS: dict[str, tuple[tuple[float, float], ...]] = {
+    "capitate": (
+        (745, 1490), (772, 1480), (805, 1489), (830, 1504), (843, 1530), (846, 1560), (862, 1600), (852, 1645),
+        (840, 1680), (815, 1697), (790, 1696), (760, 1686), (736, 1666), (731, 1640), (741, 1600), (736, 1570),
+        (738, 1520),
+    ),
+    "hamate": (
+        (597, 1535), (615, 1514), (645, 1502), (680, 1497), (714, 1499), (727, 1520), (735, 1555), (738, 1582),
+        (729, 1615), (718, 1650), (705, 1654), (680, 1631), (655, 1606), (625, 1578), (600, 1556),
+    ),
+    "triquetrum": (
+        (583, 1640), (600, 1612), (628, 1598), (650, 1611), (670, 1639), (698, 1664), (701, 1685), (688, 1706),
+        (655, 1709), (625, 1690), (600, 1668),
+    ),
+    "lunate": (
+        (661, 1755), (690, 1715), (710, 1690), (726, 1677), (760, 1690), (795, 1703), (804, 1720), (797, 1745),
+        (785, 1779), (745, 1786), (700, 1778), (672, 1770),
+    ),
+    "scaphoid": (
+        (808, 1746), (802, 1720), (806, 1700), (848, 1690), (860, 1660), (869, 1620), (880, 1600), (900, 1596),
+        (925, 1620), (946, 1645), (958, 1662), (940, 1690), (915, 1711), (885, 1740), (860, 1760), (830, 1766),
+        (812, 1759),
+    ),
+    "trapezium": (
+        (935, 1570), (945, 1512), (960, 1492), (980, 1486), (1000, 1500), (1030, 1530), (1054, 1560), (1048, 1590),
+        (1030, 1612), (990, 1626), (965, 1629), (940, 1616), (929, 1590),
+    ),
+    "trapezoid": (
+        (847, 1520), (860, 1503), (900, 1496), (930, 1509), (949, 1525), (945, 1560), (935, 1592), (900, 1583),
+        (870, 1573), (855, 1555),
+    ),
+    "pisiform": (
+        (612, 1690), (622, 1660), (648, 1640), (676, 1655), (690, 1688), (678, 1718), (650, 1733), (624, 1722),
+    ),
 }
-"""Full width of each bone at mid-shaft, at the metaphysis and at the other end, proximal bone first."""
+# fmt: on
+_OUTLINES = [shapes.radial(np.array(_CARPALS[bone.name], np.float64)) for bone in anatomy.CARPAL_BONES]
 
-_FOREARM: tuple[tuple[tuple[float, float], tuple[float, float], tuple[float, float, float]], ...] = (
-    ((828, 1768), (850, 2900), (150, 262, 150)),
-    ((606, 1782), (620, 2900), (92, 120, 96)),
-)
-"""Radius and ulna: distal joint surface, far end, widths as above."""
+_SESAMOID_PLACE = (78.0, 5.0)
+"""From the thumb's knuckle towards the palm and onward, in canvas pixels."""
 
-_CARPALS: dict[str, tuple[float, float, float, float, float]] = {
-    "capitate": (803, 1598, 52, 84, 0.0),
-    "hamate": (694, 1567, 58, 70, 0.5),
-    "triquetrum": (634, 1658, 42, 56, -0.3),
-    "lunate": (742, 1728, 62, 42, 0.1),
-    "scaphoid": (888, 1680, 44, 70, 0.6),
-    "trapezium": (988, 1563, 50, 46, 0.5),
-    "trapezoid": (905, 1530, 40, 42, 0.0),
-    "pisiform": (612, 1690, 30, 36, 0.0),
-}
-"""x, y of the centre, half width, half height and turn in radians of each adult carpal."""
-
-_EPIPHYSIS_HALF_HEIGHT = {"metacarpal": 0.30, "forearm": 0.16}
-"""Half height of a full-grown epiphysis over the metaphysis' width; 0.17 for phalanges."""
-
-# Progress of an epiphysis, 0 at appearance and 1 at fusion, and its width over the metaphysis': half at 4.5/3 years,
-# equal at about 9/7, capping at 13.5/11 (boys/girls), which for phalanges are these fractions of progress.
+# Progress of an epiphysis, 0 at appearance and 1 at fusion. Its width over the metaphysis' is half at 4.5/3 years,
+# equal at about 9/7, capping from 13.5/11 (boys/girls), which for phalanges are these fractions of progress.
 _PROGRESS = (0.0, 0.2, 0.51, 0.83, 1.0)
-_WIDTH_RATIO = (0.10, 0.50, 1.00, 1.10, 1.12)
-_HEIGHT_RATIO = (0.25, 0.60, 0.85, 1.00, 1.05)
-_PLATE = (0.20, 0.17, 0.13, 0.07, 0.0)
-_LINE_FADES_MONTHS = 18.0
+_WIDTH_RATIO = (0.12, 0.52, 1.00, 1.09, 1.10)
+_HEIGHT_RATIO = (0.30, 0.70, 0.92, 1.00, 1.00)
+_PLATE_PIXELS = (14.0, 10.0, 6.0, 2.5, 0.0)
+_SQUARENESS = (0.0, 0.3, 0.8, 1.0, 1.0)
+_CAPPING = (0.0, 0.0, 0.05, 0.75, 1.0)
+
+_LINE_FADES_MONTHS = 20.0
+"""How long after fusion its line stays visible, twice the standard deviation of a bell curve (I)."""
+
+_CARPAL_GROWTH = 0.28
+"""Exponent of a carpal's size over its progress: centres grow fast at first (read off four radiographs)."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Individual:
-    """How one child differs from the template; all draws are independent of age.
+class Variation:
+    """How much children of one bone age differ. All draws are independent of age.
 
     Attributes:
-      maturity_sd: standard deviation of one bone's maturity about the child's bone age, in months.
+      region_sd: standard deviation of a region's maturity about the child's bone age, in months: carpals, say, may lag.
+        For ages below six years it is less, down to a quarter at birth; so is the next.
+      bone_sd: standard deviation of one bone's maturity about its region's, in months.
+      layout: factor on the spread of proportions and pose, where 1 is that of real hands.
+      breadth_sd: standard deviation of the breadth of all bones, as a fraction.
+      flesh_sd: standard deviation of the thickness of the soft tissue, as a fraction.
+      density: largest deviation of a child's bone density, as a fraction.
     """
 
-    maturity_sd: float = 4.0
+    region_sd: float = 4.0
+    bone_sd: float = 3.0
+    layout: float = 1.0
+    breadth_sd: float = 0.07
+    flesh_sd: float = 0.10
+    density: float = 0.25
 
 
 @functools.partial(
     jax.tree_util.register_dataclass,
-    data_fields=["shafts", "epiphyses", "carpals", "soft", "key_points", "maturity"],
+    data_fields=["origin", "axis", "extent", "flatness", "density", "table"],
+    meta_fields=[],
+)
+@dataclasses.dataclass(frozen=True)
+class Parts:
+    """Parts of bones in their own frames; v = (-axis y, axis x), to the right of an axis that points up.
+
+    Attributes:
+      origin: x, y on the canvas where u = v = 0.
+      axis: unit vector of u.
+      extent: of u; a part lies between 0 and this.
+      flatness: 0 for the cross section of a rod, 1 for that of a plate.
+      density: of this bone.
+      table: rows of `shapes.COLUMNS` at even steps of u.
+    """
+
+    origin: Float[Array, "p 2"]
+    axis: Float[Array, "p 2"]
+    extent: Float[Array, " p"]
+    flatness: Float[Array, " p"]
+    density: Float[Array, " p"]
+    table: Float[Array, "p n 7"]
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["shafts", "epiphyses", "rounds", "flesh", "folds", "joints", "key_points", "areas", "maturity"],
     meta_fields=[],
 )
 @dataclasses.dataclass(frozen=True)
@@ -87,26 +165,59 @@ class Hand:
     """One hand on the canvas, lengths in canvas pixels.
 
     Attributes:
-      shafts: per tubular bone, x, y of the metaphysis; x, y of the other end; half widths at the metaphysis, at
-        mid-shaft and at the other end; brightness of the fusion line; density.
-      epiphyses: per tubular bone, x, y of the centre; x, y of the unit vector along the bone; half width; half height
-        (0 where it has not appeared); density.
-      carpals: per carpal, x, y, unit vector, half width, half height (0 where not appeared), density.
-      soft: capsules of soft tissue: x, y, radius of one end and of the other.
-      key_points: middle fingertip, thumb tip, centre of the capitate, in x, y.
+      shafts: of `anatomy.TUBULAR_BONES`, u from the metaphysis to the other end.
+      epiphyses: of `anatomy.TUBULAR_BONES`, u across the bone; all halves are 0 where one has not appeared.
+      rounds: `anatomy.ROUND_BONES`, u along x.
+      flesh: capsules of soft tissue that melt into one another: x, y, radius of one end and of the other.
+      folds: capsules of soft tissue that lie upon the others with an edge of their own: the ball of the thumb.
+      joints: x, y of `anatomy.JOINTS`.
+      key_points: x, y of `anatomy.KEY_POINTS`.
+      areas: `anatomy.OSSIFICATION_AREAS` as middle x, y, width and height.
       maturity: bone age of each of `anatomy.BONES`, in months.
     """
 
-    shafts: Float[Array, "21 9"]
-    epiphyses: Float[Array, "21 7"]
-    carpals: Float[Array, "8 7"]
-    soft: Float[Array, "n 6"]
+    shafts: Parts
+    epiphyses: Parts
+    rounds: Parts
+    flesh: Float[Array, "n 6"]
+    folds: Float[Array, "m 6"]
+    joints: Float[Array, "26 2"]
     key_points: Float[Array, "3 2"]
-    maturity: Float[Array, " 29"]
+    areas: Float[Array, "17 4"]
+    maturity: Float[Array, " 30"]
+
+
+def maturity(
+    key: Key[Array, ""],
+    age: Float[Array, ""],
+    variation: Variation = Variation(),
+    ages: Float[Array, " 30"] | None = None,
+) -> Float[Array, " 30"]:
+    """Returns the bone age of each bone of one child, in months.
+
+    Args:
+      key: source of the individual.
+      age: the child's bone age in months.
+      variation: how far regions and bones stray from it.
+      ages: bone ages that are set for single bones, NaN where they are not: the handle for counterfactuals.
+    """
+    dice = Dice(key, len(anatomy.REGIONS) + len(anatomy.BONES))
+    places = np.array([anatomy.REGIONS.index(bone.region) for bone in anatomy.BONES])
+    # Infants cannot lag by months: the scatter grows up to the age of six, as that of skeletal ages at large does.
+    calm = jnp.clip(0.25 + 0.75 * age / 72.0, 0.25, 1.0)
+    offsets = dice.normal(variation.region_sd, (len(anatomy.REGIONS),))[places]
+    offsets = offsets + dice.normal(variation.bone_sd, (len(anatomy.BONES),))
+    own = jnp.clip(age + calm * offsets, 0.0, anatomy.MAX_MONTHS)
+    return own if ages is None else jnp.where(jnp.isnan(ages), own, ages)
 
 
 def grow(
-    key: Key[Array, ""], age: Float[Array, ""], male: Float[Array, ""], individual: Individual = Individual()
+    key: Key[Array, ""],
+    age: Float[Array, ""],
+    male: Float[Array, ""],
+    variation: Variation = Variation(),
+    ages: Float[Array, " 30"] | None = None,
+    samples: int = 64,
 ) -> Hand:
     """Grows one hand.
 
@@ -114,143 +225,409 @@ def grow(
       key: source of all individual variation.
       age: bone age in months, 0 to 240.
       male: 1 for a boy, 0 for a girl.
-      individual: how much children differ.
+      variation: how much children differ.
+      ages: bone ages set for single bones, NaN where they are not; the rest of the hand stays exactly as it was.
+      samples: rows of each part's table.
     """
-    keys = dict(
-        zip(
-            ("maturity", "digits", "spread", "widths", "carpals", "soft", "density"),
-            jax.random.split(key, 7),
-            strict=True,
-        )
-    )
-    offsets = individual.maturity_sd * jax.random.truncated_normal(keys["maturity"], -2.5, 2.5, (len(anatomy.BONES),))
-    maturity = jnp.clip(age + offsets, 0.0, 240.0)
+    of_age, of_layout, of_shape = jax.random.split(key, 3)
+    months = maturity(of_age, age, variation, ages)
+    dice = Dice(of_shape, 512)
     appears, fuses = (
         jnp.where(male > 0.5, table[:, 0], table[:, 1])
         for table in (jnp.array([b.appears for b in anatomy.BONES]), jnp.array([b.fuses for b in anatomy.BONES]))
     )
-    # One density for the child and one for each bone: bright bones must not tell the age.
-    density = (1 + 0.2 * jax.random.uniform(keys["density"], (), minval=-1)) * (
-        1 + 0.1 * jax.random.normal(jax.random.fold_in(keys["density"], 1), (len(anatomy.BONES),))
-    )
-    joints = _posed_joints(keys["digits"], keys["spread"])
-    breadth = 1 + 0.08 * jax.random.normal(keys["widths"], ())
-    near, far, widths, epiphysis_height = _tubular_template(joints)
+    progress = (months - appears) / (fuses - appears)
+    since_fusion = months - fuses
+    density = (1 + variation.density * dice.uniform(-1.0)) * (1 + dice.normal(0.06, (len(anatomy.BONES),)))
+    skeleton = _skeleton(dice, layout.sample(of_layout, age, male, variation.layout), age, male, variation)
     n = len(anatomy.TUBULAR_BONES)
-    # Radius and ulna are oval: less deep than wide, while those of the digits are nearly round.
-    flatness = jnp.array([0.55 if bone.kind == "forearm" else 1.0 for bone in anatomy.TUBULAR_BONES])
-    shafts, epiphyses = jax.vmap(_tubular_bone)(
-        near, far, widths * breadth, epiphysis_height, maturity[:n], appears[:n], fuses[:n], density[:n] * flatness
+    shafts, epiphyses = _tubular(
+        dice, skeleton, progress[:n], months[:n] - appears[:n], since_fusion[:n], density[:n], samples
     )
-    carpals = _carpals(keys["carpals"], maturity[n:], appears[n:], fuses[n:], density[n:])
-    key_points = jnp.stack([joints[3][-1], joints[1][-1], carpals[0, :2]])
-    return Hand(shafts, epiphyses, carpals, _soft_tissue(keys["soft"], joints), key_points, maturity)
-
-
-def _posed_joints(lengths_key: Array, spread_key: Array) -> dict[int, Array]:
-    """The template's joints with individual lengths of the digits, turned about the knuckles."""
-    lengths = 1 + 0.04 * jax.random.normal(lengths_key, (5,))
-    fan = jax.random.uniform(spread_key, (), minval=-0.10, maxval=0.08)
-    turns = fan * jnp.array([1.0, 0.7, 0.0, -0.7, -1.4]) + 0.03 * jax.random.normal(
-        jax.random.fold_in(spread_key, 1), (5,)
+    rounds = _rounds(dice, skeleton, progress[n:], months[n:] - appears[n:], density[n:], samples)
+    flesh, folds = _flesh(dice, skeleton, age, variation)
+    key_points = jnp.stack([skeleton.digits[3][-1], skeleton.digits[1][-1], skeleton.capitate])
+    joints = jnp.concatenate(
+        [
+            *(jnp.concatenate([points[:-2], points[-1:]]) for points in skeleton.digits.values()),
+            skeleton.forearm[:, 0],
+        ]
     )
-    posed = {}
-    for digit, points in _DIGIT_JOINTS.items():
-        joints = jnp.array(points, jnp.float32)
-        knuckle = joints[1]
-        c, s = jnp.cos(turns[digit - 1]), jnp.sin(turns[digit - 1])
-        turned = knuckle + lengths[digit - 1] * (joints[2:] - knuckle) @ jnp.array([[c, s], [-s, c]])
-        posed[digit] = jnp.concatenate([joints[:2], turned])
-    return posed
+    return Hand(shafts, epiphyses, rounds, flesh, folds, joints, key_points, _areas(skeleton), months)
 
 
-def _tubular_template(joints: dict[int, Array]) -> tuple[Array, Array, Array, Array]:
-    """Per tubular bone: joint at its epiphysis, joint at its other end, widths, half height of the epiphysis."""
-    near, far, widths, heights = [], [], [], []
+@dataclasses.dataclass(frozen=True)
+class _Skeleton:
+    """Where bones go, before they have shapes.
+
+    Attributes:
+      digits: per digit x, y of its joints from the base of the metacarpal outwards, of the tip of bone and of skin.
+      forearm: of radius and ulna, x, y of the growth plate's place and of the far end.
+      capitate: x, y of its centre.
+      shift: from the template's wrist to this one's.
+      breadth: factor on the widths of bones.
+      areas: x, y of the middle of `anatomy.OSSIFICATION_AREAS`.
+    """
+
+    digits: dict[int, Array]
+    forearm: Array
+    capitate: Array
+    shift: Array
+    breadth: Array
+    areas: Array
+
+
+def _skeleton(dice: Dice, areas: Array, age: Array, male: Array, variation: Variation) -> _Skeleton:
+    """Draws joints and turns the hand so that fingertip and capitate lie where the canvas wants them."""
+    dip, pip, mcp, (radius, ulna, wrist) = areas[:4], areas[4:9], areas[9:14], areas[14:]
+    shift = wrist - jnp.array(_WRIST)
+    bases = jnp.array(list(_CARPOMETACARPAL.values()), jnp.float32) + shift + dice.normal(7.0, (5, 2))
+    lengths = jnp.exp(dice.normal(0.06, (5, 2)))
+    bends = dice.normal(0.05, (5,))
+    digits = {}
+    for digit in range(1, 6):
+        last = [pip[0]] if digit == 1 else [pip[digit - 1], dip[digit - 2]]
+        chain = [bases[digit - 1], mcp[digit - 1], *last]
+        onward = _turned(_unit(chain[-1] - chain[-2]), bends[digit - 1])
+        bone, skin = (length * factor for length, factor in zip(_TIP_LENGTHS[digit], lengths[digit - 1], strict=True))
+        digits[digit] = jnp.stack([*chain, chain[-1] + bone * onward, chain[-1] + (bone + skin) * onward])
+    lean = jnp.array([0.02, 0.012]) + dice.normal(0.05)
+    capitate = jnp.array(_OUTLINES[0][0]) + shift
+    # The wrist's bones need room: the few draws that leave them less are moved.
+    plates = jnp.stack([radius, ulna])
+    plates = plates.at[:, 1].max(capitate[1] + 195.0)
+    ends = plates + FOREARM_LENGTH * jnp.stack([jnp.sin(lean), jnp.cos(lean)], -1)
+    forearm = jnp.stack([plates, ends], 1)
+
+    # Registered: a similarity brings the middle fingertip and the capitate to their places on the canvas.
+    tip, goal = digits[3][-1], jnp.array(anatomy.CANVAS_CAPITATE)
+    reach = jnp.array(anatomy.CANVAS_FINGERTIP) - goal
+    old = tip - capitate
+    a = jnp.sum(reach * old) / jnp.sum(old**2)
+    b = (reach[1] * old[0] - reach[0] * old[1]) / jnp.sum(old**2)
+    turn = jnp.array([[a, b], [-b, a]])
+
+    def place(points: Array) -> Array:
+        return (points - capitate) @ turn + goal
+
+    # Toddlers' bones are wider for their length, and boys' a little (boxes of Koitka et al.).
+    seen = jnp.clip(age, 6.0, 216.0)
+    young = jnp.exp(
+        0.12 * (120 - seen) / 100 + 0.09 * jnp.maximum(60 - seen, 0) / 60 + 0.04 * jnp.maximum(seen - 140, 0) / 60
+    )
+    breadth = young * (1 + dice.normal(variation.breadth_sd))
+    digits = {digit: place(points) for digit, points in digits.items()}
+    wrist_shift = place(wrist) - jnp.array(_WRIST)
+    return _Skeleton(digits, place(forearm), goal, wrist_shift, breadth * (1 + 0.02 * male), place(areas))
+
+
+def _unit(vector: Array) -> Array:
+    return vector / jnp.linalg.norm(vector, axis=-1, keepdims=True)
+
+
+def _turned(vector: Array, angle: Array) -> Array:
+    c, s = jnp.cos(angle), jnp.sin(angle)
+    return jnp.stack([c * vector[0] - s * vector[1], s * vector[0] + c * vector[1]])
+
+
+@dataclasses.dataclass(frozen=True)
+class _Family:
+    """What the shafts and epiphyses of one family share; heights over the metaphysis' full width."""
+
+    flares: tuple[float, float]
+    end_sharpness: float
+    end_reach: float
+    neck: float = 0.0
+    flatness: float = 0.8
+    half_height: float = 0.13
+    zone: float = 0.46
+    dome: float = 0.0
+    hollow: float = 0.25
+    cap: float = 0.9
+    wedge: float = 0.0
+    spike: float = 0.0
+    spike_at: float = 0.0
+    square: float = 2.6
+
+
+_FAMILIES: dict[str, _Family] = {
+    "distal phalanx": _Family((0.75, 0.42), 2.2, 0.85, neck=0.16, half_height=0.095, hollow=0.3, zone=0.42),
+    "middle phalanx": _Family((0.78, 0.28), 3.0, 0.30, half_height=0.105),
+    "proximal phalanx": _Family((0.78, 0.25), 3.0, 0.30, half_height=0.12),
+    "metacarpal": _Family(
+        (0.36, 0.42), 3.0, 0.30, half_height=0.44, zone=1.0, dome=1.0, hollow=0.0, cap=0.12, square=5.0
+    ),
+    "metacarpal 1": _Family((0.40, 0.42), 2.2, 0.75, half_height=0.14, zone=0.46, hollow=0.1),
+    "radius": _Family(
+        *((0.24, 0.3), 3.0, 0.3),
+        flatness=0.62,
+        half_height=0.165,
+        zone=0.44,
+        hollow=0.12,
+        wedge=0.85,
+        cap=0.15,
+        square=6.0,
+    ),
+    "ulna": _Family(
+        *((0.22, 0.3), 3.0, 0.3),
+        flatness=0.72,
+        half_height=0.17,
+        zone=0.50,
+        hollow=0.1,
+        cap=0.2,
+        spike=1.7,
+        spike_at=-0.55,
+        square=4.0,
+    ),
+}
+
+
+def _by_bone() -> dict[str, np.ndarray]:
+    """The families' numbers, one row for each of `anatomy.TUBULAR_BONES`."""
+    families = [_FAMILIES.get(bone.name, _FAMILIES.get(bone.kind)) for bone in anatomy.TUBULAR_BONES]
+    rows = [dataclasses.asdict(family) for family in families if family]
+    table = {name: np.array([row[name] for row in rows], np.float32) for name in rows[0]}
+    longest = [MAX_LENGTHS.get(bone.kind, FOREARM_LENGTH) for bone in anatomy.TUBULAR_BONES]
+    return {**table, "longest": np.array(longest, np.float32)}
+
+
+def _tubular(
+    dice: Dice,
+    skeleton: _Skeleton,
+    progress: Array,
+    since_appearance: Array,
+    since_fusion: Array,
+    density: Array,
+    samples: int,
+) -> tuple[Parts, Parts]:
+    """Shafts and epiphyses of all tubular bones."""
+    count = len(anatomy.TUBULAR_BONES)
+    own = {
+        "bend": dice.normal(0.012, (count,)),
+        "skew": dice.normal(0.03, (count,)),
+        "cortex": dice.uniform(0.75, 1.25) * jnp.ones(count),
+        "height": 1 + dice.normal(0.08, (count,)),
+    }
+    near, far, widths = _tubular_places(skeleton)
+    widths = widths * skeleton.breadth * (1 + dice.normal(0.03, (count, 3)))
+    family = {name: jnp.array(values) for name, values in _by_bone().items()}
+    return jax.vmap(functools.partial(_tubular_bone, samples=samples))(
+        near, far, widths, progress, since_appearance, since_fusion, density, own, family
+    )
+
+
+def _tubular_places(skeleton: _Skeleton) -> tuple[Array, Array, Array]:
+    """Per tubular bone: the joint at its epiphysis, the joint at its other end, and its template's widths."""
+    near, far, widths = [], [], []
     for bone in anatomy.DIGIT_BONES:
-        points = joints[bone.digit]
+        points = skeleton.digits[bone.digit]
         place = [b.name for b in anatomy.DIGIT_BONES if b.digit == bone.digit].index(bone.name)
         ends = (points[place], points[place + 1])
         near.append(ends[1] if bone.epiphysis == "distal" else ends[0])
         far.append(ends[0] if bone.epiphysis == "distal" else ends[1])
-        widths.append(_DIGIT_WIDTHS[bone.digit][place])
-        rounded = bone.kind == "metacarpal" and bone.epiphysis == "distal"
-        heights.append(_EPIPHYSIS_HALF_HEIGHT["metacarpal"] if rounded else 0.17)
-    for joint, end, width in _FOREARM:
-        near.append(jnp.array(joint, jnp.float32))
-        far.append(jnp.array(end, jnp.float32))
+        widths.append(_WIDTHS[bone.digit][place])
+    for (plate, end), width in zip(skeleton.forearm, _FOREARM_WIDTHS, strict=True):
+        # The area's middle is given here, not the joint's: that lies most of a grown epiphysis before it.
+        near.append(plate - _unit(end - plate) * (skeleton.breadth * width[1] * 0.36 - 22.0))
+        far.append(end)
         widths.append(width)
-        heights.append(_EPIPHYSIS_HALF_HEIGHT["forearm"])
-    return jnp.stack(near), jnp.stack(far), jnp.array(widths, jnp.float32), jnp.array(heights, jnp.float32)
+    return jnp.stack(near), jnp.stack(far), jnp.array(widths, jnp.float32)
 
 
 def _tubular_bone(
-    near: Array, far: Array, widths: Array, height: Array, months: Array, appears: Array, fuses: Array, density: Array
-) -> tuple[Array, Array]:
-    """One bone with its epiphysis, as rows of `Hand.shafts` and `Hand.epiphyses`."""
-    middle, metaphysis, other = widths
-    progress = (months - appears) / (fuses - appears)
+    near: Array,
+    far: Array,
+    widths: Array,
+    progress: Array,
+    since_appearance: Array,
+    since_fusion: Array,
+    density: Array,
+    own: dict[str, Array],
+    family: dict[str, Array],
+    *,
+    samples: int,
+) -> tuple[Parts, Parts]:
+    """One bone: along its axis from `near` follow cartilage, epiphysis, growth plate, shaft, cartilage, `far`."""
+    waist, metaphysis, other = widths
     inside = jnp.clip(progress, 0.0, 1.0)
-    ratio = functools.partial(jnp.interp, inside, jnp.array(_PROGRESS))
-    half_height = metaphysis * height * ratio(jnp.array(_HEIGHT_RATIO))
-    half_width = 0.5 * metaphysis * ratio(jnp.array(_WIDTH_RATIO))
-    plate = metaphysis * ratio(jnp.array(_PLATE))
-    # The centre grows out of nothing over the first tenth of its progress.
-    emerged = jnp.clip(progress / 0.03, 0.0, 1.0)
-    axis = (far - near) / jnp.linalg.norm(far - near)
-    cartilage = 0.05 * metaphysis * (1.6 - inside)
-    # Until bone fills it the cartilage keeps the adult epiphysis' place, so that the shaft does not jump.
-    zone = jnp.maximum(2 * half_height + plate, 1.5 * metaphysis * height * (1 - 0.2 * inside))
-    start = near + axis * (cartilage + zone)
-    centre = start - axis * (plate + half_height)
-    line = jnp.exp(-0.5 * ((months - fuses) / (_LINE_FADES_MONTHS / 2)) ** 2)
-    shaft = jnp.stack([*start, *(far - axis * cartilage), metaphysis / 2, middle / 2, other / 2, line, density])
-    epiphysis = jnp.stack([*centre, *axis, half_width * emerged, half_height * emerged, density])
-    return shaft, epiphysis
-
-
-def _carpals(key: Array, months: Array, appears: Array, fuses: Array, density: Array) -> Array:
-    """Rows of `Hand.carpals`: from a dot at appearance to the adult size."""
-    template = jnp.array([_CARPALS[bone.name] for bone in anatomy.CARPAL_BONES], jnp.float32)
-    progress = jnp.clip((months - appears) / (fuses - appears), 0.0, 1.0)
-    size = jnp.where(months > appears, 0.15 + 0.85 * progress**0.7, 0.0)
-    # The capitate's centre is a key point and the centre of the canvas: it stays where the template has it.
-    moves = 8.0 * jax.random.normal(key, (8, 2)) * jnp.array([0.0] + [1.0] * 7)[:, None]
-    shape = 1 + 0.06 * jax.random.normal(jax.random.fold_in(key, 1), (8, 2))
-    turn = template[:, 4] + 0.1 * jax.random.normal(jax.random.fold_in(key, 2), (8,))
-    return jnp.concatenate(
-        [
-            template[:, :2] + moves,
-            jnp.stack([jnp.cos(turn), jnp.sin(turn)], -1),
-            template[:, 2:4] * shape * size[:, None],
-            density[:, None],
-        ],
-        axis=-1,
+    ratio = lambda values: jnp.interp(inside, jnp.array(_PROGRESS), jnp.array(values))  # noqa: E731
+    # A centre grows out of nothing over the first months.
+    emerged = jnp.sqrt(jnp.clip(since_appearance / 5.0, 0.0, 1.0))
+    fused = jnp.clip(1 + since_fusion / 14.0, 0.0, 1.0)
+    half_height = metaphysis * family["half_height"] * ratio(_HEIGHT_RATIO) * own["height"]
+    half_width = 0.5 * metaphysis * ratio(_WIDTH_RATIO)
+    growth_plate = ratio(_PLATE_PIXELS)
+    cartilage = metaphysis * (0.02 + 0.12 * (1 - inside) ** 1.3)
+    # Until bone fills it the cartilage keeps the grown epiphysis' place, so that the shaft does not jump.
+    zone = jnp.maximum(cartilage + 2 * half_height + growth_plate, metaphysis * family["zone"] * (1 - inside))
+    axis = _unit(far - near)
+    start = near + axis * zone
+    length = jnp.clip(jnp.linalg.norm(far - near) - zone - cartilage, 0.3 * metaphysis, family["longest"])
+    capped = ratio(_CAPPING)
+    shaft = shapes.shaft(
+        samples,
+        length,
+        (metaphysis / 2, waist / 2, other / 2),
+        flares=(family["flares"][0], family["flares"][1]),
+        end_sharpness=family["end_sharpness"],
+        end_reach=family["end_reach"],
+        neck=family["neck"],
+        flatness=family["flatness"],
+        capped=capped * (1 - 0.7 * family["dome"]),
+        fused=fused,
+        bend=own["bend"] * length,
+        skew=own["skew"],
+        cortex=own["cortex"],
+        line=jnp.exp(-0.5 * (since_fusion / (_LINE_FADES_MONTHS / 2)) ** 2),
+    )
+    plate = shapes.plate(
+        samples,
+        half_width * emerged,
+        half_height * emerged,
+        squareness=ratio(_SQUARENESS),
+        dome=family["dome"],
+        hollow=family["hollow"],
+        cap=family["cap"] * capped,
+        wedge=family["wedge"] * ratio(_SQUARENESS),
+        spike=family["spike"] * ratio(_CAPPING),
+        spike_at=family["spike_at"],
+        square=family["square"],
+        flatness=family["flatness"],
+        fused=fused,
+    )
+    # At fusion the two overlap a little, so that no dark line is left between them.
+    middle = start - axis * (growth_plate + half_height - 2.0 * fused)
+    # v points away from the shaft, so u = (v turned back by a right angle) runs towards the thumb in an upright hand.
+    across = jnp.stack([-axis[1], axis[0]])
+    across = jnp.where(across[0] < 0, -across, across)
+    return (
+        Parts(start, axis, length, jnp.zeros(()), density, shaft),
+        Parts(
+            middle - across * half_width * emerged,
+            across,
+            2 * half_width * emerged,
+            0.9 * ratio(_SQUARENESS),
+            0.85 * density,
+            _facing(plate, across, -axis),
+        ),
     )
 
 
-def _soft_tissue(key: Array, joints: dict[int, Array]) -> Array:
-    """Capsules along digits, palm and forearm, as rows of `Hand.soft`."""
-    fat = 1 + 0.08 * jax.random.normal(key, ())
-    rows = []
-    for digit, points in joints.items():
-        base, tip = {1: (100.0, 62.0), 2: (92.0, 62.0), 3: (92.0, 64.0), 4: (88.0, 60.0), 5: (78.0, 52.0)}[digit]
-        start_radius, tip_radius = base * fat, tip * fat
-        reach = np.linspace(0.0, 1.0, len(points) - 2)
-        radii = [start_radius + (tip_radius - start_radius) * r for r in reach]
-        axis = (points[-1] - points[-3]) / jnp.linalg.norm(points[-1] - points[-3])
+def _facing(table: Array, axis: Array, v: Array) -> Array:
+    """Turns a table over where the frame's own v, at right angles to its axis, points against the v that was meant."""
+    sign = jnp.sign(-axis[1] * v[0] + axis[0] * v[1])
+    flip = np.array([name in ("centre", "inner centre") for name in shapes.COLUMNS])
+    return jnp.where(flip, sign * table, table)
+
+
+def _rounds(
+    dice: Dice, skeleton: _Skeleton, progress: Array, since_appearance: Array, density: Array, samples: int
+) -> Parts:
+    """Carpals and the sesamoid, from dots to facetted outlines."""
+    count = len(anatomy.ROUND_BONES)
+    inside = jnp.clip(progress, 0.0, 1.0)
+    emerged = jnp.sqrt(jnp.clip(since_appearance / 4.0, 0.0, 1.0))
+    size = emerged * (0.08 + 0.92 * jnp.maximum(inside, 1e-4) ** _CARPAL_GROWTH)
+    size = 1.09 * size * (0.92 + 0.08 * skeleton.breadth) * (1 + dice.normal(0.05, (count,)))
+    sharpness = jnp.clip((inside - 0.15) / 0.7, 0.0, 1.0)
+    sharpness = sharpness * sharpness * (3 - 2 * sharpness)
+
+    # Centres lie farther apart while they are small; the capitate's is a key point and stays.
+    away = jnp.array([centre for centre, _ in _OUTLINES]) + skeleton.shift - skeleton.capitate
+    # The proximal row keeps between capitate and radius, however far apart these are.
+    room = jnp.clip((skeleton.forearm[0, 0, 1] - skeleton.capitate[1] + 22.0) / 240.0, 0.85, 1.15)
+    away = away * jnp.where(away > 0, jnp.stack([jnp.ones(()), room]), 1.0)
+    away = away * (1 + 0.12 * (1 - inside[:-1, None])) + dice.normal(5.0, (count - 1, 2))
+    carpals = (skeleton.capitate + away).at[0].set(skeleton.capitate)
+    thumb = skeleton.digits[1]
+    axis = _unit(thumb[2] - thumb[1])
+    beside = jnp.stack([axis[1], -axis[0]])
+    beside = jnp.where(beside[0] < 0, beside, -beside)
+    sesamoid = thumb[1] + _SESAMOID_PLACE[0] * beside + _SESAMOID_PLACE[1] * axis + dice.normal(4.0, (2,))
+    middles = jnp.concatenate([carpals, sesamoid[None]])
+
+    reaches = jnp.array([*(reach for _, reach in _OUTLINES), shapes.ellipse(17.0, 12.0)])
+    polygons = jax.vmap(shapes.grown_outline)(
+        reaches,
+        size,
+        jnp.clip(inside / 0.3, 0.0, 1.0).at[-1].set(1.0),
+        sharpness.at[-1].set(0.0),
+        dice.normal(0.07, (count,)),
+        dice.normal(0.03, (count, 4)),
+    )
+    depth = 0.72 * reaches.mean(1) * size
+    table, first, extent = jax.vmap(functools.partial(shapes.outline, samples))(
+        polygons, depth=depth, wall=jnp.minimum(5.0, 0.25 * depth)
+    )
+    origins = middles + jnp.stack([first, jnp.zeros(count)], -1)
+    flatness = (0.25 + 0.5 * sharpness).at[-1].set(0.0)
+    return Parts(origins, jnp.tile(jnp.array([[1.0, 0.0]]), (count, 1)), extent, flatness, density, table)
+
+
+def _flesh(dice: Dice, skeleton: _Skeleton, age: Array, variation: Variation) -> tuple[Array, Array]:
+    """Capsules along digits, palm and forearm, and the ball of the thumb."""
+    # Chubby to slim: finger widths of girls of 50, 82, 129 and 168 months; the rest follows the shape of a baby's hand.
+    young = jnp.interp(
+        age, jnp.array([0.0, 24.0, 50.0, 84.0, 130.0, 168.0, 228.0]), jnp.array([1.5, 1.36, 1.22, 1.06, 1.0, 0.9, 0.88])
+    )
+    own = jnp.exp(dice.normal(variation.flesh_sd))
+    fat = young * own
+    rows: list[tuple[Array, Array, Array, Array]] = []
+    for digit, points in skeleton.digits.items():
+        base, tip = {1: (96.0, 66.0), 2: (90.0, 60.0), 3: (92.0, 62.0), 4: (86.0, 58.0), 5: (74.0, 50.0)}[digit]
+        # The tip is thick for the bone that it covers, whatever else; it never reaches past its own bone.
+        start_radius, tip_radius = base * fat, tip * (0.4 + 0.6 * fat)
+        radii = [start_radius + (tip_radius - start_radius) * r for r in np.linspace(0.0, 1.0, len(points) - 2)]
+        axis = _unit(points[-1] - points[-3])
         # The skin ends at the last point, so the last capsule's centre lies one radius before it.
         centres = [*points[1:-2], points[-1] - axis * tip_radius]
         for a, b, ra, rb in zip(centres[:-1], centres[1:], radii[:-1], radii[1:], strict=True):
-            rows.append(jnp.stack([*a, ra, *b, rb]))
-        palm = 125.0 if digit > 1 else 120.0
-        rows.append(jnp.stack([*points[0], jnp.asarray(palm), *points[1], start_radius]))
-    for ax, ay, ar, bx, by, br in (
-        (690, 1560, 165, 930, 1560, 165),
-        (730, 1620, 235, 725, 1820, 270),
-        (725, 1820, 270, 735, 2900, 300),
-        (980, 1440, 120, 1180, 1240, 90),
-        (640, 1120, 110, 960, 1040, 110),
-    ):
-        rows.append(jnp.array([ax, ay, ar * 1.0, bx, by, br * 1.0], jnp.float32))
-    return jnp.stack(rows)
+            rows.append((a, ra, b, rb))
+        palm = (120.0 if digit > 1 else 96.0) * (0.55 + 0.45 * fat)
+        rows.append((points[0], palm, points[1], start_radius * 1.02))
+    thick = 0.75 + 0.25 * fat
+    wrist = skeleton.shift + jnp.array([-28.0, 0.0])
+    plates, ends = skeleton.forearm[:, 0].mean(0), skeleton.forearm[:, 1].mean(0)
+    slim = 232.0 * thick * (1 + dice.normal(0.05))
+    knuckles = [skeleton.digits[digit][1] for digit in range(1, 6)]
+    palm_middle = 0.4 * (knuckles[2] + knuckles[3]) + 0.2 * skeleton.digits[3][0]
+    capsules: list[tuple[Array, Array, Array, Array]] = [
+        (palm_middle, 235.0 * thick, jnp.array([775.0, 1540.0]) + wrist, 215.0 * thick),
+        (jnp.array([720.0, 1545.0]) + wrist, 185.0 * thick, jnp.array([900.0, 1545.0]) + wrist, 190.0 * thick),
+        (jnp.array([790.0, 1600.0]) + wrist, 260.0 * thick, plates, slim),
+        (plates, slim, ends, 1.18 * slim),
+        (0.75 * knuckles[4] + 0.25 * knuckles[3], 95.0 * thick, 0.7 * knuckles[1] + 0.3 * knuckles[2], 95.0 * thick),
+        (knuckles[1] + jnp.array([20.0, 330.0]), 130.0 * thick, knuckles[0] + jnp.array([-110.0, 60.0]), 80.0 * thick),
+        (knuckles[4] + jnp.array([40.0, 140.0]), 110.0 * thick, jnp.array([640.0, 1560.0]) + wrist, 150.0 * thick),
+    ]
+    # The webs between the fingers reach over a good third of the proximal phalanges.
+    along = [0.64 * points[1] + 0.36 * points[2] for digit, points in skeleton.digits.items() if digit > 1]
+    for (a, b), (c, d) in zip(itertools.pairwise(along), itertools.pairwise(knuckles[1:]), strict=True):
+        capsules.append((a, 42.0 * thick, b, 42.0 * thick))
+        capsules.append(((a + b) / 2, 48.0 * thick, (c + d) / 2, 90.0 * thick))
+    thumb_base = 0.5 * (skeleton.digits[1][0] + skeleton.digits[1][1])
+    capsules.append((thumb_base, 100.0 * thick, 0.6 * skeleton.digits[2][0] + 0.4 * knuckles[1], 110.0 * thick))
+    ball = 0.45 * skeleton.digits[1][0] + 0.55 * skeleton.digits[1][1]
+    toward = skeleton.digits[2][0] + jnp.array([70.0, -60.0])
+    fold = (0.7 * ball + 0.3 * toward, 135.0 * thick, 0.4 * ball + 0.6 * toward, 150.0 * thick)
+    return _capsules(rows + capsules), _capsules([fold])
+
+
+def _capsules(rows: list[tuple[Array, Array, Array, Array]]) -> Float[Array, "n 6"]:
+    """Capsules from one end, its radius, the other end and its radius."""
+    a, ra, b, rb = (jnp.stack(column) for column in zip(*rows, strict=True))
+    return jnp.concatenate([a, ra[:, None], b, rb[:, None]], axis=1)
+
+
+# Width and height of the boxes that one reader drew around 238 hands, at 120 months (training boxes of Koitka et al.).
+_BOXES = (
+    *((130, 163), (137, 172), (129, 158), (132, 162)),
+    *((156, 186), (155, 177), (156, 192), (148, 182), (125, 160)),
+    *((179, 195), (194, 224), (173, 217), (171, 219), (164, 203)),
+    *((309, 230), (200, 199), (621, 405)),
+)
+
+
+def _areas(skeleton: _Skeleton) -> Array:
+    """The boxes that a reader would draw around the ossification areas: they widen with the bones."""
+    return jnp.concatenate([skeleton.areas, jnp.array(_BOXES, jnp.float32) * skeleton.breadth], -1)

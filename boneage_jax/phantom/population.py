@@ -42,3 +42,25 @@ def sample_ages(seed: int, count: int) -> tuple[np.ndarray, np.ndarray]:
     male = cell < counts.shape[1]
     ages = BIN_MONTHS * (cell % counts.shape[1] + generator.random(count) - 0.5)
     return np.maximum(ages, 0.0).astype(np.float32), male
+
+
+RATER_SD = 7.0
+"""Standard deviation of one reading about the truth, in months: 0.58 years, as single readings of one rater scatter."""
+
+
+def read_ages(seed: int, ages: np.ndarray, *, sd: float = RATER_SD, readings: int = 1) -> np.ndarray:
+    """Draws what readers say of hands of known age: the mean of some independent readings.
+
+    Infants are read more exactly: below six years the deviation shrinks with age, to a quarter at birth.
+
+    Args:
+      seed: same seed, same readings.
+      ages: true bone ages in months, shape (n,).
+      sd: standard deviation of one reading, in months; 0 gives the truth.
+      readings: how many are averaged; six for RSNA's test set, one for its training set.
+
+    Returns:
+      Ages in months, float32, at least 0, shape (n,).
+    """
+    spread = sd / np.sqrt(readings) * np.clip(0.25 + 0.75 * ages / 72.0, 0.25, 1.0)
+    return np.clip(ages + spread * np.random.default_rng(seed).normal(size=ages.shape), 0.0, 240.0).astype(np.float32)

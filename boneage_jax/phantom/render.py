@@ -1,21 +1,48 @@
-"""From the shapes of a hand to a radiograph and its truth, in compiled JAX: same key, same pixels."""
+"""From the shapes of a hand to a radiograph and its truth, in compiled JAX: same key, same pixels.
+
+A bone is drawn part by part: each pixel of a small patch about the part looks up the part's table (see `shapes`) at its
+own place and adds the way of its ray through the bone. So the work follows the bones' area, not the picture's.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
-from boneage_jax.phantom import growth
+from boneage_jax import anatomy
+from boneage_jax.errors import UserError
+from boneage_jax.phantom import exposure as exposures
+from boneage_jax.phantom import growth, shapes, texture
+from boneage_jax.phantom.dice import Dice
 
-CANVAS_TIP_TO_CAPITATE = 1500.0
+MIN_SIDE = 64
+"""Smallest height and width of a picture, in pixels."""
+
+CANVAS_TIP_TO_CAPITATE = anatomy.CANVAS_CAPITATE[1] - anatomy.CANVAS_FINGERTIP[1]
 """Canvas pixels from the middle fingertip to the capitate."""
 
+_ANCHOR = (860.0, 1010.0)
+"""Middle of the hand proper on the canvas; it goes near the middle of the picture."""
+
+_FLESH_STEP = 4
+"""Soft tissue is smooth: it is worked out at every fourth pixel and its square interpolated."""
+
+_MELT = 9.0
+"""Canvas pixels over which capsules of soft tissue melt into one another."""
+
+_THICKEST = 130.0
+"""Half thickness of palm and forearm, in canvas pixels."""
+
+_PIECE = 240.0
+"""Long shafts are drawn in pieces of at most this many canvas pixels, so that patches of any direction stay small."""
 
 ToPixels = Callable[[Array], Array]
 """From points on the canvas to points in the picture, both x, y."""
@@ -23,17 +50,20 @@ ToPixels = Callable[[Array], Array]
 
 @dataclasses.dataclass(frozen=True)
 class Camera:
-    """How the hand lies in the picture and how the picture was taken; ranges are drawn from evenly.
+    """How the hand lies in the picture; ranges are drawn from evenly.
 
     Attributes:
-      height: of the picture, in pixels.
-      width: of the picture, in pixels.
+      height: of the picture, in pixels; at least 64.
+      width: of the picture, in pixels; at least 64.
       rotation: largest rotation either way, in degrees.
       size: range of the distance from middle fingertip to capitate, as a fraction of the height.
       shift: largest shift either way, as a fraction of height and width.
       mirror: probability that the picture shows the mirrored (right) hand.
-      noise: range of the standard deviation of the grain, in grey levels of [0, 1].
-      supersample: samples along each side of a pixel.
+      lying: probability that the hand is turned by a quarter either way besides.
+      registered: lay the hand on the registered canvas instead, scaled to the picture; all of the above is then unused.
+
+    Raises:
+      UserError: for pictures that are too small.
     """
 
     height: int = 192
@@ -42,245 +72,326 @@ class Camera:
     size: tuple[float, float] = (0.56, 0.64)
     shift: float = 0.03
     mirror: float = 0.0
-    noise: tuple[float, float] = (0.01, 0.03)
-    supersample: int = 2
+    lying: float = 0.0
+    registered: bool = False
+
+    def __post_init__(self) -> None:
+        if min(self.height, self.width) < MIN_SIDE:
+            raise UserError(
+                f"picture of {self.height} x {self.width}: expected a height and a width of at least {MIN_SIDE} pixels"
+            )
+
+    @property
+    def largest_scale(self) -> float:
+        """Most pixels that a canvas pixel can be wide."""
+        if self.registered:
+            return max(self.height / anatomy.CANVAS[0], self.width / anatomy.CANVAS[1])
+        return self.size[1] * self.height / CANVAS_TIP_TO_CAPITATE
 
 
 @functools.partial(
-    jax.tree_util.register_dataclass, data_fields=["image", "mask", "key_points", "maturity"], meta_fields=[]
+    jax.tree_util.register_dataclass,
+    data_fields=["image", "mask", "instances", "key_points", "joints", "areas", "regions", "maturity"],
+    meta_fields=[],
 )
 @dataclasses.dataclass(frozen=True)
 class Phantom:
-    """A rendered radiograph and its truth.
+    """A rendered radiograph and its truth. Points are x, y in pixels; pixel centres lie at whole numbers.
 
     Attributes:
-      image: grey levels in [0, 1], bone bright.
-      mask: the hand, soft tissue included.
-      key_points: x, y in pixels of `anatomy.KEY_POINTS`; pixel centres lie at whole numbers.
+      image: grey levels in [0, 1], bone bright unless inverted.
+      mask: the hand, soft tissue included, as far as it was exposed.
+      instances: n where `anatomy.INSTANCES[n - 1]` is the thickest bone, 0 where there is none.
+      key_points: of `anatomy.KEY_POINTS`.
+      joints: of `anatomy.JOINTS`.
+      areas: boxes x0, y0, x1, y1 of `anatomy.OSSIFICATION_AREAS`, as a reader would draw them.
+      regions: the corners of `anatomy.CANVAS_REGIONS`, from the top left clockwise as they lie on the canvas.
       maturity: bone age of each of `anatomy.BONES`, in months.
     """
 
     image: Float[Array, "h w"]
     mask: Bool[Array, "h w"]
+    instances: Int[Array, "h w"]
     key_points: Float[Array, "3 2"]
-    maturity: Float[Array, " 29"]
+    joints: Float[Array, "26 2"]
+    areas: Float[Array, "17 4"]
+    regions: Float[Array, "3 4 2"]
+    maturity: Float[Array, " 30"]
 
 
-@functools.partial(jax.jit, static_argnames=("camera", "individual"))
 def render(
     key: Key[Array, ""],
     age: Float[Array, ""],
     male: Float[Array, ""],
     camera: Camera = Camera(),
-    individual: growth.Individual = growth.Individual(),
+    variation: growth.Variation = growth.Variation(),
+    exposure: exposures.Exposure = exposures.CALM,
+    ages: Float[Array, " 30"] | None = None,
 ) -> Phantom:
-    """Grows and photographs one hand.
+    """Grows and photographs one hand. Fit for `jax.jit` and `jax.vmap`; its two halves are compiled in any case.
 
     Args:
       key: source of everything random.
       age: bone age in months, 0 to 240.
       male: 1 for a boy, 0 for a girl.
-      camera: pose and exposure.
-      individual: how much children differ.
+      camera: how the hand lies.
+      variation: how much children differ.
+      exposure: how the picture is taken.
+      ages: bone ages set for single bones, NaN where they are not (`counterfactual` makes them): the same child in the
+        same picture, but for these bones.
     """
-    key_grow, key_pose, key_expose = jax.random.split(key, 3)
-    hand = growth.grow(key_grow, age, male, individual)
-    to_pixels, scale = _pose(key_pose, camera)
-    fine = dataclasses.replace(
-        camera, height=camera.height * camera.supersample, width=camera.width * camera.supersample
-    )
-    s = camera.supersample
-    bone = _bone_thickness(hand, lambda p: s * to_pixels(p) + (s - 1) / 2, s * scale, fine)
-    bone = bone.reshape(camera.height, s, camera.width, s).mean((1, 3)) / s
-    soft, inside = _soft_thickness(hand, to_pixels, camera)
-    return Phantom(
-        _expose(key_expose, bone / scale, soft / scale, inside, camera),
-        inside > 0,
-        to_pixels(hand.key_points),
-        hand.maturity,
-    )
+    key_scene, key_expose = jax.random.split(key)
+    scene, truth = lay(key_scene, age, male, camera, variation, ages)
+    image, mask = exposures.expose(key_expose, scene, exposure)
+    return Phantom(image=image, mask=mask, **truth)
 
 
-def _pose(key: Array, camera: Camera) -> tuple[ToPixels, Array]:
-    """Draws a similarity from canvas to pixels; returns it and its scale (pixels per canvas pixel)."""
-    k = jax.random.split(key, 4)
-    angle = jnp.deg2rad(camera.rotation) * jax.random.uniform(k[0], (), minval=-1)
-    reach = jax.random.uniform(k[1], (), minval=camera.size[0], maxval=camera.size[1]) * camera.height
+@functools.partial(jax.jit, static_argnames=("camera", "variation"))
+def lay(
+    key: Key[Array, ""],
+    age: Float[Array, ""],
+    male: Float[Array, ""],
+    camera: Camera,
+    variation: growth.Variation,
+    ages: Float[Array, " 30"] | None = None,
+) -> tuple[exposures.Scene, dict[str, Array]]:
+    """Grows a hand and lays it before the camera, as `render` does.
+
+    Returns:
+      What the rays meet, and the fields of `Phantom` that do not depend on the exposure.
+    """
+    key_grow, key_pose = jax.random.split(key)
+    samples = int(2 ** np.clip(math.ceil(math.log2(600.0 * camera.largest_scale)), 5, 9))
+    hand = growth.grow(key_grow, age, male, variation, ages, samples)
+    to_pixels, scale, angle, right = _pose(key_pose, camera)
+    bone, instances = _bones(hand, to_pixels, scale, camera)
+    flesh = _flesh(hand, to_pixels, scale, camera)
+    corners = _corners(hand, to_pixels, camera)
+    scene = exposures.Scene(bone, jnp.sqrt(jnp.maximum(flesh, 0.0)), flesh > 0, corners, angle, right)
+    truth = {
+        "instances": instances,
+        "key_points": to_pixels(hand.key_points),
+        "joints": to_pixels(hand.joints),
+        "areas": _boxes(hand.areas, to_pixels),
+        "regions": to_pixels(jnp.asarray(_REGION_CORNERS)),
+        "maturity": hand.maturity,
+    }
+    return scene, truth
+
+
+_REGION_CORNERS = np.array(
+    [
+        [(region.columns[i], region.rows[j]) for i, j in ((0, 0), (1, 0), (1, 1), (0, 1))]
+        for region in anatomy.CANVAS_REGIONS
+    ],
+    np.float32,
+)
+
+
+def counterfactual(bones: str, months: float) -> Float[np.ndarray, " 30"]:
+    """Returns `ages` for `render` that set some bones to another age.
+
+    Args:
+      bones: which, as `anatomy.select` takes them: `capitate`, `carpals`, `distal phalanx, ulna`.
+      months: their new bone age, 0 to 240.
+
+    Raises:
+      UserError: for unknown bones and ages outside 0 to 240 months.
+    """
+    return np.where(anatomy.select(bones), anatomy.check_age(months), np.nan).astype(np.float32)
+
+
+def _pose(key: Array, camera: Camera) -> tuple[ToPixels, Array, Array, Array]:
+    """Draws a similarity from canvas to pixels.
+
+    Returns it, its scale (pixels per canvas pixel), its angle and whether it mirrors.
+    """
+    if camera.registered:
+        stretch = jnp.array([camera.width / anatomy.CANVAS[1], camera.height / anatomy.CANVAS[0]])
+        # Pixel centres lie at whole numbers on both sides.
+        return lambda points: (points + 0.5) * stretch - 0.5, stretch[1], jnp.zeros(()), jnp.zeros((), bool)
+    dice = Dice(key, 7)
+    angle = jnp.deg2rad(camera.rotation) * dice.uniform(-1.0)
+    quarter = jnp.where(dice.chance(0.5), 1.0, -1.0) * dice.chance(camera.lying)
+    angle = angle + quarter * jnp.pi / 2
+    reach = dice.uniform(*camera.size) * camera.height
+    reach = jnp.where(quarter == 0, reach, reach * min(1.0, camera.width / camera.height))
     scale = reach / CANVAS_TIP_TO_CAPITATE
-    shift = camera.shift * jax.random.uniform(k[2], (2,), minval=-1) * jnp.array([camera.width, camera.height])
-    mirrored = jax.random.bernoulli(k[3], camera.mirror)
+    shift = camera.shift * dice.uniform(-1.0, 1.0, (2,)) * jnp.array([camera.width, camera.height])
+    right = dice.chance(camera.mirror)
     c, s = jnp.cos(angle), jnp.sin(angle)
-    turn = jnp.array([[c, s], [-s, c]]) * jnp.where(mirrored, jnp.array([-1.0, 1.0]), jnp.ones(2))
-    # The middle of the hand proper goes to the middle of the picture, a little high, as the wrist takes room below.
-    anchor = jnp.array([880.0, 1020.0])
-    centre = jnp.array([camera.width / 2, camera.height * 0.49]) + shift
+    turn = jnp.where(right, jnp.array([-1.0, 1.0]), jnp.ones(2))[:, None] * jnp.array([[c, s], [-s, c]])
+    centre = jnp.array([camera.width / 2, camera.height * 0.5]) + shift
 
     def to_pixels(points: Array) -> Array:
-        return (points - anchor) @ turn * scale + centre
+        return (points - jnp.array(_ANCHOR)) @ turn * scale + centre
 
-    return to_pixels, scale
-
-
-def _bone_thickness(hand: growth.Hand, to_pixels: ToPixels, scale: Array, camera: Camera) -> Float[Array, "h w"]:
-    """Path length through bone along the ray of each pixel, in pixels: cortex counts whole, marrow a third."""
-    picture = jnp.zeros((camera.height, camera.width))
-    shafts = hand.shafts
-    largest_scale = camera.size[1] * camera.height / CANVAS_TIP_TO_CAPITATE
-    # Patches of a fixed size a group, just large enough for its longest bone in any direction.
-    # Phalanges and metacarpals differ too much in length to share one.
-    for start, stop, reach in _shaft_groups():
-        rows = jnp.concatenate(
-            [
-                to_pixels(shafts[start:stop, 0:2]),
-                to_pixels(shafts[start:stop, 2:4]),
-                shafts[start:stop, 4:7] * scale,
-                shafts[start:stop, 7:9],
-            ],
-            -1,
-        )
-        picture = _splat(picture, rows, (rows[:, 0:2] + rows[:, 2:4]) / 2, _patch(reach, largest_scale, camera), _shaft)
-    directions = to_pixels(hand.epiphyses[:, 0:2] + hand.epiphyses[:, 2:4]) - to_pixels(hand.epiphyses[:, 0:2])
-    ovals = jnp.concatenate(
-        [
-            to_pixels(hand.epiphyses[:, 0:2]),
-            directions / scale,
-            hand.epiphyses[:, 4:6] * scale,
-            hand.epiphyses[:, 6:7],
-        ],
-        -1,
-    )
-    picture = _splat(picture, ovals, ovals[:, :2], _patch(340.0, largest_scale, camera), _oval)
-    directions = to_pixels(hand.carpals[:, 0:2] + hand.carpals[:, 2:4]) - to_pixels(hand.carpals[:, 0:2])
-    # A carpal's stored direction is that of its width; an oval's is that of its height.
-    upright = jnp.stack([-directions[:, 1], directions[:, 0]], -1) / scale
-    ovals = jnp.concatenate(
-        [to_pixels(hand.carpals[:, 0:2]), upright, hand.carpals[:, 4:6] * scale, hand.carpals[:, 6:7]], -1
-    )
-    return _splat(picture, ovals, ovals[:, :2], _patch(240.0, largest_scale, camera), _oval)
+    return to_pixels, scale, angle, right
 
 
-def _shaft_groups() -> list[tuple[int, int, float]]:
-    """Ranges of `anatomy.TUBULAR_BONES` drawn with one patch size, and the length it must hold in canvas pixels."""
-    groups: list[tuple[int, int, float]] = []
-    for n, bone in enumerate(growth.anatomy.TUBULAR_BONES):
-        reach = {"metacarpal": 700.0, "forearm": 2400.0}.get(bone.kind, 520.0)
-        if groups and groups[-1][2] == reach:
-            groups[-1] = (groups[-1][0], n + 1, reach)
+def _corners(hand: growth.Hand, to_pixels: ToPixels, camera: Camera) -> Float[Array, " 4"]:
+    """Bounding box in pixels of the soft tissue from the fingertips to a little below the wrist."""
+    forearm = hand.joints[-2:] + jnp.array([0.0, 330.0])
+    points = to_pixels(jnp.concatenate([hand.joints, forearm - jnp.array([150.0, 0]), forearm + jnp.array([150.0, 0])]))
+    margin = 60.0 * camera.height / anatomy.CANVAS[0]
+    return jnp.concatenate([points.min(0) - margin, points.max(0) + margin])
+
+
+def _boxes(areas: Array, to_pixels: ToPixels) -> Float[Array, "17 4"]:
+    """Boxes along the picture's axes; what they hold counts as an ellipse, as a joint is rounder than its box."""
+    middle = to_pixels(areas[:, :2])
+    axes = [to_pixels(areas[:, :2] + areas[:, 2:] / 2 * jnp.array(axis)) - middle for axis in ((1, 0), (0, 1))]
+    half = jnp.hypot(*axes)
+    return jnp.concatenate([middle - half, middle + half], -1)
+
+
+def _bones(hand: growth.Hand, to_pixels: ToPixels, scale: Array, camera: Camera) -> tuple[Array, Array]:
+    """Way through bone along each pixel's ray, in canvas pixels, and which part is the thickest there."""
+    shape = (camera.height, camera.width)
+    state = (jnp.zeros(shape), jnp.zeros(shape), jnp.zeros(shape, jnp.uint8))
+    parts = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), hand.shafts, hand.rounds, hand.epiphyses)
+    for rows, starts, shares, reach in _GROUPS:
+        chosen = jax.tree.map(lambda leaf, rows=rows: leaf[rows], parts)
+        state = _draw(state, chosen, rows + 1, starts, shares, to_pixels, scale, reach, camera)
+    return state[0], state[2]
+
+
+def _groups() -> list[tuple[np.ndarray, np.ndarray, np.ndarray, float]]:
+    """What is drawn with patches of one size: numbers of parts, where a piece starts and its share of them, its reach.
+
+    Parts are numbered as in `anatomy.INSTANCES`, from 0. Three sizes: fewer would waste pixels, more cost compilation.
+    """
+    Piece = tuple[int, float, float, float]
+    digit_shafts: list[Piece] = []
+    forearm: list[Piece] = []
+    small: list[Piece] = []
+    for n, name in enumerate(anatomy.INSTANCES):
+        bone = anatomy.TUBULAR_BONES[n] if n < len(anatomy.TUBULAR_BONES) else None
+        if bone:
+            longest = growth.MAX_LENGTHS.get(bone.kind, growth.FOREARM_LENGTH)
+            count = math.ceil(longest / _PIECE)
+            pieces = [(n, piece / count, 1 / count, longest / count) for piece in range(count)]
+            (forearm if bone.kind == "forearm" else digit_shafts).extend(pieces)
         else:
-            groups.append((n, n + 1, reach))
+            (forearm if name.endswith((" radius", " ulna")) else small).append((n, 0.0, 1.0, 0.0))
+    groups = []
+    for pieces, width in ((digit_shafts, 190.0), (small, 270.0), (forearm, 320.0)):
+        rows, starts, shares, lengths = (np.array(column) for column in zip(*pieces, strict=True))
+        groups.append((rows, starts.astype(np.float32), shares.astype(np.float32), float(lengths.max()) + width))
     return groups
 
 
-def _patch(reach: float, scale: float, camera: Camera) -> tuple[int, int]:
-    side = int(reach * scale) + 4
-    return min(side, camera.height), min(side, camera.width)
+_GROUPS = _groups()
 
 
-def _splat(
-    picture: Array,
-    rows: Array,
-    centres: Array,
-    patch: tuple[int, int],
-    thickness: Callable[[Array, Array, Array], Array],
-) -> Array:
-    """Adds `thickness(row, x, y)` of each row to the picture, computed on a patch about its centre only."""
-    height, width = picture.shape
-    ys, xs = jnp.arange(patch[0], dtype=jnp.float32)[:, None], jnp.arange(patch[1], dtype=jnp.float32)[None, :]
+def _draw(
+    state: tuple[Array, Array, Array],
+    parts: growth.Parts,
+    names: np.ndarray,
+    starts: np.ndarray,
+    shares: np.ndarray,
+    to_pixels: ToPixels,
+    scale: Array,
+    reach: float,
+    camera: Camera,
+) -> tuple[Array, Array, Array]:
+    """Adds the piece from `starts` to `starts + shares` of each part's extent to the picture."""
+    side = int(reach * camera.largest_scale) + 4
+    patch = (min(side, camera.height), min(side, camera.width))
+    rows = jnp.arange(patch[0], dtype=jnp.float32)[:, None]
+    columns = jnp.arange(patch[1], dtype=jnp.float32)[None, :]
+    origins = to_pixels(parts.origin)
+    # Frames in the picture: unit vectors over the scale, so that places come out in canvas pixels.
+    along = (to_pixels(parts.origin + parts.axis) - origins) / scale**2
+    upright = jnp.stack([-parts.axis[:, 1], parts.axis[:, 0]], -1)
+    aside = (to_pixels(parts.origin + upright) - origins) / scale**2
+    middles = to_pixels(parts.origin + parts.axis * (parts.extent * (starts + shares / 2))[:, None])
+    samples = parts.table.shape[1]
+    texel = max(texture.FINEST, 1 / camera.largest_scale)
+    mesh = jnp.asarray(texture.trabeculae(texel)).reshape(-1)
+    offsets = jnp.array(names) * 37 % texture.SIDE
 
-    def add(picture, row_centre):
-        row, centre = row_centre
-        corner = jnp.round(centre[::-1] - jnp.array(patch) / 2).astype(jnp.int32)
-        corner = jnp.clip(corner, 0, jnp.array([height - patch[0], width - patch[1]]))
+    def add(state, row):
+        origin, along, aside, extent, flatness, density, table, name, start, share, middle, offset = row
+        picture, thickest, instances = state
+        corner = jnp.round(middle[::-1] - jnp.array(patch) / 2).astype(jnp.int32)
+        corner = jnp.clip(corner, 0, jnp.array([camera.height - patch[0], camera.width - patch[1]]))
+        y, x = rows + corner[0] - origin[1], columns + corner[1] - origin[0]
+        u, v = x * along[0] + y * along[1], x * aside[0] + y * aside[1]
+        place = u / jnp.maximum(extent, 1e-3)
+        index = jnp.clip(jnp.round(place * (samples - 1)), 0, samples - 1).astype(jnp.int32)
+        centre, half2, depth, inner_centre, inner_half2, inner_depth, filling = (
+            table[:, n][index] for n in range(len(shapes.COLUMNS))
+        )
+        # A piece ends where the next begins; only the part's own ends are soft.
+        mine = (place >= start) & (place < start + share)
+        mine = mine | ((start == 0) & (place < 0)) | ((start + share > 0.999) & (place >= 1))
+        ends = jnp.clip(u * scale + 0.5, 0, 1) * jnp.clip((extent - u) * scale + 0.5, 0, 1)
+        outer = _chord(v - centre, half2, depth, flatness, scale)
+        inner = _chord(v - inner_centre, inner_half2, inner_depth, flatness, scale)
+        line = jnp.floor(u / texel).astype(jnp.int32) + 3 * offset
+        column = jnp.floor(v / texel).astype(jnp.int32) + offset
+        grain = mesh[(line % texture.SIDE) * texture.SIDE + column % texture.SIDE]
+        solid = outer - jnp.minimum(inner, outer) * (1 - jnp.clip(filling * (1 + 0.22 * grain), 0.0, 1.0))
+        way = jnp.where(mine, density * ends * solid, 0.0)
+        here = mine & ((v - centre) ** 2 < half2) & (u >= 0) & (u <= extent) & (extent > 1e-2)
         old = lax.dynamic_slice(picture, corner, patch)
-        drawn = thickness(row, xs + corner[1], ys + corner[0])
-        return lax.dynamic_update_slice(picture, old + drawn, corner), None
+        old_thickest = lax.dynamic_slice(thickest, corner, patch)
+        old_instances = lax.dynamic_slice(instances, corner, patch)
+        wins = here & (outer >= old_thickest)
+        return (
+            lax.dynamic_update_slice(picture, old + way, corner),
+            lax.dynamic_update_slice(thickest, jnp.where(wins, outer, old_thickest), corner),
+            lax.dynamic_update_slice(instances, jnp.where(wins, name, old_instances), corner),
+        ), None
 
-    return lax.scan(add, picture, (rows, centres))[0]
-
-
-def _shell(outer: Array, lateral: Array, cortex: Array) -> Array:
-    """Path through a tube of half width `outer`, filled by marrow inside a wall of thickness `cortex`."""
-    inner = jnp.maximum(outer - cortex, 0.0)
-
-    def chord(radius):
-        return 2 * jnp.sqrt(jnp.maximum(radius**2 - lateral**2, 0.0))
-
-    return chord(outer) - 0.67 * chord(inner)
-
-
-def _shaft(row: Array, x: Array, y: Array) -> Array:
-    """A tube with flared, rounded ends; a bright line at the metaphysis while it fuses."""
-    start, end, (at_start, middle, at_end), line, density = row[0:2], row[2:4], row[4:7], row[7], row[8]
-    length = jnp.linalg.norm(end - start)
-    axis = (end - start) / length
-    along = (x - start[0]) * axis[0] + (y - start[1]) * axis[1]
-    lateral = jnp.abs((x - start[0]) * axis[1] - (y - start[1]) * axis[0])
-    t = jnp.clip(along / length, 0.0, 1.0)
-    half = middle + (at_start - middle) * (1 - jnp.clip(t / 0.42, 0, 1)) ** 1.6
-    half = half + (at_end - middle) * jnp.clip((t - 0.62) / 0.38, 0, 1) ** 1.6
-    # The metaphysis is cut nearly square, the other end is rounded.
-    rounded = 1 - jnp.clip(1 - along / (0.15 * at_start), 0, 1) ** 3
-    rounded = rounded * jnp.sqrt(jnp.maximum(1 - jnp.clip(1 - (length - along) / (0.7 * at_end), 0, 1) ** 2, 0.0))
-    inside = (along >= 0) & (along <= length)
-    outer = jnp.where(inside, half * rounded, 0.0)
-    cortex = middle * (0.10 + 0.30 * jnp.sin(jnp.pi * t))
-    ridge = line * jnp.exp(-0.5 * (along / (0.12 * at_start)) ** 2)
-    return density * _shell(outer, lateral, cortex) * (1 + 0.8 * ridge)
+    per_part = (
+        *(origins, along, aside, parts.extent, parts.flatness, parts.density, parts.table),
+        *(jnp.array(names, jnp.uint8), jnp.array(starts), jnp.array(shares), middles, offsets),
+    )
+    return lax.scan(add, state, per_part)[0]
 
 
-def _oval(row: Array, x: Array, y: Array) -> Array:
-    """A flattened ball with a bright rim: an epiphysis or a carpal. Nothing where its size is 0."""
-    centre, axis, half_width, half_height, density = row[0:2], row[2:4], row[4], row[5], row[6]
-    along = (x - centre[0]) * axis[0] + (y - centre[1]) * axis[1]
-    across = (x - centre[0]) * axis[1] - (y - centre[1]) * axis[0]
-    width, height = jnp.maximum(half_width, 1e-3), jnp.maximum(half_height, 1e-3)
-    # Exponent 2.5: between an ellipse and a rectangle, as these bones are.
-    radius = ((jnp.abs(across) / width) ** 2.5 + (jnp.abs(along) / height) ** 2.5) ** 0.4
-    depth = jnp.minimum(width, 1.6 * height)
-    return jnp.where(half_width > 0, density * depth * _shell(jnp.ones(()), radius, 0.18 * jnp.ones(())), 0.0)
+def _chord(v: Array, half2: Array, depth: Array, flatness: Array, scale: Array) -> Array:
+    """Way through a cross section at a distance `v` from its middle, in canvas pixels.
+
+    A half narrower than a pixel is drawn wider and fainter instead, so that thin plates do not break up.
+    """
+    blurred2 = half2 + (0.4 / scale) ** 2
+    q = v**2 / blurred2
+    fainter = jnp.sqrt(half2 / blurred2)
+    return 2 * depth * fainter * jnp.sqrt(jnp.maximum(1 - q * (1 - flatness + flatness * q), 0.0))
 
 
-def _soft_thickness(hand: growth.Hand, to_pixels: ToPixels, camera: Camera) -> tuple[Array, Array]:
-    """Path through soft tissue in pixels, and the signed depth inside the hand's outline (positive inside)."""
-    ys = jnp.arange(camera.height, dtype=jnp.float32)[:, None]
-    xs = jnp.arange(camera.width, dtype=jnp.float32)[None, :]
-    scale = jnp.linalg.norm(to_pixels(jnp.array([1.0, 0.0])) - to_pixels(jnp.zeros(2)))
+def _flesh(hand: growth.Hand, to_pixels: ToPixels, scale: Array, camera: Camera) -> Float[Array, "h w"]:
+    """Square of the way through soft tissue, in canvas pixels; negative outside the hand."""
+    step = _FLESH_STEP if camera.height >= 256 else 2
+    rows, columns = -(-camera.height // step), -(-camera.width // step)
+    y = (jnp.arange(rows, dtype=jnp.float32) * step + (step - 1) / 2)[:, None]
+    x = (jnp.arange(columns, dtype=jnp.float32) * step + (step - 1) / 2)[None, :]
 
-    def add(carry, row):
-        power, depth = carry
+    def depth(row: Array) -> tuple[Array, Array]:
+        """How far inside a capsule a pixel lies, and the capsule's radius there, in canvas pixels."""
         a, b = to_pixels(row[0:2]), to_pixels(row[3:5])
         axis = b - a
-        t = jnp.clip(((xs - a[0]) * axis[0] + (ys - a[1]) * axis[1]) / jnp.sum(axis**2), 0, 1)
-        radius = scale * (row[2] + (row[5] - row[2]) * t)
-        distance2 = (xs - a[0] - t * axis[0]) ** 2 + (ys - a[1] - t * axis[1]) ** 2
-        chord = 2 * jnp.sqrt(jnp.maximum(radius**2 - distance2, 0.0))
-        return (power + chord**4, jnp.maximum(depth, radius - jnp.sqrt(distance2))), None
+        t = jnp.clip(((x - a[0]) * axis[0] + (y - a[1]) * axis[1]) / jnp.sum(axis**2), 0, 1)
+        radius = row[2] + (row[5] - row[2]) * t
+        return radius - jnp.hypot(x - a[0] - t * axis[0], y - a[1] - t * axis[1]) / scale, radius
 
-    start = (jnp.zeros((camera.height, camera.width)), jnp.full((camera.height, camera.width), -1e6))
-    (power, depth), _ = lax.scan(add, start, hand.soft)
-    # The fourth root of the sum of fourth powers: a maximum without seams.
-    return power**0.25, depth
+    def add(carry, row):
+        total, radii = carry
+        inside, radius = depth(row)
+        weight = jnp.exp(jnp.clip(inside / _MELT, -40.0, 40.0))
+        return (total + weight, radii + weight * radius), None
 
-
-def _expose(key: Array, bone: Array, soft: Array, inside: Array, camera: Camera) -> Float[Array, "h w"]:
-    """From path lengths in canvas pixels to grey levels, with exposure and grain that know nothing of age."""
-    k = jax.random.split(key, 8)
-
-    def draw(n, low, high):
-        return jax.random.uniform(k[n], (), minval=low, maxval=high)
-
-    attenuation = draw(0, 0.8, 1.2) * soft / 400.0 + draw(1, 0.8, 1.25) * bone / 90.0
-    grey = 1 - jnp.exp(-draw(2, 0.6, 1.1) * attenuation)
-    # Exposure is set on the picture, as the machine does: so mean brightness follows the draw, not the bone.
-    tissue = (inside > 0).astype(jnp.float32)
-    mean = jnp.sum(grey * tissue) / jnp.sum(tissue)
-    spread = jnp.sqrt(jnp.sum(tissue * (grey - mean) ** 2) / jnp.sum(tissue))
-    grey = draw(3, 0.38, 0.52) + draw(4, 0.13, 0.2) * (grey - mean) / spread
-    background = draw(5, 0.02, 0.18)
-    grey = jnp.where(inside > 0, jnp.maximum(grey, background), background)
-    tilt = 0.06 * jax.random.uniform(k[6], (2,), minval=-1)
-    y = jnp.linspace(-1, 1, camera.height)[:, None]
-    x = jnp.linspace(-1, 1, camera.width)[None, :]
-    grey = grey + tilt[0] * y + tilt[1] * x
-    grain = jax.random.uniform(k[7], (), minval=camera.noise[0], maxval=camera.noise[1])
-    return jnp.clip(grey + grain * jax.random.normal(jax.random.fold_in(k[7], 1), grey.shape), 0.0, 1.0)
+    zeros = jnp.zeros((rows, columns))
+    (total, radii), _ = lax.scan(add, (zeros + 1e-18, zeros + 1e-16), hand.flesh)
+    # Of one capsule this is its chord, squared; palm and forearm are wider than they are thick.
+    inside, radius = _MELT * jnp.log(total), jnp.minimum(radii / total, _THICKEST)
+    inside = jnp.minimum(inside, radius)
+    squared = 4 * inside * (2 * radius - inside) * 0.6
+    for fold in hand.folds:
+        over, _ = depth(fold)
+        thicker = (jnp.sqrt(jnp.maximum(squared, 0.0)) + 45.0 * jnp.clip(over / 25.0, 0.0, 1.0)) ** 2
+        squared = jnp.where(squared > 0, thicker, squared)
+    return exposures.enlarged(squared, step, (camera.height, camera.width))

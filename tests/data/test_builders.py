@@ -105,7 +105,8 @@ def test_phantom_features(phantoms):
     assert row["key_points"].shape == (len(anatomy.KEY_POINTS), 2)
     assert row["bone_maturity"].shape == (len(anatomy.BONES),)
     assert set(phantoms.features) == {
-        "image", "id", "bone_age", "male", "height", "width", "source", "mask", "key_points", "bone_maturity",
+        "image", "id", "bone_age", "true_bone_age", "male", "height", "width", "source",
+        "mask", "instances", "key_points", "joints", "areas", "regions", "bone_maturity",
     }  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -15,42 +15,65 @@ import tensorflow_datasets as tfds
 from boneage_jax import anatomy
 from boneage_jax.data import images, parallel
 from boneage_jax.data.storage import StorageConfig, image_feature
-from boneage_jax.phantom import population
+from boneage_jax.phantom import growth, population, views
 from boneage_jax.phantom.render import Camera, render
 
 
 @dataclasses.dataclass
 class PhantomConfig(StorageConfig):
-    """How many phantoms, of what size, from which seed.
+    """How many phantoms, of what kind and size, from which seed.
 
     Attributes:
       train: images for training.
       validation: images for choosing.
       test: images for reporting.
       seed: same seed, same images; splits never share a child.
+      view: one of `views.VIEWS`.
+      shapes: heights and widths that pictures take in turn; empty for `height` and `width` alone.
+      rater_sd: standard deviation of one reading of the bone age, in months; 0 gives the truth as label.
+      test_readings: readings that a label of the test split is the mean of, as in RSNA; other splits have one.
+      variation: how much children of one bone age differ.
     """
 
     train: int = 0
     validation: int = 0
     test: int = 0
     seed: int = 2017
+    view: str = "plain"
+    shapes: tuple[tuple[int, int], ...] = ()
+    rater_sd: float = population.RATER_SD
+    test_readings: int = 6
+    variation: growth.Variation = dataclasses.field(default_factory=growth.Variation)
 
-    @property
-    def camera(self) -> Camera:
-        # Small pictures are supersampled, or their growth plates, about one pixel thick, would break up.
-        return Camera(height=self.height, width=self.width, supersample=2 if self.height < 500 else 1)
+    def fitted(self, height: int, width: int, encoding: images.Encoding, quality: int) -> Self:
+        """Returns this config with pictures of one size, named after view and size."""
+        fitted = super().fitted(height, width, encoding, quality)
+        changes: dict[str, Any] = {"name": f"{self.name}_{fitted.name}", "shapes": ()}
+        return dataclasses.replace(fitted, **changes)
+
+    def camera(self, number: int) -> Camera:
+        """Returns the camera of a split's n-th picture."""
+        height, width = self.shapes[number % len(self.shapes)] if self.shapes else (self.height, self.width)
+        return views.view(self.view).sized(height, width)
 
 
 def render_one(numbered: tuple[int, float, bool], *, split_key: jax.Array, config: PhantomConfig) -> dict[str, Any]:
     """Renders and encodes one phantom from its number in the split, its age in months and its sex."""
     number, age, male = numbered
-    key = jax.random.fold_in(split_key, number)
-    phantom = jax.device_get(render(key, jnp.float32(age), jnp.float32(male), config.camera))
+    key, camera = jax.random.fold_in(split_key, number), config.camera(number)
+    exposure = views.view(config.view).exposure
+    phantom = jax.device_get(render(key, jnp.float32(age), jnp.float32(male), camera, config.variation, exposure))
     grey = np.round(phantom.image * 255).astype(np.uint8)
     return {
         "image": config.feature_value(images.encode(grey, config.encoding, config.quality)),
+        "height": camera.height,
+        "width": camera.width,
         "mask": images.encode(phantom.mask.astype(np.uint8) * 255, "png"),
+        "instances": images.encode(phantom.instances, "png"),
         "key_points": phantom.key_points.astype(np.float32),
+        "joints": phantom.joints.astype(np.float32),
+        "areas": phantom.areas.astype(np.float32),
+        "regions": phantom.regions.astype(np.float32),
         "bone_maturity": phantom.maturity.astype(np.float32),
     }
 
@@ -62,15 +85,24 @@ class Builder(tfds.core.GeneratorBasedBuilder):
       workers: threads that render; does not change what is written.
     """
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "First version: 29 bones, soft tissue, noise, pose."}
+    VERSION = tfds.core.Version("2.0.0")
+    RELEASE_NOTES = {
+        "2.0.0": "Anatomy from birth to adulthood, joints as in real hands, disturbances, truth of every bone.",
+        "1.0.0": "First version: 29 bones, soft tissue, noise, pose.",
+    }
     BUILDER_CONFIGS = [
         PhantomConfig(
-            name="tiny", description="For the demo.", height=192, width=144, train=3600, validation=400, test=400
+            name="tiny",
+            description="For the demo: small, plain pictures.",
+            height=192,
+            width=144,
+            train=3600,
+            validation=400,
+            test=400,
         ),
         PhantomConfig(
             name="small",
-            description="At the paper's input size.",
+            description="Plain pictures at the paper's input size.",
             height=500,
             width=375,
             train=4000,
@@ -78,13 +110,32 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             test=500,
         ),
         PhantomConfig(
+            name="registered",
+            description="For age models: background gone, on the registered canvas at a quarter of its size.",
+            height=520,
+            width=400,
+            train=8000,
+            validation=1000,
+            test=1000,
+            view="registered",
+        ),
+        PhantomConfig(
+            name="raw",
+            description="For segmentation and key points: as acquired, all disturbances on, in several shapes.",
+            train=4000,
+            validation=500,
+            test=500,
+            view="raw",
+            shapes=((520, 400), (512, 320), (480, 480), (400, 520), (560, 416)),
+        ),
+        PhantomConfig(
             name="full",
-            description="As many and nearly as large as RSNA's.",
-            height=1560,
-            width=1200,
+            description="As many, as large and as different in shape as RSNA's, all disturbances on.",
             train=12611,
             validation=1425,
             test=1000,
+            view="raw",
+            shapes=((2044, 1514), (1560, 1200), (1768, 1320), (2460, 1950), (1500, 1500), (2570, 1536)),
         ),
     ]
 
@@ -103,9 +154,26 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                     "height": tfds.features.Scalar(np.int32, doc="pixels"),
                     "width": tfds.features.Scalar(np.int32, doc="pixels"),
                     "source": tfds.features.Text(doc="split and number within it"),
+                    "true_bone_age": tfds.features.Scalar(np.float32, doc="months, before the rater's noise"),
                     "mask": tfds.features.Image(shape=(None, None, 1), dtype=np.uint8, doc="255 inside the hand"),
+                    "instances": tfds.features.Image(
+                        shape=(None, None, 1), dtype=np.uint8, doc="n where anatomy.INSTANCES[n - 1] is, 0 for no bone"
+                    ),
                     "key_points": tfds.features.Tensor(
                         shape=(len(anatomy.KEY_POINTS), 2), dtype=np.float32, doc="x, y in pixels of anatomy.KEY_POINTS"
+                    ),
+                    "joints": tfds.features.Tensor(
+                        shape=(len(anatomy.JOINTS), 2), dtype=np.float32, doc="x, y in pixels of anatomy.JOINTS"
+                    ),
+                    "areas": tfds.features.Tensor(
+                        shape=(len(anatomy.OSSIFICATION_AREAS), 4),
+                        dtype=np.float32,
+                        doc="boxes x0, y0, x1, y1 in pixels of anatomy.OSSIFICATION_AREAS",
+                    ),
+                    "regions": tfds.features.Tensor(
+                        shape=(len(anatomy.CANVAS_REGIONS), 4, 2),
+                        dtype=np.float32,
+                        doc="corners x, y in pixels of anatomy.CANVAS_REGIONS",
                     ),
                     "bone_maturity": tfds.features.Tensor(
                         shape=(len(anatomy.BONES),), dtype=np.float32, doc="bone age of each of anatomy.BONES in months"
@@ -128,6 +196,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     def _generate_examples(self, split: str, place: int, count: int) -> Iterator[tuple[str, dict[str, Any]]]:
         config = self.builder_config
         ages, males = population.sample_ages(config.seed + 1_000_003 * place, count)
+        readings = config.test_readings if split == "test" else 1
+        labels = population.read_ages(config.seed + 1_000_003 * place + 1, ages, sd=config.rater_sd, readings=readings)
         draw = functools.partial(
             render_one, split_key=jax.random.fold_in(jax.random.key(config.seed), place), config=config
         )
@@ -140,10 +210,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 name,
                 {
                     "id": name,
-                    "bone_age": age,
+                    "bone_age": labels[number],
+                    "true_bone_age": age,
                     "male": male,
-                    "height": config.height,
-                    "width": config.width,
                     "source": f"hand_phantom/{config.name}/{name}",
                     **truth,
                 },

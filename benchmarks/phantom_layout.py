@@ -1,0 +1,51 @@
+"""Fits where the joints of a hand lie, by age and sex, to real hands, and writes the phantom's `layout.json`.
+
+    python -m benchmarks.phantom_layout --boxes koitka_rois --table train.csv
+
+Only means, slopes, modes and standard deviations are kept: no hand can be had back from them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pathlib
+
+import numpy as np
+
+from benchmarks import koitka
+from boneage_jax.phantom import layout
+
+MODES = 12
+
+
+def main() -> None:
+    """Fits and writes."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--boxes", type=pathlib.Path, required=True, help="folder of Koitka's annotations")
+    parser.add_argument("--table", type=pathlib.Path, required=True, help="train.csv of RSNA")
+    parser.add_argument("--out", type=pathlib.Path, default=layout.ASSET)
+    options = parser.parse_args()
+    hands = koitka.read(options.boxes, options.table)
+    points, _ = koitka.align(koitka.centres(hands.boxes))
+    values = np.asarray(layout.to_parameters(points))
+    features = np.stack([np.asarray(layout.features(a, m)) for a, m in zip(hands.ages, hands.males, strict=True)])
+    kept = np.ones(len(values), bool)
+    for _ in range(3):  # boxes that stand far out are slips of the annotator or bent fingers
+        weights, *_ = np.linalg.lstsq(features[kept], values[kept], rcond=None)
+        residual = values - features @ weights
+        kept = (np.abs(residual) < 4 * residual[kept].std(0)).all(1)
+    residual = residual[kept]
+    scale = residual.std(0)
+    _, spread, directions = np.linalg.svd(residual / scale, full_matrices=False)
+    modes = directions[:MODES] * spread[:MODES, None] / np.sqrt(len(residual)) * scale
+    rest = np.sqrt(np.maximum(residual.var(0) - np.sum(modes**2, axis=0), 0))
+    fitted = {"hands": len(residual), "weights": weights, "modes": modes, "rest": rest}
+    rounded = {k: np.round(v, 4).tolist() if isinstance(v, np.ndarray) else v for k, v in fitted.items()}
+    options.out.write_text(json.dumps({"parameters": layout.PARAMETERS, **rounded}, indent=None) + "\n")
+    explained = 1 - np.mean(rest**2 / scale**2)
+    print(f"{len(residual)} of {len(values)} hands, {MODES} modes hold {explained:.1%} of the variance: {options.out}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,206 @@
+"""Holds the phantom's geometry and grey levels against real radiographs.
+
+    python -m benchmarks.phantom_realism --boxes koitka_rois --table train.csv [--pictures hand.png:129:F]
+
+Geometry: sizes and places of the ossification areas of 327 real hands (Koitka et al. 2018) against phantoms
+of the same ages and sexes, all laid on one frame and measured against the hand's own size. Sizes are held against the
+238 hands of the training reader alone, for the evaluation's expert draws boxes half as high; phantoms get a reader's
+scatter, as two readers of the same 89 images show it. For each quantity: the two-sample Kolmogorov-Smirnov distance
+(goal: at most 0.2) and how much of the central 90% intervals is shared (length of the overlap over that of the longer
+one). Grey levels, with `--pictures PATH:AGE:SEX`: masked and registered real hands against phantoms of the same age and
+sex.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import pathlib
+from typing import Any
+
+import cv2
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy import stats
+
+from benchmarks import common, koitka
+from boneage_jax import anatomy
+from boneage_jax.phantom.exposure import MASKED
+from boneage_jax.phantom.render import Camera, render
+
+BANDS = ((0, 48), (48, 108), (108, 144), (144, 240))
+"""Ages in months that are compared by themselves too."""
+
+GOAL = 0.2
+
+
+def quantities(boxes: np.ndarray) -> dict[str, np.ndarray]:
+    """Returns ratios that describe hands, each of shape (n,).
+
+    Sizes are over the hand's size (from the wrist's middle to the middle finger's knuckle), places in its frame;
+    spreads are angles in degrees.
+    """
+    points, zoom = koitka.align(koitka.centres(boxes))
+    name = {area: n for n, area in enumerate(anatomy.OSSIFICATION_AREAS)}
+    size = np.linalg.norm(points[:, name["MCP 3"]] - points[:, name["Wrist"]], axis=1)
+    extent = (boxes[..., 2:] - boxes[..., :2]) * zoom[:, None, None] / size[:, None, None]
+    found: dict[str, np.ndarray] = {}
+    for joint in ("DIP", "PIP", "MCP"):
+        rows = [n for area, n in name.items() if area.startswith(joint)]
+        found[f"{joint} width"] = extent[:, rows, 0].mean(1)
+        found[f"{joint} height"] = extent[:, rows, 1].mean(1)
+    for area in ("Radius", "Ulna", "Wrist"):
+        found[f"{area} width"], found[f"{area} height"] = extent[:, name[area]].T
+
+    def length(a: str, b: str) -> np.ndarray:
+        return np.linalg.norm(points[:, name[a]] - points[:, name[b]], axis=1) / size
+
+    def angle(a: str, b: str) -> np.ndarray:
+        along = points[:, name[b]] - points[:, name[a]]
+        return np.degrees(np.arctan2(along[:, 0], -along[:, 1]))
+
+    found["PIP 3 from MCP 3"] = length("PIP 3", "MCP 3")
+    found["DIP 3 from PIP 3"] = length("DIP 3", "PIP 3")
+    found["PIP 1 from MCP 1"] = length("PIP 1", "MCP 1")
+    found["PIP 5 from MCP 5"] = length("PIP 5", "MCP 5")
+    found["MCP 2 from MCP 5"] = length("MCP 2", "MCP 5")
+    found["MCP 1 from MCP 2"] = length("MCP 1", "MCP 2")
+    found["Radius from Wrist"] = length("Radius", "Wrist")
+    found["Ulna from Wrist"] = length("Ulna", "Wrist")
+    found["Radius from Ulna"] = length("Radius", "Ulna")
+    found["spread of digits 2, 5"] = angle("MCP 2", "PIP 2") - angle("MCP 5", "PIP 5")
+    found["spread of digits 1, 2"] = angle("MCP 1", "PIP 1") - angle("MCP 2", "PIP 2")
+    for area in ("DIP 3", "MCP 1", "MCP 5", "Radius", "Ulna", "Wrist"):
+        found[f"{area} x"], found[f"{area} y"] = (points[:, name[area]] - koitka.TEMPLATE[2]).T / size
+    return found
+
+
+def compare(real: np.ndarray, drawn: np.ndarray) -> tuple[float, float]:
+    """Returns the Kolmogorov-Smirnov distance, and the shared part of the central 90% intervals."""
+    a, b = np.percentile(real, [5, 95]), np.percentile(drawn, [5, 95])
+    shared = max(0.0, min(a[1], b[1]) - max(a[0], b[0])) / max(a[1] - a[0], b[1] - b[0])
+    return float(stats.ks_2samp(real, drawn).statistic), float(shared)
+
+
+def draw_boxes(hands: koitka.Hands, repeats: int, seed: int) -> np.ndarray:
+    """Returns the boxes of phantoms of the same ages and sexes, `repeats` a hand, with a camera's tilt."""
+    camera = Camera(height=256, width=192, rotation=12.0)
+    draw = jax.jit(jax.vmap(lambda key, age, male: render(key, age, male, camera).areas))
+    keys = jax.random.split(jax.random.key(seed), repeats)
+    ages, males = jnp.asarray(hands.ages, jnp.float32), jnp.asarray(hands.males, jnp.float32)
+    return np.concatenate([np.asarray(draw(jax.random.split(key, len(ages)), ages, males)) for key in keys])
+
+
+def geometry(hands: koitka.Hands, scatter: float, repeats: int) -> list[dict[str, Any]]:
+    """Prints and returns one row a quantity."""
+    boxes = draw_boxes(hands, repeats, 7)
+    half = (
+        (boxes[..., 2:] - boxes[..., :2])
+        / 2
+        * np.exp(scatter * np.random.default_rng(7).normal(size=(*boxes.shape[:2], 2)))
+    )
+    boxes = np.concatenate([koitka.centres(boxes) - half, koitka.centres(boxes) + half], -1)
+    real, drawn = quantities(hands.boxes), quantities(boxes)
+    ages = np.tile(hands.ages, repeats)
+    heads = "".join(f"{f'{low}-{high}':>9}" for low, high in BANDS)
+    print(f"{'quantity':<24}{'real':>8}{'phantom':>9}{'KS':>7}{'shared':>8}  KS at months{heads}")
+    rows: list[dict[str, Any]] = []
+    for quantity, values in real.items():
+        sized = quantity.endswith(("width", "height"))
+        ours, theirs = (hands.first, np.tile(hands.first, repeats)) if sized else (hands.ages >= 0, ages >= 0)
+        ks, shared = compare(values[ours], drawn[quantity][theirs])
+        bands = [
+            compare(values[ours & _within(hands.ages, band)], drawn[quantity][theirs & _within(ages, band)])[0]
+            for band in BANDS
+        ]
+        miss = "  misses" if ks > GOAL else ""
+        print(
+            f"{quantity:<24}{np.median(values[ours]):>8.3f}{np.median(drawn[quantity][theirs]):>9.3f}{ks:>7.2f}{shared:>8.0%}"
+            f"{'':14}{''.join(f'{value:>9.2f}' for value in bands)}{miss}"
+        )
+        rows.append({"quantity": quantity, "ks": ks, "shared": shared, "bands": bands})
+    counts = [int(_within(hands.ages, band).sum()) for band in BANDS]
+    print(
+        f"real hands by band: {counts}; by chance alone two samples of n and {repeats} n differ by about 1.3 / sqrt(n)"
+    )
+    print(f"{sum(float(row['ks']) <= GOAL for row in rows)} of {len(rows)} quantities within {GOAL}")
+    return rows
+
+
+def _within(ages: np.ndarray, band: tuple[int, int]) -> np.ndarray:
+    return (ages >= band[0]) & (ages < band[1])
+
+
+def grey_levels(picture: np.ndarray, mask: np.ndarray) -> dict[str, float]:
+    """Returns what the grey levels of a masked, registered hand look like: histogram, edges, spectrum."""
+    grey = picture.astype(np.float64)
+    inner = cv2.erode(mask.astype(np.uint8), np.ones((15, 15), np.uint8)) > 0
+    slope = np.hypot(cv2.Sobel(grey, cv2.CV_64F, 1, 0), cv2.Sobel(grey, cv2.CV_64F, 0, 1)) / 8
+    found = {f"p{p}": float(np.percentile(grey[mask], p)) for p in (1, 25, 50, 75, 99)}
+    found["edge median"] = float(np.median(slope[inner]))
+    found["edge p95"] = float(np.percentile(slope[inner], 95))
+    # Power within the hand by octave, from structures as wide as a bone down to single pixels.
+    blurred = [grey * mask]
+    for sigma in (1, 2, 4, 8, 16):
+        weight = np.maximum(cv2.GaussianBlur(mask.astype(np.float64), (0, 0), sigma), 1e-3)
+        blurred.append(cv2.GaussianBlur(grey * mask, (0, 0), sigma) / weight)
+    for n, (fine, coarse) in enumerate(itertools.pairwise(blurred)):
+        found[f"octave {2**n} px"] = float(np.std((fine - coarse)[inner]))
+    return found
+
+
+def pictures(items: list[str], repeats: int) -> list[dict[str, Any]]:
+    """Prints real grey levels beside the range of phantoms'; returns them."""
+    camera = Camera(1040, 800, registered=True)
+    rows = []
+    for item in items:
+        path, age, sex = item.rsplit(":", 2)
+        real = cv2.resize(
+            cv2.imread(path, cv2.IMREAD_GRAYSCALE), (camera.width, camera.height), interpolation=cv2.INTER_AREA
+        )
+        mask = cv2.morphologyEx((real > 8).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((9, 9), np.uint8)) > 0
+        measured = grey_levels(real, mask)
+        drawn = []
+        for seed in range(repeats):
+            key = jax.random.fold_in(jax.random.key(3), seed)
+            phantom = render(key, jnp.float32(age), jnp.float32(anatomy.is_male(sex)), camera, exposure=MASKED)
+            drawn.append(grey_levels(np.asarray(phantom.image) * 255, np.asarray(phantom.mask)))
+        print(f"\n{pathlib.Path(path).name}, {age} months, {sex}: real; 5th to 95th percentile of {repeats} phantoms")
+        for quantity, value in measured.items():
+            low, middle, high = np.percentile([d[quantity] for d in drawn], [5, 50, 95])
+            verdict = "" if low <= value <= high else "  outside"
+            print(f"  {quantity:<14}{value:>8.1f}   {low:>7.1f} to {high:<7.1f} median {middle:.1f}{verdict}")
+            rows.append(
+                {
+                    "picture": pathlib.Path(path).name,
+                    "quantity": quantity,
+                    "real": value,
+                    "phantom": [low, middle, high],
+                }
+            )
+    return rows
+
+
+def main() -> None:
+    """Prints the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--boxes", type=pathlib.Path, required=True, help="folder of Koitka's annotations")
+    parser.add_argument("--table", type=pathlib.Path, required=True, help="train.csv of RSNA")
+    parser.add_argument(
+        "--pictures", nargs="*", default=[], metavar="PATH:AGE:SEX", help="masked, registered real hands"
+    )
+    parser.add_argument("--repeats", type=int, default=8, help="phantoms a real hand")
+    parser.add_argument("--json", type=pathlib.Path, help="file for the results")
+    options = parser.parse_args()
+    print(common.versions("jax", "numpy", "scipy"))
+    hands = koitka.read(options.boxes, options.table)
+    results = {
+        "geometry": geometry(hands, koitka.reader_scatter(options.boxes), options.repeats),
+        "grey levels": pictures(options.pictures, options.repeats * 5),
+    }
+    common.save(options.json, results)
+
+
+if __name__ == "__main__":
+    main()

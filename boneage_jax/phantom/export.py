@@ -1,0 +1,167 @@
+"""Phantoms as files for people: a picture with its truth, a strip or an animation over ages, a plate by age and sex."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Sequence
+
+import cv2
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import UInt8
+from numpy.typing import ArrayLike
+from PIL import Image
+
+from boneage_jax import anatomy
+from boneage_jax.errors import UserError
+from boneage_jax.files import replacing
+from boneage_jax.phantom import growth, render, views
+
+PLATE_AGES = (3, 9, 18, 30, 48, 72, 96, 120, 144, 168, 192, 222)
+"""Bone ages in months of a plate's columns."""
+
+FRAMES_PER_SECOND = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Sitter:
+    """Who is drawn, and how.
+
+    Attributes:
+      sex: M or F.
+      seed: same seed, same child and same picture, at any age.
+      height: of the picture, in pixels.
+      width: of the picture, in pixels.
+      view: name of one of `views.VIEWS`.
+      counterfactual: `BONES=MONTHS`, as in `carpals=120`: bones set to an age of their own; empty for none.
+    """
+
+    sex: str = "F"
+    seed: int = 0
+    height: int = 1040
+    width: int = 800
+    view: str = "plain"
+    counterfactual: str = ""
+
+
+def draw(sitter: Sitter, age: float) -> render.Phantom:
+    """Renders one phantom. Raises `UserError` for ages, sexes, bones, views and sizes that cannot be."""
+    anatomy.check_age(age)
+    chosen = views.view(sitter.view)
+    ages = None
+    if sitter.counterfactual:
+        bones, _, months = sitter.counterfactual.rpartition("=")
+        try:
+            ages = jnp.asarray(render.counterfactual(bones, float(months)))
+        except ValueError as error:
+            raise UserError(f"{sitter.counterfactual!r}: expected BONES=MONTHS, as in 'carpals=120'") from error
+    drawn: render.Phantom = render.render(
+        jax.random.key(sitter.seed),
+        jnp.float32(age),
+        jnp.float32(anatomy.is_male(sitter.sex)),
+        chosen.sized(sitter.height, sitter.width),
+        growth.Variation(),
+        chosen.exposure,
+        ages,
+    )
+    return jax.device_get(drawn)
+
+
+def grey(phantom: render.Phantom) -> UInt8[np.ndarray, "h w"]:
+    """Returns a phantom's picture in 8 bits."""
+    return np.round(np.asarray(phantom.image) * 255).astype(np.uint8)
+
+
+def truth(phantom: render.Phantom) -> dict[str, object]:
+    """Returns all that is known of a phantom but the masks, as JSON can hold it; points in x, y pixels."""
+
+    def named(names: Sequence[str], values: ArrayLike) -> dict[str, object]:
+        return dict(zip(names, np.round(np.asarray(values, np.float64), 2).tolist(), strict=True))
+
+    return {
+        "bone_age_by_bone": named([bone.name for bone in anatomy.BONES], phantom.maturity),
+        "key_points": named(anatomy.KEY_POINTS, phantom.key_points),
+        "joints": named(anatomy.JOINTS, phantom.joints),
+        "ossification_areas": named(anatomy.OSSIFICATION_AREAS, phantom.areas),
+        "regions": named([region.name for region in anatomy.CANVAS_REGIONS], phantom.regions),
+        "instances": {str(n + 1): name for n, name in enumerate(anatomy.INSTANCES)},
+    }
+
+
+def write_one(sitter: Sitter, age: float, path: pathlib.Path, *, with_truth: bool) -> list[pathlib.Path]:
+    """Writes a phantom as a PNG; with its truth also as `.mask.png`, `.bones.png` and `.json` beside it.
+
+    Returns:
+      The files written.
+
+    Raises:
+      UserError: for what cannot be drawn, another file type, or a file that cannot be written.
+    """
+    if path.suffix.lower() != ".png":
+        raise UserError(f"{path}: expected a file named .png for one phantom; use --ages for a .gif")
+    phantom = draw(sitter, age)
+    planes = {path: grey(phantom)}
+    if with_truth:
+        planes[path.with_suffix(".mask.png")] = np.asarray(phantom.mask).astype(np.uint8) * 255
+        planes[path.with_suffix(".bones.png")] = np.asarray(phantom.instances)
+    for file, plane in planes.items():
+        _write(file, [plane])
+    written = list(planes)
+    if with_truth:
+        notes = path.with_suffix(".json")
+        facts = {"months": age, **dataclasses.asdict(sitter), **truth(phantom)}
+        with replacing(notes) as scratch:
+            scratch.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+        written.append(notes)
+    return written
+
+
+def write_sweep(sitter: Sitter, ages: Sequence[float], path: pathlib.Path) -> None:
+    """Writes one child at several ages: as an animation where the file is named `.gif`, as a strip where `.png`.
+
+    Raises:
+      UserError: as `write_one` does.
+    """
+    if path.suffix.lower() not in (".gif", ".png"):
+        raise UserError(f"{path}: expected a file named .gif for an animation or .png for a strip")
+    for age in ages:
+        anatomy.check_age(age)
+    frames = [_captioned(grey(draw(sitter, age)), f"{age:g} months") for age in ages]
+    _write(path, frames if path.suffix.lower() == ".gif" else [np.hstack(frames)])
+
+
+def write_plate(sitter: Sitter, path: pathlib.Path) -> None:
+    """Writes examples by age (columns) and sex (rows), in the sitter's view. Raises `UserError` as `write_one` does."""
+    if path.suffix.lower() != ".png":
+        raise UserError(f"{path}: expected a file named .png for a plate")
+    rows = []
+    for row, sex in enumerate("FM"):
+        cells = []
+        for column, age in enumerate(PLATE_AGES):
+            child = dataclasses.replace(sitter, sex=sex, seed=sitter.seed + len(PLATE_AGES) * row + column)
+            cells.append(_captioned(grey(draw(child, age)), f"{sex} {age:g} months"))
+        rows += [np.hstack(cells[: len(cells) // 2]), np.hstack(cells[len(cells) // 2 :])]
+    _write(path, [np.vstack(rows)])
+
+
+def _captioned(picture: np.ndarray, text: str) -> np.ndarray:
+    """The picture over a dark strip with a line of text."""
+    height = max(14, picture.shape[0] // 24)
+    strip = np.zeros((height, picture.shape[1]), np.uint8)
+    cv2.putText(strip, text, (4, height - height // 4), cv2.FONT_HERSHEY_SIMPLEX, height / 32, 220, 1, cv2.LINE_AA)
+    return np.vstack([picture, strip])
+
+
+def _write(path: pathlib.Path, frames: list[np.ndarray]) -> None:
+    pictures = [Image.fromarray(frame) for frame in frames]
+    with replacing(path) as scratch:
+        if path.suffix.lower() == ".gif":
+            duration = 1000 // FRAMES_PER_SECOND
+            pictures[0].save(
+                scratch, format="GIF", save_all=True, append_images=pictures[1:], duration=duration, loop=0
+            )
+        else:
+            pictures[0].save(scratch, format="PNG")
