@@ -1,14 +1,14 @@
 """Holds the phantom's geometry and grey levels against real radiographs.
 
-    python -m benchmarks.phantom_realism --boxes koitka_rois --table train.csv [--pictures hand.png:129:F]
+    python -m benchmarks.phantom_realism --boxes koitka_rois --table train.csv [--registered hand.png:129:F]
 
 Geometry: sizes and places of the ossification areas of 327 real hands (Koitka et al. 2018) against phantoms
 of the same ages and sexes, all laid on one frame and measured against the hand's own size. Sizes are held against the
 238 hands of the training reader alone, for the evaluation's expert draws boxes half as high; phantoms get a reader's
 scatter, as two readers of the same 89 images show it. For each quantity: the two-sample Kolmogorov-Smirnov distance
 (goal: at most 0.2) and how much of the central 90% intervals is shared (length of the overlap over that of the longer
-one). Grey levels, with `--pictures PATH:AGE:SEX`: masked and registered real hands against phantoms of the same age and
-sex.
+one). Grey levels: real hands against phantoms of the same age and sex, masked and registered ones with `--registered`,
+pictures as acquired with `--raw`, each given as PATH:AGE:SEX. Of these the background is what lies in the corners.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from scipy import stats
 
 from benchmarks import common, koitka
 from boneage_jax import anatomy
-from boneage_jax.phantom.exposure import MASKED
+from boneage_jax.data import images
+from boneage_jax.phantom import views
 from boneage_jax.phantom.render import Camera, render
 
 BANDS = ((0, 48), (48, 108), (108, 144), (144, 240))
@@ -132,16 +133,16 @@ def _within(ages: np.ndarray, band: tuple[int, int]) -> np.ndarray:
     return (ages >= band[0]) & (ages < band[1])
 
 
-def grey_levels(picture: np.ndarray, mask: np.ndarray) -> dict[str, float]:
-    """Returns what the grey levels of a masked, registered hand look like: histogram, edges, spectrum."""
-    grey = picture.astype(np.float64)
-    inner = cv2.erode(mask.astype(np.uint8), np.ones((15, 15), np.uint8)) > 0
+def grey_levels(grey: np.ndarray, mask: np.ndarray) -> dict[str, float]:
+    """Returns what the grey levels (0 to 255) within a mask look like: histogram, edge strength, power by octave."""
+    grey = grey.astype(np.float64)
+    inner = cv2.erode(mask.astype(np.uint8), np.ones((9, 9), np.uint8), borderValue=1) > 0
     slope = np.hypot(cv2.Sobel(grey, cv2.CV_64F, 1, 0), cv2.Sobel(grey, cv2.CV_64F, 0, 1)) / 8
-    found = {f"p{p}": float(np.percentile(grey[mask], p)) for p in (1, 25, 50, 75, 99)}
+    found = {f"grey p{p}": float(np.percentile(grey[mask], p)) for p in (1, 25, 50, 75, 99)}
     found["edge median"] = float(np.median(slope[inner]))
     found["edge p95"] = float(np.percentile(slope[inner], 95))
-    # Power within the hand by octave, from structures as wide as a bone down to single pixels.
-    blurred = [grey * mask]
+    # From single pixels to structures as wide as a bone.
+    blurred = [grey]
     for sigma in (1, 2, 4, 8, 16):
         weight = np.maximum(cv2.GaussianBlur(mask.astype(np.float64), (0, 0), sigma), 1e-3)
         blurred.append(cv2.GaussianBlur(grey * mask, (0, 0), sigma) / weight)
@@ -150,35 +151,47 @@ def grey_levels(picture: np.ndarray, mask: np.ndarray) -> dict[str, float]:
     return found
 
 
-def pictures(items: list[str], repeats: int) -> list[dict[str, Any]]:
-    """Prints real grey levels beside the range of phantoms'; returns them."""
-    camera = Camera(1040, 800, registered=True)
+def look(grey: np.ndarray, registered: bool) -> dict[str, float]:
+    """Returns `grey_levels` of the hand of a registered picture, or of the whole and the corners of one as acquired."""
+    if registered:
+        hand = cv2.morphologyEx((grey > 3).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((9, 9), np.uint8)) > 0
+        return grey_levels(grey, hand)
+    corners = np.zeros(grey.shape, bool)
+    height, width = (side // 6 for side in grey.shape)
+    for rows in (slice(None, height), slice(-height, None)):
+        for columns in (slice(None, width), slice(-width, None)):
+            corners[rows, columns] = True
+    whole, beyond = grey_levels(grey, np.ones(grey.shape, bool)), grey_levels(grey, corners)
+    return {f"{place} {name}": x for place, levels in (("all", whole), ("back", beyond)) for name, x in levels.items()}
+
+
+def pictures(items: list[str], name: str, repeats: int) -> list[dict[str, Any]]:
+    """Prints real grey levels beside the range of phantoms' in a view; returns them."""
     rows = []
     for item in items:
         path, age, sex = item.rsplit(":", 2)
-        real = cv2.resize(
-            cv2.imread(path, cv2.IMREAD_GRAYSCALE), (camera.width, camera.height), interpolation=cv2.INTER_AREA
-        )
-        mask = cv2.morphologyEx((real > 8).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((9, 9), np.uint8)) > 0
-        measured = grey_levels(real, mask)
+        real = images.read(pathlib.Path(path))
+        height = min(real.shape[0], 1040)
+        size = height, round(real.shape[1] * height / real.shape[0])
+        real = cv2.resize(real, size[::-1], interpolation=cv2.INTER_AREA)
+        camera, exposure = views.view(name).sized(*size), views.view(name).exposure
         drawn = []
         for seed in range(repeats):
             key = jax.random.fold_in(jax.random.key(3), seed)
-            phantom = render(key, jnp.float32(age), jnp.float32(anatomy.is_male(sex)), camera, exposure=MASKED)
-            drawn.append(grey_levels(np.asarray(phantom.image) * 255, np.asarray(phantom.mask)))
-        print(f"\n{pathlib.Path(path).name}, {age} months, {sex}: real; 5th to 95th percentile of {repeats} phantoms")
+            male = jnp.float32(anatomy.is_male(sex))
+            phantom = render(key, jnp.float32(age), male, camera, exposure=exposure)
+            drawn.append(look(np.round(np.asarray(phantom.image) * 255), name == "registered"))
+        print(f"\n{pathlib.Path(path).name}, {age} months, {sex}, {name}: real; 5th to 95th of {repeats} phantoms")
+        measured, outside = look(real, name == "registered"), 0
         for quantity, value in measured.items():
             low, middle, high = np.percentile([d[quantity] for d in drawn], [5, 50, 95])
+            outside += not low <= value <= high
             verdict = "" if low <= value <= high else "  outside"
-            print(f"  {quantity:<14}{value:>8.1f}   {low:>7.1f} to {high:<7.1f} median {middle:.1f}{verdict}")
+            print(f"  {quantity:<18}{value:>8.1f}   {low:>7.1f} to {high:<7.1f} median {middle:.1f}{verdict}")
             rows.append(
-                {
-                    "picture": pathlib.Path(path).name,
-                    "quantity": quantity,
-                    "real": value,
-                    "phantom": [low, middle, high],
-                }
+                {"picture": pathlib.Path(path).name, "quantity": quantity, "real": value, "phantom": [low, high]}
             )
+        print(f"  {len(measured) - outside} of {len(measured)} within")
     return rows
 
 
@@ -187,9 +200,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--boxes", type=pathlib.Path, required=True, help="folder of Koitka's annotations")
     parser.add_argument("--table", type=pathlib.Path, required=True, help="train.csv of RSNA")
-    parser.add_argument(
-        "--pictures", nargs="*", default=[], metavar="PATH:AGE:SEX", help="masked, registered real hands"
-    )
+    parser.add_argument("--registered", nargs="*", default=[], metavar="PATH:AGE:SEX", help="masked, registered hands")
+    parser.add_argument("--raw", nargs="*", default=[], metavar="PATH:AGE:SEX", help="pictures as acquired")
     parser.add_argument("--repeats", type=int, default=8, help="phantoms a real hand")
     parser.add_argument("--json", type=pathlib.Path, help="file for the results")
     options = parser.parse_args()
@@ -197,7 +209,8 @@ def main() -> None:
     hands = koitka.read(options.boxes, options.table)
     results = {
         "geometry": geometry(hands, koitka.reader_scatter(options.boxes), options.repeats),
-        "grey levels": pictures(options.pictures, options.repeats * 5),
+        "registered": pictures(options.registered, "registered", options.repeats * 5),
+        "raw": pictures(options.raw, "raw", options.repeats * 5),
     }
     common.save(options.json, results)
 

@@ -60,7 +60,8 @@ class Camera:
       shift: largest shift either way, as a fraction of height and width.
       mirror: probability that the picture shows the mirrored (right) hand.
       lying: probability that the hand is turned by a quarter either way besides.
-      registered: lay the hand on the registered canvas instead, scaled to the picture; all of the above is then unused.
+      registered: lay the hand on the registered canvas instead, which is fitted into the middle of the picture; all of
+        the above but the size is then unused.
 
     Raises:
       UserError: for pictures that are too small.
@@ -85,7 +86,7 @@ class Camera:
     def largest_scale(self) -> float:
         """Most pixels that a canvas pixel can be wide."""
         if self.registered:
-            return max(self.height / anatomy.CANVAS[0], self.width / anatomy.CANVAS[1])
+            return min(self.height / anatomy.CANVAS[0], self.width / anatomy.CANVAS[1])
         return self.size[1] * self.height / CANVAS_TIP_TO_CAPITATE
 
 
@@ -207,9 +208,10 @@ def _pose(key: Array, camera: Camera) -> tuple[ToPixels, Array, Array, Array]:
     Returns it, its scale (pixels per canvas pixel), its angle and whether it mirrors.
     """
     if camera.registered:
-        stretch = jnp.array([camera.width / anatomy.CANVAS[1], camera.height / anatomy.CANVAS[0]])
+        scale = jnp.float32(camera.largest_scale)
+        margin = (jnp.array([camera.width, camera.height]) - scale * jnp.array(anatomy.CANVAS[::-1])) / 2
         # Pixel centres lie at whole numbers on both sides.
-        return lambda points: (points + 0.5) * stretch - 0.5, stretch[1], jnp.zeros(()), jnp.zeros((), bool)
+        return lambda points: (points + 0.5) * scale + margin - 0.5, scale, jnp.zeros(()), jnp.zeros((), bool)
     dice = Dice(key, 7)
     angle = jnp.deg2rad(camera.rotation) * dice.uniform(-1.0)
     quarter = jnp.where(dice.chance(0.5), 1.0, -1.0) * dice.chance(camera.lying)

@@ -93,12 +93,13 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     BUILDER_CONFIGS = [
         PhantomConfig(
             name="tiny",
-            description="For the demo: small, plain pictures.",
+            description="For the demo: small, background gone, on the registered canvas.",
             height=192,
             width=144,
             train=3600,
             validation=400,
             test=400,
+            view="registered",
         ),
         PhantomConfig(
             name="small",
