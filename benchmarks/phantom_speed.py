@@ -53,7 +53,8 @@ def _rate(name: str, size: tuple[int, int], batch: int, count: int) -> Callable[
     import jax
     import jax.numpy as jnp
 
-    from boneage_jax.phantom import growth, views
+    from boneage_jax.phantom import views
+    from boneage_jax.phantom.maturity import Variation
     from boneage_jax.phantom.render import render
 
     chosen = views.view(name)
@@ -62,7 +63,7 @@ def _rate(name: str, size: tuple[int, int], batch: int, count: int) -> Callable[
     def one(key: jax.Array) -> object:
         age = jax.random.uniform(jax.random.fold_in(key, 1), (), maxval=240.0)
         male = jax.random.bernoulli(jax.random.fold_in(key, 2)).astype(jnp.float32)
-        return render(key, age, male, camera, growth.Variation(), chosen.exposure)
+        return render(key, age, male, camera, Variation(), chosen.exposure)
 
     draw = jax.jit(jax.vmap(one)) if batch > 1 else jax.jit(lambda keys: one(keys[0]))
     jax.block_until_ready(draw(jax.random.split(jax.random.key(0), batch)))

@@ -18,7 +18,8 @@ from PIL import Image
 from boneage_jax import anatomy
 from boneage_jax.errors import UserError
 from boneage_jax.files import replacing
-from boneage_jax.phantom import growth, render, views
+from boneage_jax.phantom import render, views
+from boneage_jax.phantom.maturity import Variation
 
 PLATE_AGES = (3, 9, 18, 30, 48, 72, 96, 120, 144, 168, 192, 222)
 """Bone ages in months of a plate's columns."""
@@ -63,7 +64,7 @@ def draw(sitter: Sitter, age: float) -> render.Phantom:
         jnp.float32(age),
         jnp.float32(anatomy.is_male(sitter.sex)),
         chosen.sized(sitter.height, sitter.width),
-        growth.Variation(),
+        Variation(),
         chosen.exposure,
         ages,
     )

@@ -37,6 +37,7 @@ class Exposure:
       marker: chance of a side marker, with initials or without.
       label: chance of a line of text.
       plate: chance of the cassette's edge, or of what lies under it.
+      faded: chance of a picture whose grey levels were squeezed together before it was stored.
       inverted: chance of bone dark on bright.
       masked: whether all beyond the hand is set to 0 and its contrast is stretched, as after segmentation.
     """
@@ -55,6 +56,7 @@ class Exposure:
     marker: float = 0.0
     label: float = 0.0
     plate: float = 0.0
+    faded: float = 0.0
     inverted: float = 0.0
     masked: bool = False
 
@@ -77,6 +79,7 @@ WILD = Exposure(
     marker=0.75,
     label=0.25,
     plate=0.25,
+    faded=0.15,
     inverted=0.08,
 )
 """All disturbances at once, wider than they occur."""
@@ -144,7 +147,7 @@ def expose(key: Key[Array, ""], scene: Scene, exposure: Exposure) -> tuple[Float
         dice.chance(exposure.inverted),
         dice.uniform(0.02, 0.10),
     )
-    of_plate, of_field, of_marker, of_label = dice.part(8), dice.part(16), dice.part(24), dice.part(24)
+    of_plate, of_field, of_marker, of_label, of_levels = (dice.part(count) for count in (8, 16, 24, 24, 4))
     height, width = scene.bone.shape
     hardness = dice.uniform(*exposure.hardness)
     flesh_only = 1 - jnp.exp(-hardness * scene.flesh / 330.0)
@@ -195,6 +198,9 @@ def expose(key: Key[Array, ""], scene: Scene, exposure: Exposure) -> tuple[Float
     mask = scene.inside & (field > 0.5)
     if exposure.masked:
         grey = jnp.where(mask, jnp.maximum(grey, floor), 0.0)
+    if exposure.faded:
+        squeezed = of_levels.uniform(0.3, 0.65) + of_levels.uniform(0.25, 0.8) * (jnp.clip(grey, 0, 1) - 0.5)
+        grey = jnp.where(of_levels.chance(exposure.faded), squeezed, grey)
     if exposure.inverted:
         grey = jnp.where(inverted, 1 - grey, grey)
     return jnp.clip(grey, 0.0, 1.0), mask

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
 
 import jax
 import jax.numpy as jnp
@@ -19,17 +18,13 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from boneage_jax import anatomy
-from boneage_jax.phantom import layout, shapes
+from boneage_jax.phantom import flesh, layout, shapes, skeleton
 from boneage_jax.phantom.dice import Dice
+from boneage_jax.phantom.maturity import Variation, maturity
+from boneage_jax.phantom.skeleton import FOREARM_LENGTH, Skeleton, unit
 
 MAX_LENGTHS = {"metacarpal": 640.0, "proximal phalanx": 520.0, "middle phalanx": 370.0, "distal phalanx": 290.0}
 """Longest shaft of each family on the canvas; a draw beyond it is cut, so that pictures know how far one reaches."""
-
-FOREARM_LENGTH = 1150.0
-"""How far radius and ulna are drawn below their growth plates."""
-
-MAX_WIDTH = 420.0
-"""Nothing that is drawn as one part is wider than this."""
 
 # Full width of each bone at the waist, the metaphysis and the other end, digit by digit from the metacarpal outwards.
 _WIDTHS: dict[int, tuple[tuple[float, float, float], ...]] = {
@@ -40,13 +35,6 @@ _WIDTHS: dict[int, tuple[tuple[float, float, float], ...]] = {
     5: ((50, 92, 110), (52, 102, 72), (44, 84, 60), (27, 64, 50)),
 }
 _FOREARM_WIDTHS = ((128, 232, 128), (84, 132, 88))
-
-_CARPOMETACARPAL = {1: (1054, 1531), 2: (917, 1485), 3: (802, 1475), 4: (709, 1478), 5: (630, 1502)}
-_TIP_LENGTHS = {1: (184, 46), 2: (143, 50), 3: (141, 40), 4: (146, 46), 5: (141, 41)}
-"""From the last joint to the tip of the bone, and from there to that of the skin."""
-
-_WRIST = (803.0, 1592.0)
-"""Where the middle of the wrist's area lies when carpals and bases of metacarpals lie as above and below."""
 
 # Adult outlines of the carpals, traced from a girl of 168 months.
 # fmt: off
@@ -107,28 +95,6 @@ _CARPAL_GROWTH = 0.28
 """Exponent of a carpal's size over its progress: centres grow fast at first (read off four radiographs)."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Variation:
-    """How much children of one bone age differ. All draws are independent of age.
-
-    Attributes:
-      region_sd: standard deviation of a region's maturity about the child's bone age, in months: carpals, say, may lag.
-        For ages below six years it is less, down to a quarter at birth; so is the next.
-      bone_sd: standard deviation of one bone's maturity about its region's, in months.
-      layout: factor on the spread of proportions and pose, where 1 is that of real hands.
-      breadth_sd: standard deviation of the breadth of all bones, as a fraction.
-      flesh_sd: standard deviation of the thickness of the soft tissue, as a fraction.
-      density: largest deviation of a child's bone density, as a fraction.
-    """
-
-    region_sd: float = 4.0
-    bone_sd: float = 3.0
-    layout: float = 1.0
-    breadth_sd: float = 0.07
-    flesh_sd: float = 0.10
-    density: float = 0.25
-
-
 @functools.partial(
     jax.tree_util.register_dataclass,
     data_fields=["origin", "axis", "extent", "flatness", "density", "table"],
@@ -187,30 +153,6 @@ class Hand:
     maturity: Float[Array, " 30"]
 
 
-def maturity(
-    key: Key[Array, ""],
-    age: Float[Array, ""],
-    variation: Variation = Variation(),
-    ages: Float[Array, " 30"] | None = None,
-) -> Float[Array, " 30"]:
-    """Returns the bone age of each bone of one child, in months.
-
-    Args:
-      key: source of the individual.
-      age: the child's bone age in months.
-      variation: how far regions and bones stray from it.
-      ages: bone ages that are set for single bones, NaN where they are not: the handle for counterfactuals.
-    """
-    dice = Dice(key, len(anatomy.REGIONS) + len(anatomy.BONES))
-    places = np.array([anatomy.REGIONS.index(bone.region) for bone in anatomy.BONES])
-    # Infants cannot lag by months: the scatter grows up to the age of six, as that of skeletal ages at large does.
-    calm = jnp.clip(0.25 + 0.75 * age / 72.0, 0.25, 1.0)
-    offsets = dice.normal(variation.region_sd, (len(anatomy.REGIONS),))[places]
-    offsets = offsets + dice.normal(variation.bone_sd, (len(anatomy.BONES),))
-    own = jnp.clip(age + calm * offsets, 0.0, anatomy.MAX_MONTHS)
-    return own if ages is None else jnp.where(jnp.isnan(ages), own, ages)
-
-
 def grow(
     key: Key[Array, ""],
     age: Float[Array, ""],
@@ -237,97 +179,26 @@ def grow(
         for table in (jnp.array([b.appears for b in anatomy.BONES]), jnp.array([b.fuses for b in anatomy.BONES]))
     )
     progress = (months - appears) / (fuses - appears)
-    since_fusion = months - fuses
     density = (1 + variation.density * dice.uniform(-1.0)) * (1 + dice.normal(0.06, (len(anatomy.BONES),)))
-    skeleton = _skeleton(dice, layout.sample(of_layout, age, male, variation.layout), age, male, variation)
+    bones = skeleton.draw(dice, layout.sample(of_layout, age, male, variation.layout), age, male, variation)
     n = len(anatomy.TUBULAR_BONES)
     shafts, epiphyses = _tubular(
-        dice, skeleton, progress[:n], months[:n] - appears[:n], since_fusion[:n], density[:n], samples
+        dice, bones, progress[:n], months[:n] - appears[:n], months[:n] - fuses[:n], density[:n], samples
     )
-    rounds = _rounds(dice, skeleton, progress[n:], months[n:] - appears[n:], density[n:], samples)
-    flesh, folds = _flesh(dice, skeleton, age, variation)
-    key_points = jnp.stack([skeleton.digits[3][-1], skeleton.digits[1][-1], skeleton.capitate])
-    joints = jnp.concatenate(
-        [
-            *(jnp.concatenate([points[:-2], points[-1:]]) for points in skeleton.digits.values()),
-            skeleton.forearm[:, 0],
-        ]
+    rounds = _rounds(dice, bones, progress[n:], months[n:] - appears[n:], density[n:], samples)
+    capsules, folds = flesh.grow(dice, bones, age, variation)
+    joints = [points[np.array([*range(len(points) - 2), -1])] for points in bones.digits.values()]
+    return Hand(
+        shafts=shafts,
+        epiphyses=epiphyses,
+        rounds=rounds,
+        flesh=capsules,
+        folds=folds,
+        joints=jnp.concatenate([*joints, bones.forearm[:, 0]]),
+        key_points=jnp.stack([bones.digits[3][-1], bones.digits[1][-1], bones.capitate]),
+        areas=skeleton.reader_boxes(bones),
+        maturity=months,
     )
-    return Hand(shafts, epiphyses, rounds, flesh, folds, joints, key_points, _areas(skeleton), months)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Skeleton:
-    """Where bones go, before they have shapes.
-
-    Attributes:
-      digits: per digit x, y of its joints from the base of the metacarpal outwards, of the tip of bone and of skin.
-      forearm: of radius and ulna, x, y of the growth plate's place and of the far end.
-      capitate: x, y of its centre.
-      shift: from the template's wrist to this one's.
-      breadth: factor on the widths of bones.
-      areas: x, y of the middle of `anatomy.OSSIFICATION_AREAS`.
-    """
-
-    digits: dict[int, Array]
-    forearm: Array
-    capitate: Array
-    shift: Array
-    breadth: Array
-    areas: Array
-
-
-def _skeleton(dice: Dice, areas: Array, age: Array, male: Array, variation: Variation) -> _Skeleton:
-    """Draws joints and turns the hand so that fingertip and capitate lie where the canvas wants them."""
-    dip, pip, mcp, (radius, ulna, wrist) = areas[:4], areas[4:9], areas[9:14], areas[14:]
-    shift = wrist - jnp.array(_WRIST)
-    bases = jnp.array(list(_CARPOMETACARPAL.values()), jnp.float32) + shift + dice.normal(7.0, (5, 2))
-    lengths = jnp.exp(dice.normal(0.06, (5, 2)))
-    bends = dice.normal(0.05, (5,))
-    digits = {}
-    for digit in range(1, 6):
-        last = [pip[0]] if digit == 1 else [pip[digit - 1], dip[digit - 2]]
-        chain = [bases[digit - 1], mcp[digit - 1], *last]
-        onward = _turned(_unit(chain[-1] - chain[-2]), bends[digit - 1])
-        bone, skin = (length * factor for length, factor in zip(_TIP_LENGTHS[digit], lengths[digit - 1], strict=True))
-        digits[digit] = jnp.stack([*chain, chain[-1] + bone * onward, chain[-1] + (bone + skin) * onward])
-    lean = jnp.array([0.02, 0.012]) + dice.normal(0.05)
-    capitate = jnp.array(_OUTLINES[0][0]) + shift
-    # The wrist's bones need room: the few draws that leave them less are moved.
-    plates = jnp.stack([radius, ulna])
-    plates = plates.at[:, 1].max(capitate[1] + 195.0)
-    ends = plates + FOREARM_LENGTH * jnp.stack([jnp.sin(lean), jnp.cos(lean)], -1)
-    forearm = jnp.stack([plates, ends], 1)
-
-    # Registered: a similarity brings the middle fingertip and the capitate to their places on the canvas.
-    tip, goal = digits[3][-1], jnp.array(anatomy.CANVAS_CAPITATE)
-    reach = jnp.array(anatomy.CANVAS_FINGERTIP) - goal
-    old = tip - capitate
-    a = jnp.sum(reach * old) / jnp.sum(old**2)
-    b = (reach[1] * old[0] - reach[0] * old[1]) / jnp.sum(old**2)
-    turn = jnp.array([[a, b], [-b, a]])
-
-    def place(points: Array) -> Array:
-        return (points - capitate) @ turn + goal
-
-    # Toddlers' bones are wider for their length, and boys' a little (boxes of Koitka et al.).
-    seen = jnp.clip(age, 6.0, 216.0)
-    young = jnp.exp(
-        0.12 * (120 - seen) / 100 + 0.09 * jnp.maximum(60 - seen, 0) / 60 + 0.04 * jnp.maximum(seen - 140, 0) / 60
-    )
-    breadth = young * (1 + dice.normal(variation.breadth_sd))
-    digits = {digit: place(points) for digit, points in digits.items()}
-    wrist_shift = place(wrist) - jnp.array(_WRIST)
-    return _Skeleton(digits, place(forearm), goal, wrist_shift, breadth * (1 + 0.02 * male), place(areas))
-
-
-def _unit(vector: Array) -> Array:
-    return vector / jnp.linalg.norm(vector, axis=-1, keepdims=True)
-
-
-def _turned(vector: Array, angle: Array) -> Array:
-    c, s = jnp.cos(angle), jnp.sin(angle)
-    return jnp.stack([c * vector[0] - s * vector[1], s * vector[0] + c * vector[1]])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -393,7 +264,7 @@ def _by_bone() -> dict[str, np.ndarray]:
 
 def _tubular(
     dice: Dice,
-    skeleton: _Skeleton,
+    bones: Skeleton,
     progress: Array,
     since_appearance: Array,
     since_fusion: Array,
@@ -408,27 +279,27 @@ def _tubular(
         "cortex": dice.uniform(0.75, 1.25) * jnp.ones(count),
         "height": 1 + dice.normal(0.08, (count,)),
     }
-    near, far, widths = _tubular_places(skeleton)
-    widths = widths * skeleton.breadth * (1 + dice.normal(0.03, (count, 3)))
+    near, far, widths = _tubular_places(bones)
+    widths = widths * bones.breadth * (1 + dice.normal(0.03, (count, 3)))
     family = {name: jnp.array(values) for name, values in _by_bone().items()}
     return jax.vmap(functools.partial(_tubular_bone, samples=samples))(
         near, far, widths, progress, since_appearance, since_fusion, density, own, family
     )
 
 
-def _tubular_places(skeleton: _Skeleton) -> tuple[Array, Array, Array]:
+def _tubular_places(bones: Skeleton) -> tuple[Array, Array, Array]:
     """Per tubular bone: the joint at its epiphysis, the joint at its other end, and its template's widths."""
     near, far, widths = [], [], []
     for bone in anatomy.DIGIT_BONES:
-        points = skeleton.digits[bone.digit]
+        points = bones.digits[bone.digit]
         place = [b.name for b in anatomy.DIGIT_BONES if b.digit == bone.digit].index(bone.name)
         ends = (points[place], points[place + 1])
         near.append(ends[1] if bone.epiphysis == "distal" else ends[0])
         far.append(ends[0] if bone.epiphysis == "distal" else ends[1])
         widths.append(_WIDTHS[bone.digit][place])
-    for (plate, end), width in zip(skeleton.forearm, _FOREARM_WIDTHS, strict=True):
+    for (plate, end), width in zip(bones.forearm, _FOREARM_WIDTHS, strict=True):
         # The area's middle is given here, not the joint's: that lies most of a grown epiphysis before it.
-        near.append(plate - _unit(end - plate) * (skeleton.breadth * width[1] * 0.36 - 22.0))
+        near.append(plate - unit(end - plate) * (bones.breadth * width[1] * 0.36 - 22.0))
         far.append(end)
         widths.append(width)
     return jnp.stack(near), jnp.stack(far), jnp.array(widths, jnp.float32)
@@ -460,7 +331,7 @@ def _tubular_bone(
     cartilage = metaphysis * (0.02 + 0.12 * (1 - inside) ** 1.3)
     # Until bone fills it the cartilage keeps the grown epiphysis' place, so that the shaft does not jump.
     zone = jnp.maximum(cartilage + 2 * half_height + growth_plate, metaphysis * family["zone"] * (1 - inside))
-    axis = _unit(far - near)
+    axis = unit(far - near)
     start = near + axis * zone
     length = jnp.clip(jnp.linalg.norm(far - near) - zone - cartilage, 0.3 * metaphysis, family["longest"])
     capped = ratio(_CAPPING)
@@ -521,26 +392,26 @@ def _facing(table: Array, axis: Array, v: Array) -> Array:
 
 
 def _rounds(
-    dice: Dice, skeleton: _Skeleton, progress: Array, since_appearance: Array, density: Array, samples: int
+    dice: Dice, bones: Skeleton, progress: Array, since_appearance: Array, density: Array, samples: int
 ) -> Parts:
     """Carpals and the sesamoid, from dots to facetted outlines."""
     count = len(anatomy.ROUND_BONES)
     inside = jnp.clip(progress, 0.0, 1.0)
     emerged = jnp.sqrt(jnp.clip(since_appearance / 4.0, 0.0, 1.0))
     size = emerged * (0.08 + 0.92 * jnp.maximum(inside, 1e-4) ** _CARPAL_GROWTH)
-    size = 1.09 * size * (0.92 + 0.08 * skeleton.breadth) * (1 + dice.normal(0.05, (count,)))
+    size = 1.09 * size * (0.92 + 0.08 * bones.breadth) * (1 + dice.normal(0.05, (count,)))
     sharpness = jnp.clip((inside - 0.15) / 0.7, 0.0, 1.0)
     sharpness = sharpness * sharpness * (3 - 2 * sharpness)
 
     # Centres lie farther apart while they are small; the capitate's is a key point and stays.
-    away = jnp.array([centre for centre, _ in _OUTLINES]) + skeleton.shift - skeleton.capitate
+    away = jnp.array([centre for centre, _ in _OUTLINES]) + bones.shift - bones.capitate
     # The proximal row keeps between capitate and radius, however far apart these are.
-    room = jnp.clip((skeleton.forearm[0, 0, 1] - skeleton.capitate[1] + 22.0) / 240.0, 0.85, 1.15)
+    room = jnp.clip((bones.forearm[0, 0, 1] - bones.capitate[1] + 22.0) / 240.0, 0.85, 1.15)
     away = away * jnp.where(away > 0, jnp.stack([jnp.ones(()), room]), 1.0)
     away = away * (1 + 0.12 * (1 - inside[:-1, None])) + dice.normal(5.0, (count - 1, 2))
-    carpals = (skeleton.capitate + away).at[0].set(skeleton.capitate)
-    thumb = skeleton.digits[1]
-    axis = _unit(thumb[2] - thumb[1])
+    carpals = (bones.capitate + away).at[0].set(bones.capitate)
+    thumb = bones.digits[1]
+    axis = unit(thumb[2] - thumb[1])
     beside = jnp.stack([axis[1], -axis[0]])
     beside = jnp.where(beside[0] < 0, beside, -beside)
     sesamoid = thumb[1] + _SESAMOID_PLACE[0] * beside + _SESAMOID_PLACE[1] * axis + dice.normal(4.0, (2,))
@@ -562,72 +433,3 @@ def _rounds(
     origins = middles + jnp.stack([first, jnp.zeros(count)], -1)
     flatness = (0.25 + 0.5 * sharpness).at[-1].set(0.0)
     return Parts(origins, jnp.tile(jnp.array([[1.0, 0.0]]), (count, 1)), extent, flatness, density, table)
-
-
-def _flesh(dice: Dice, skeleton: _Skeleton, age: Array, variation: Variation) -> tuple[Array, Array]:
-    """Capsules along digits, palm and forearm, and the ball of the thumb."""
-    # Chubby to slim: finger widths of girls of 50, 82, 129 and 168 months; the rest follows the shape of a baby's hand.
-    young = jnp.interp(
-        age, jnp.array([0.0, 24.0, 50.0, 84.0, 130.0, 168.0, 228.0]), jnp.array([1.5, 1.36, 1.22, 1.06, 1.0, 0.9, 0.88])
-    )
-    own = jnp.exp(dice.normal(variation.flesh_sd))
-    fat = young * own
-    rows: list[tuple[Array, Array, Array, Array]] = []
-    for digit, points in skeleton.digits.items():
-        base, tip = {1: (96.0, 66.0), 2: (90.0, 60.0), 3: (92.0, 62.0), 4: (86.0, 58.0), 5: (74.0, 50.0)}[digit]
-        # The tip is thick for the bone that it covers, whatever else; it never reaches past its own bone.
-        start_radius, tip_radius = base * fat, tip * (0.4 + 0.6 * fat)
-        radii = [start_radius + (tip_radius - start_radius) * r for r in np.linspace(0.0, 1.0, len(points) - 2)]
-        axis = _unit(points[-1] - points[-3])
-        # The skin ends at the last point, so the last capsule's centre lies one radius before it.
-        centres = [*points[1:-2], points[-1] - axis * tip_radius]
-        for a, b, ra, rb in zip(centres[:-1], centres[1:], radii[:-1], radii[1:], strict=True):
-            rows.append((a, ra, b, rb))
-        palm = (120.0 if digit > 1 else 96.0) * (0.55 + 0.45 * fat)
-        rows.append((points[0], palm, points[1], start_radius * 1.02))
-    thick = 0.75 + 0.25 * fat
-    wrist = skeleton.shift + jnp.array([-28.0, 0.0])
-    plates, ends = skeleton.forearm[:, 0].mean(0), skeleton.forearm[:, 1].mean(0)
-    slim = 232.0 * thick * (1 + dice.normal(0.05))
-    knuckles = [skeleton.digits[digit][1] for digit in range(1, 6)]
-    palm_middle = 0.4 * (knuckles[2] + knuckles[3]) + 0.2 * skeleton.digits[3][0]
-    capsules: list[tuple[Array, Array, Array, Array]] = [
-        (palm_middle, 235.0 * thick, jnp.array([775.0, 1540.0]) + wrist, 215.0 * thick),
-        (jnp.array([720.0, 1545.0]) + wrist, 185.0 * thick, jnp.array([900.0, 1545.0]) + wrist, 190.0 * thick),
-        (jnp.array([790.0, 1600.0]) + wrist, 260.0 * thick, plates, slim),
-        (plates, slim, ends, 1.18 * slim),
-        (0.75 * knuckles[4] + 0.25 * knuckles[3], 95.0 * thick, 0.7 * knuckles[1] + 0.3 * knuckles[2], 95.0 * thick),
-        (knuckles[1] + jnp.array([20.0, 330.0]), 130.0 * thick, knuckles[0] + jnp.array([-110.0, 60.0]), 80.0 * thick),
-        (knuckles[4] + jnp.array([40.0, 140.0]), 110.0 * thick, jnp.array([640.0, 1560.0]) + wrist, 150.0 * thick),
-    ]
-    # The webs between the fingers reach over a good third of the proximal phalanges.
-    along = [0.64 * points[1] + 0.36 * points[2] for digit, points in skeleton.digits.items() if digit > 1]
-    for (a, b), (c, d) in zip(itertools.pairwise(along), itertools.pairwise(knuckles[1:]), strict=True):
-        capsules.append((a, 42.0 * thick, b, 42.0 * thick))
-        capsules.append(((a + b) / 2, 48.0 * thick, (c + d) / 2, 90.0 * thick))
-    thumb_base = 0.5 * (skeleton.digits[1][0] + skeleton.digits[1][1])
-    capsules.append((thumb_base, 100.0 * thick, 0.6 * skeleton.digits[2][0] + 0.4 * knuckles[1], 110.0 * thick))
-    ball = 0.45 * skeleton.digits[1][0] + 0.55 * skeleton.digits[1][1]
-    toward = skeleton.digits[2][0] + jnp.array([70.0, -60.0])
-    fold = (0.7 * ball + 0.3 * toward, 135.0 * thick, 0.4 * ball + 0.6 * toward, 150.0 * thick)
-    return _capsules(rows + capsules), _capsules([fold])
-
-
-def _capsules(rows: list[tuple[Array, Array, Array, Array]]) -> Float[Array, "n 6"]:
-    """Capsules from one end, its radius, the other end and its radius."""
-    a, ra, b, rb = (jnp.stack(column) for column in zip(*rows, strict=True))
-    return jnp.concatenate([a, ra[:, None], b, rb[:, None]], axis=1)
-
-
-# Width and height of the boxes that one reader drew around 238 hands, at 120 months (training boxes of Koitka et al.).
-_BOXES = (
-    *((130, 163), (137, 172), (129, 158), (132, 162)),
-    *((156, 186), (155, 177), (156, 192), (148, 182), (125, 160)),
-    *((179, 195), (194, 224), (173, 217), (171, 219), (164, 203)),
-    *((309, 230), (200, 199), (621, 405)),
-)
-
-
-def _areas(skeleton: _Skeleton) -> Array:
-    """The boxes that a reader would draw around the ossification areas: they widen with the bones."""
-    return jnp.concatenate([skeleton.areas, jnp.array(_BOXES, jnp.float32) * skeleton.breadth], -1)

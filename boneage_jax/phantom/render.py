@@ -22,6 +22,8 @@ from boneage_jax.errors import UserError
 from boneage_jax.phantom import exposure as exposures
 from boneage_jax.phantom import growth, shapes, texture
 from boneage_jax.phantom.dice import Dice
+from boneage_jax.phantom.maturity import Variation
+from boneage_jax.phantom.skeleton import FOREARM_LENGTH
 
 MIN_SIDE = 64
 """Smallest height and width of a picture, in pixels."""
@@ -125,7 +127,7 @@ def render(
     age: Float[Array, ""],
     male: Float[Array, ""],
     camera: Camera = Camera(),
-    variation: growth.Variation = growth.Variation(),
+    variation: Variation = Variation(),
     exposure: exposures.Exposure = exposures.CALM,
     ages: Float[Array, " 30"] | None = None,
 ) -> Phantom:
@@ -153,7 +155,7 @@ def lay(
     age: Float[Array, ""],
     male: Float[Array, ""],
     camera: Camera,
-    variation: growth.Variation,
+    variation: Variation,
     ages: Float[Array, " 30"] | None = None,
 ) -> tuple[exposures.Scene, dict[str, Array]]:
     """Grows a hand and lays it before the camera, as `render` does.
@@ -270,7 +272,7 @@ def _groups() -> list[tuple[np.ndarray, np.ndarray, np.ndarray, float]]:
     for n, name in enumerate(anatomy.INSTANCES):
         bone = anatomy.TUBULAR_BONES[n] if n < len(anatomy.TUBULAR_BONES) else None
         if bone:
-            longest = growth.MAX_LENGTHS.get(bone.kind, growth.FOREARM_LENGTH)
+            longest = growth.MAX_LENGTHS.get(bone.kind, FOREARM_LENGTH)
             count = math.ceil(longest / _PIECE)
             pieces = [(n, piece / count, 1 / count, longest / count) for piece in range(count)]
             (forearm if bone.kind == "forearm" else digit_shafts).extend(pieces)

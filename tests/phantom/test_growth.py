@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from boneage_jax import anatomy
 from boneage_jax.phantom import growth, layout, population, shapes
+from boneage_jax.phantom.maturity import Variation, maturity
 
 AGES = np.arange(0, 241, 3)
 TUBULAR = [bone.name for bone in anatomy.TUBULAR_BONES]
-EXACT = growth.Variation(region_sd=0.0, bone_sd=0.0)
+EXACT = Variation(region_sd=0.0, bone_sd=0.0)
 
 
 @jax.jit
@@ -110,7 +111,7 @@ def test_girls_are_ahead():
 
 
 def test_regions_of_a_child_may_disagree():
-    many = jax.vmap(lambda key: growth.maturity(key, jnp.float32(120)))(jax.random.split(jax.random.key(0), 3000))
+    many = jax.vmap(lambda key: maturity(key, jnp.float32(120)))(jax.random.split(jax.random.key(0), 3000))
     many = np.asarray(many)
     assert many.mean() == pytest.approx(120, abs=0.5)
     # A truncated normal draw within 2.5 has 0.955 of the deviation.
@@ -123,14 +124,14 @@ def test_regions_of_a_child_may_disagree():
 
 
 def test_infants_do_not_lag_by_years():
-    many = jax.vmap(lambda key: growth.maturity(key, jnp.float32(6)))(jax.random.split(jax.random.key(0), 500))
+    many = jax.vmap(lambda key: maturity(key, jnp.float32(6)))(jax.random.split(jax.random.key(0), 500))
     assert np.asarray(many).std() < 2.0
 
 
 def test_set_ages_are_exact_and_leave_the_rest():
     ages = np.where(anatomy.select("carpals"), 60.0, np.nan).astype(np.float32)
-    free = growth.maturity(jax.random.key(3), jnp.float32(120))
-    bound = growth.maturity(jax.random.key(3), jnp.float32(120), ages=jnp.asarray(ages))
+    free = maturity(jax.random.key(3), jnp.float32(120))
+    bound = maturity(jax.random.key(3), jnp.float32(120), ages=jnp.asarray(ages))
     np.testing.assert_array_equal(np.asarray(bound), np.where(np.isnan(ages), free, 60.0))
 
 

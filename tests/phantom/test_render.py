@@ -14,6 +14,7 @@ from PIL import Image
 from boneage_jax import anatomy, cli
 from boneage_jax.errors import UserError
 from boneage_jax.phantom import exposure, growth, render, views
+from boneage_jax.phantom.maturity import Variation
 from boneage_jax.phantom.render import Camera
 
 STEADY = Camera(256, 192, rotation=0.0, size=(0.5, 0.54), shift=0.0)
@@ -25,7 +26,7 @@ INSTANCE = {name: n + 1 for n, name in enumerate(anatomy.INSTANCES)}
 def draw(age, male=True, seed=0, camera=STEADY, taken=QUIET, bones="", months=0.0):
     ages = jnp.asarray(render.counterfactual(bones, months)) if bones else jnp.full(30, jnp.nan)
     key = jax.random.key(seed)
-    variation = growth.Variation()
+    variation = Variation()
     drawn = render.render(key, jnp.float32(age), jnp.float32(male), camera, variation, taken, ages)
     return jax.device_get(drawn)
 
@@ -39,7 +40,7 @@ def test_same_key_same_pixels():
 def test_many_at_once_are_the_same_as_one_by_one():
     keys = jnp.stack([jax.random.key(n) for n in (1, 2)])
     bones = jnp.full(30, jnp.nan)
-    shoot = functools.partial(render.render, camera=STEADY, variation=growth.Variation(), exposure=QUIET, ages=bones)
+    shoot = functools.partial(render.render, camera=STEADY, variation=Variation(), exposure=QUIET, ages=bones)
     together = jax.vmap(lambda key: shoot(key, jnp.float32(100), jnp.float32(1)))(keys)
     for n, alone in enumerate((draw(100, seed=1), draw(100, seed=2))):
         # A texel of trabeculae may fall to its neighbour by rounding.
@@ -223,7 +224,7 @@ RAW_CAMERA = RAW.sized(128, 96)
 @functools.cache
 def scenes():
     """Hands of all ages before the raw camera."""
-    lay = jax.vmap(lambda key, age: render.lay(key, age, jnp.float32(1), RAW_CAMERA, growth.Variation()))
+    lay = jax.vmap(lambda key, age: render.lay(key, age, jnp.float32(1), RAW_CAMERA, Variation()))
     return lay(jax.random.split(jax.random.key(1), 24), jnp.linspace(0, 240, 24))
 
 

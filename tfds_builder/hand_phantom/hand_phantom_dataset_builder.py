@@ -15,7 +15,8 @@ import tensorflow_datasets as tfds
 from boneage_jax import anatomy
 from boneage_jax.data import images, parallel
 from boneage_jax.data.storage import StorageConfig, image_feature
-from boneage_jax.phantom import growth, population, views
+from boneage_jax.phantom import population, views
+from boneage_jax.phantom.maturity import Variation
 from boneage_jax.phantom.render import Camera, render
 
 
@@ -43,7 +44,7 @@ class PhantomConfig(StorageConfig):
     shapes: tuple[tuple[int, int], ...] = ()
     rater_sd: float = population.RATER_SD
     test_readings: int = 6
-    variation: growth.Variation = dataclasses.field(default_factory=growth.Variation)
+    variation: Variation = dataclasses.field(default_factory=Variation)
 
     def fitted(self, height: int, width: int, encoding: images.Encoding, quality: int) -> Self:
         """Returns this config with pictures of one size, named after view and size."""

@@ -1,0 +1,58 @@
+"""How mature each bone of one child is, and how much children of one bone age differ."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key
+
+from boneage_jax import anatomy
+from boneage_jax.phantom.dice import Dice
+
+
+@dataclasses.dataclass(frozen=True)
+class Variation:
+    """How much children of one bone age differ. All draws are independent of age.
+
+    Attributes:
+      region_sd: standard deviation of a region's maturity about the child's bone age, in months: carpals, say, may lag.
+        For ages below six years it is less, down to a quarter at birth; so is the next.
+      bone_sd: standard deviation of one bone's maturity about its region's, in months.
+      layout: factor on the spread of proportions and pose, where 1 is that of real hands.
+      breadth_sd: standard deviation of the breadth of all bones, as a fraction.
+      flesh_sd: standard deviation of the thickness of the soft tissue, as a fraction.
+      density: largest deviation of a child's bone density, as a fraction.
+    """
+
+    region_sd: float = 4.0
+    bone_sd: float = 3.0
+    layout: float = 1.0
+    breadth_sd: float = 0.07
+    flesh_sd: float = 0.10
+    density: float = 0.25
+
+
+def maturity(
+    key: Key[Array, ""],
+    age: Float[Array, ""],
+    variation: Variation = Variation(),
+    ages: Float[Array, " 30"] | None = None,
+) -> Float[Array, " 30"]:
+    """Returns the bone age of each bone of one child, in months.
+
+    Args:
+      key: source of the individual.
+      age: the child's bone age in months.
+      variation: how far regions and bones stray from it.
+      ages: bone ages that are set for single bones, NaN where they are not: the handle for counterfactuals.
+    """
+    dice = Dice(key, len(anatomy.REGIONS) + len(anatomy.BONES))
+    places = np.array([anatomy.REGIONS.index(bone.region) for bone in anatomy.BONES])
+    # Infants cannot lag by months: the scatter grows up to the age of six, as that of skeletal ages at large does.
+    calm = jnp.clip(0.25 + 0.75 * age / 72.0, 0.25, 1.0)
+    offsets = dice.normal(variation.region_sd, (len(anatomy.REGIONS),))[places]
+    offsets = offsets + dice.normal(variation.bone_sd, (len(anatomy.BONES),))
+    own = jnp.clip(age + calm * offsets, 0.0, anatomy.MAX_MONTHS)
+    return own if ages is None else jnp.where(jnp.isnan(ages), own, ages)
