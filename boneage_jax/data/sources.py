@@ -123,7 +123,7 @@ class Records:
         self._height, self._width = height, width
         builder = tfds.builder_from_directory(str(dataset.path))
         # The images are decoded here, not by TFDS: to grey, and only where an image is asked for.
-        encoded = {f: tfds.decode.SkipDecoding() for f in ("image", "mask") if f in dataset.features}
+        encoded = {f: tfds.decode.SkipDecoding() for f in ("image", "mask", "instances") if f in dataset.features}
         try:
             self._rows: Sequence[dict[str, Any]] = builder.as_data_source(split=split, decoders=encoded)
         except (ValueError, AssertionError) as error:

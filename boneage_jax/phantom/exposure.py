@@ -31,7 +31,7 @@ class Exposure:
       flattening: range of how much of the coarse structure the lab's processing takes out.
       sharpening: range of the unsharp mask.
       gradient: largest change of brightness over the picture.
-      grain: range of the noise's standard deviation.
+      grain: range of the noise's standard deviation, for pictures of a contrast of 0.2 or more.
       blur: range of the detector's blur, in pixels.
       collimated: chance of a field with borders; beyond them the picture is unexposed.
       marker: chance of a side marker, with initials or without.
@@ -188,7 +188,8 @@ def expose(key: Key[Array, ""], scene: Scene, exposure: Exposure) -> tuple[Float
         grey = grey - flattening * (coarse - jnp.mean(coarse))
 
     # Grain first, then detector and processing act on it as they do on the rest.
-    grain = dice.uniform(*exposure.grain)
+    # It is that of the film: a picture of little contrast has little of it.
+    grain = dice.uniform(*exposure.grain) * jnp.clip(contrast / 0.2, 0.1, 1.0)
     noise = jax.random.normal(of_noise, grey.shape)
     grey = grey + grain * noise
     blurred = _binomial(grey)

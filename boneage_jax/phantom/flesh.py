@@ -43,7 +43,7 @@ def grow(dice: Dice, skeleton: Skeleton, age: Array, variation: Variation) -> tu
         rows.append((points[0], palm, points[1], start_radius * 1.02))
     thick = 0.75 + 0.25 * fat
     wrist = skeleton.shift + jnp.array([-28.0, 0.0])
-    plates, ends = skeleton.forearm[:, 0].mean(0), skeleton.forearm[:, 1].mean(0)
+    plates, ends = skeleton.forearm[:, 1].mean(0), skeleton.forearm[:, 2].mean(0)
     slim = 232.0 * thick * (1 + dice.normal(0.05))
     knuckles = [skeleton.digits[digit][1] for digit in range(1, 6)]
     palm_middle = 0.4 * (knuckles[2] + knuckles[3]) + 0.2 * skeleton.digits[3][0]

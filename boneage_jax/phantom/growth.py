@@ -21,7 +21,7 @@ from boneage_jax import anatomy
 from boneage_jax.phantom import flesh, layout, shapes, skeleton
 from boneage_jax.phantom.dice import Dice
 from boneage_jax.phantom.maturity import Variation, maturity
-from boneage_jax.phantom.skeleton import FOREARM_LENGTH, Skeleton, unit
+from boneage_jax.phantom.skeleton import FOREARM_LENGTH, FOREARM_WIDTHS, Skeleton, unit
 
 MAX_LENGTHS = {"metacarpal": 640.0, "proximal phalanx": 520.0, "middle phalanx": 370.0, "distal phalanx": 290.0}
 """Longest shaft of each family on the canvas; a draw beyond it is cut, so that pictures know how far one reaches."""
@@ -34,7 +34,6 @@ _WIDTHS: dict[int, tuple[tuple[float, float, float], ...]] = {
     4: ((44, 94, 98), (60, 112, 84), (52, 98, 76), (31, 76, 58)),
     5: ((50, 92, 110), (52, 102, 72), (44, 84, 60), (27, 64, 50)),
 }
-_FOREARM_WIDTHS = ((128, 232, 128), (84, 132, 88))
 
 # Adult outlines of the carpals, traced from a girl of 168 months.
 # fmt: off
@@ -297,12 +296,9 @@ def _tubular_places(bones: Skeleton) -> tuple[Array, Array, Array]:
         near.append(ends[1] if bone.epiphysis == "distal" else ends[0])
         far.append(ends[0] if bone.epiphysis == "distal" else ends[1])
         widths.append(_WIDTHS[bone.digit][place])
-    for (plate, end), width in zip(bones.forearm, _FOREARM_WIDTHS, strict=True):
-        # The area's middle is given here, not the joint's: that lies most of a grown epiphysis before it.
-        near.append(plate - unit(end - plate) * (bones.breadth * width[1] * 0.36 - 22.0))
-        far.append(end)
-        widths.append(width)
-    return jnp.stack(near), jnp.stack(far), jnp.array(widths, jnp.float32)
+    near += [*bones.forearm[:, 0]]
+    far += [*bones.forearm[:, 2]]
+    return jnp.stack(near), jnp.stack(far), jnp.array([*widths, *FOREARM_WIDTHS], jnp.float32)
 
 
 def _tubular_bone(
@@ -321,7 +317,10 @@ def _tubular_bone(
     """One bone: along its axis from `near` follow cartilage, epiphysis, growth plate, shaft, cartilage, `far`."""
     waist, metaphysis, other = widths
     inside = jnp.clip(progress, 0.0, 1.0)
-    ratio = lambda values: jnp.interp(inside, jnp.array(_PROGRESS), jnp.array(values))  # noqa: E731
+
+    def ratio(values: tuple[float, ...]) -> Array:
+        return jnp.interp(inside, jnp.array(_PROGRESS), jnp.array(values))
+
     # A centre grows out of nothing over the first months.
     emerged = jnp.sqrt(jnp.clip(since_appearance / 5.0, 0.0, 1.0))
     fused = jnp.clip(1 + since_fusion / 14.0, 0.0, 1.0)
@@ -368,7 +367,7 @@ def _tubular_bone(
     )
     # At fusion the two overlap a little, so that no dark line is left between them.
     middle = start - axis * (growth_plate + half_height - 2.0 * fused)
-    # v points away from the shaft, so u = (v turned back by a right angle) runs towards the thumb in an upright hand.
+    # Across runs towards the thumb in an upright hand: there the radius is high, and away from there the ulna's spike.
     across = jnp.stack([-axis[1], axis[0]])
     across = jnp.where(across[0] < 0, -across, across)
     return (
@@ -406,7 +405,7 @@ def _rounds(
     # Centres lie farther apart while they are small; the capitate's is a key point and stays.
     away = jnp.array([centre for centre, _ in _OUTLINES]) + bones.shift - bones.capitate
     # The proximal row keeps between capitate and radius, however far apart these are.
-    room = jnp.clip((bones.forearm[0, 0, 1] - bones.capitate[1] + 22.0) / 240.0, 0.85, 1.15)
+    room = jnp.clip((bones.forearm[0, 1, 1] - bones.capitate[1] + 22.0) / 240.0, 0.85, 1.15)
     away = away * jnp.where(away > 0, jnp.stack([jnp.ones(()), room]), 1.0)
     away = away * (1 + 0.12 * (1 - inside[:-1, None])) + dice.normal(5.0, (count - 1, 2))
     carpals = (bones.capitate + away).at[0].set(bones.capitate)

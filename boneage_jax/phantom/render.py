@@ -235,7 +235,7 @@ def _pose(key: Array, camera: Camera) -> tuple[ToPixels, Array, Array, Array]:
 
 def _corners(hand: growth.Hand, to_pixels: ToPixels, camera: Camera) -> Float[Array, " 4"]:
     """Bounding box in pixels of the soft tissue from the fingertips to a little below the wrist."""
-    forearm = hand.joints[-2:] + jnp.array([0.0, 330.0])
+    forearm = hand.joints[-2:] + jnp.array([0.0, 390.0])
     points = to_pixels(jnp.concatenate([hand.joints, forearm - jnp.array([150.0, 0]), forearm + jnp.array([150.0, 0])]))
     margin = 60.0 * camera.height / anatomy.CANVAS[0]
     return jnp.concatenate([points.min(0) - margin, points.max(0) + margin])

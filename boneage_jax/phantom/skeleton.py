@@ -14,6 +14,9 @@ from boneage_jax.phantom.maturity import Variation
 FOREARM_LENGTH = 1150.0
 """How far radius and ulna are drawn below their growth plates."""
 
+FOREARM_WIDTHS = ((128, 232, 128), (84, 132, 88))
+"""Full width of radius and ulna at the waist, the metaphysis and the other end, before breadth."""
+
 _CARPOMETACARPAL = {1: (1054, 1531), 2: (917, 1485), 3: (802, 1475), 4: (709, 1478), 5: (630, 1502)}
 _TIP_LENGTHS = {1: (184, 46), 2: (143, 50), 3: (141, 40), 4: (146, 46), 5: (141, 41)}
 """From the last joint to the tip of the bone, and from there to that of the skin."""
@@ -31,7 +34,7 @@ class Skeleton:
 
     Attributes:
       digits: per digit x, y of its joints from the base of the metacarpal outwards, of the tip of bone and of skin.
-      forearm: of radius and ulna, x, y of the growth plate's place and of the far end.
+      forearm: of radius and ulna, x, y of the joint, of the growth plate's place and of the far end.
       capitate: x, y of its centre.
       shift: from the template's wrist to this one's.
       breadth: factor on the widths of bones.
@@ -74,7 +77,6 @@ def draw(dice: Dice, places: Float[Array, "17 2"], age: Array, male: Array, vari
     plates = jnp.stack([radius, ulna])
     plates = plates.at[:, 1].max(capitate[1] + 195.0)
     ends = plates + FOREARM_LENGTH * jnp.stack([jnp.sin(lean), jnp.cos(lean)], -1)
-    forearm = jnp.stack([plates, ends], 1)
 
     # Registered: a similarity brings the middle fingertip and the capitate to their places on the canvas.
     tip, goal = digits[3][-1], jnp.array(anatomy.CANVAS_CAPITATE)
@@ -93,9 +95,18 @@ def draw(dice: Dice, places: Float[Array, "17 2"], age: Array, male: Array, vari
         0.12 * (120 - seen) / 100 + 0.09 * jnp.maximum(60 - seen, 0) / 60 + 0.04 * jnp.maximum(seen - 140, 0) / 60
     )
     breadth = young * (1 + dice.normal(variation.breadth_sd))
-    digits = {digit: place(points) for digit, points in digits.items()}
-    wrist_shift = place(wrist) - jnp.array(_WRIST)
-    return Skeleton(digits, place(forearm), goal, wrist_shift, breadth * (1 + 0.02 * male), place(places))
+    breadth = breadth * (1 + 0.02 * male)
+    plates, ends = place(plates), place(ends)
+    # A reader's area has its middle near the growth plate: the joint lies most of a grown epiphysis before it.
+    before = breadth * jnp.array(FOREARM_WIDTHS)[:, 1:2] * 0.36 - 22.0
+    return Skeleton(
+        digits={digit: place(points) for digit, points in digits.items()},
+        forearm=jnp.stack([plates - unit(ends - plates) * before, plates, ends], 1),
+        capitate=goal,
+        shift=place(wrist) - jnp.array(_WRIST),
+        breadth=breadth,
+        areas=place(places),
+    )
 
 
 def unit(vector: Array) -> Array:

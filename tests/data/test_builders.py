@@ -110,6 +110,35 @@ def test_phantom_features(phantoms):
     }  # fmt: skip
 
 
+def test_phantoms_carry_their_truth(phantoms):
+    """Every bone, joint and area, and a label that a reader gave: off by noise in training, by less in the test split."""
+    row = phantoms.split("train").row(0)
+    instances = images.decode(row["instances"])
+    assert instances.shape == (192, 144)
+    assert instances.max() <= len(anatomy.INSTANCES)
+    assert (images.decode(row["mask"])[instances > 0] == 255).mean() > 0.99
+    assert row["joints"].shape == (len(anatomy.JOINTS), 2)
+    assert row["areas"].shape == (len(anatomy.OSSIFICATION_AREAS), 4)
+    assert row["regions"].shape == (len(anatomy.CANVAS_REGIONS), 4, 2)
+    errors = {}
+    for split in ("train", "test"):
+        records = phantoms.split(split)
+        rows = [records.row(n) for n in range(len(records))]
+        errors[split] = np.std([row["bone_age"] - row["true_bone_age"] for row in rows])
+    assert 4.5 < errors["train"] < 9.5
+    assert 1.5 < errors["test"] < 4.5
+
+
+def test_raw_phantoms_come_in_several_shapes(tmp_path):
+    counts = {"train": 2, "validation": 1, "test": 1}
+    records = build.build("hand_phantom/raw", tmp_path, workers=2, counts=counts).split("train")
+    shapes = [images.decode(records.row(n)["image"]).shape for n in range(2)]
+    assert shapes == [(records.row(n)["height"], records.row(n)["width"]) for n in range(2)]
+    assert len(set(shapes)) == 2
+    with pytest.raises(UserError, match="at least 64 pixels"):
+        build.build("hand_phantom/raw", tmp_path, workers=1, size=(48, 64), counts=counts)
+
+
 def test_a_built_dataset_is_not_built_again(download, tmp_path):
     first = build.build("rsna_bone_age", tmp_path / "data", source=download, workers=1)
     before = {p: p.stat().st_mtime_ns for p in first.path.iterdir()}
