@@ -43,6 +43,10 @@ class Hands:
     males: Bool[np.ndarray, " n"]
     first: Bool[np.ndarray, " n"]
 
+    def chosen(self, which: Bool[np.ndarray, " n"]) -> Hands:
+        """Returns some of the hands."""
+        return Hands(self.boxes[which], self.ages[which], self.males[which], self.first[which])
+
 
 def read(folder: pathlib.Path, table: pathlib.Path) -> Hands:
     """Reads the training boxes and the expert's of the evaluation; hands without all 17 areas are left out.

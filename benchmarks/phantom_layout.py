@@ -27,6 +27,11 @@ def main() -> None:
     parser.add_argument("--out", type=pathlib.Path, default=layout.ASSET)
     options = parser.parse_args()
     hands = koitka.read(options.boxes, options.table)
+    print(f"{write(hands, options.out)}: {options.out}")
+
+
+def write(hands: koitka.Hands, path: pathlib.Path) -> str:
+    """Fits the layout to hands and writes it; returns what it came to."""
     points, _ = koitka.align(koitka.centres(hands.boxes))
     values = np.asarray(layout.to_parameters(points))
     features = np.stack([np.asarray(layout.features(a, m)) for a, m in zip(hands.ages, hands.males, strict=True)])
@@ -40,11 +45,12 @@ def main() -> None:
     _, spread, directions = np.linalg.svd(residual / scale, full_matrices=False)
     modes = directions[:MODES] * spread[:MODES, None] / np.sqrt(len(residual)) * scale
     rest = np.sqrt(np.maximum(residual.var(0) - np.sum(modes**2, axis=0), 0))
-    fitted = {"hands": len(residual), "weights": weights, "modes": modes, "rest": rest}
-    rounded = {k: np.round(v, 4).tolist() if isinstance(v, np.ndarray) else v for k, v in fitted.items()}
-    options.out.write_text(json.dumps({"parameters": layout.PARAMETERS, **rounded}, indent=None) + "\n")
+    fitted = {"weights": weights, "modes": modes, "rest": rest}
+    rounded = {name: np.round(numbers, 4).tolist() for name, numbers in fitted.items()}
+    content = {"parameters": layout.PARAMETERS, "hands": len(residual), **rounded}
+    path.write_text(json.dumps(content) + "\n", encoding="utf-8")
     explained = 1 - np.mean(rest**2 / scale**2)
-    print(f"{len(residual)} of {len(values)} hands, {MODES} modes hold {explained:.1%} of the variance: {options.out}")
+    return f"{len(residual)} of {len(values)} hands, {MODES} modes hold {explained:.1%} of the variance"
 
 
 if __name__ == "__main__":

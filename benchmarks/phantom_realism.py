@@ -7,8 +7,10 @@ of the same ages and sexes, all laid on one frame and measured against the hand'
 238 hands of the training reader alone, for the evaluation's expert draws boxes half as high; phantoms get a reader's
 scatter, as two readers of the same 89 images show it. For each quantity: the two-sample Kolmogorov-Smirnov distance
 (goal: at most 0.2) and how much of the central 90% intervals is shared (length of the overlap over that of the longer
-one). Grey levels: real hands against phantoms of the same age and sex, masked and registered ones with `--registered`,
-pictures as acquired with `--raw`, each given as PATH:AGE:SEX. Of these the background is what lies in the corners.
+one). The layout was fitted to these very places, so they are compared once more on every second hand with a layout
+fitted to the others. Grey levels: real hands against phantoms of the same age and sex, masked and registered ones with
+`--registered`, pictures as acquired with `--raw`, each given as PATH:AGE:SEX. Of these the background is what lies in
+the corners.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import pathlib
+import tempfile
 from typing import Any
 
 import cv2
@@ -24,10 +27,10 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import stats
 
-from benchmarks import common, koitka
+from benchmarks import common, koitka, phantom_layout
 from boneage_jax import anatomy
 from boneage_jax.data import images
-from boneage_jax.phantom import views
+from boneage_jax.phantom import layout, views
 from boneage_jax.phantom.render import Camera, render
 
 BANDS = ((0, 48), (48, 108), (108, 144), (144, 240))
@@ -133,6 +136,28 @@ def _within(ages: np.ndarray, band: tuple[int, int]) -> np.ndarray:
     return (ages >= band[0]) & (ages < band[1])
 
 
+def held_out(hands: koitka.Hands, repeats: int) -> dict[str, float]:
+    """Fits the layout to every second hand; prints and returns the distances of places on the others."""
+    seen = np.arange(len(hands.ages)) % 2 == 0
+    shipped = layout.ASSET
+    with tempfile.TemporaryDirectory() as folder:
+        layout.ASSET = pathlib.Path(folder) / "layout.json"
+        phantom_layout.write(hands.chosen(seen), layout.ASSET)
+        layout.fitted.cache_clear()
+        jax.clear_caches()
+        others = hands.chosen(~seen)
+        drawn = quantities(draw_boxes(others, repeats, 7))
+    layout.ASSET = shipped
+    layout.fitted.cache_clear()
+    jax.clear_caches()
+    real = quantities(others.boxes)
+    found = {name: compare(real[name], drawn[name])[0] for name in real if not name.endswith(("width", "height"))}
+    worst = max(found, key=lambda name: found[name])
+    print(f"\nplaces of {len(others.ages)} hands that the layout was not fitted to: ", end="")
+    print(f"KS median {np.median(list(found.values())):.2f}, largest {found[worst]:.2f} ({worst})")
+    return found
+
+
 def grey_levels(grey: np.ndarray, mask: np.ndarray) -> dict[str, float]:
     """Returns what the grey levels (0 to 255) within a mask look like: histogram, edge strength, power by octave."""
     grey = grey.astype(np.float64)
@@ -209,6 +234,7 @@ def main() -> None:
     hands = koitka.read(options.boxes, options.table)
     results = {
         "geometry": geometry(hands, koitka.reader_scatter(options.boxes), options.repeats),
+        "held out": held_out(hands, options.repeats),
         "registered": pictures(options.registered, "registered", options.repeats * 5),
         "raw": pictures(options.raw, "raw", options.repeats * 5),
     }

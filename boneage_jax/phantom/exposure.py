@@ -79,7 +79,7 @@ WILD = Exposure(
     marker=0.75,
     label=0.25,
     plate=0.25,
-    faded=0.15,
+    faded=0.25,
     inverted=0.08,
 )
 """All disturbances at once, wider than they occur."""
@@ -200,7 +200,7 @@ def expose(key: Key[Array, ""], scene: Scene, exposure: Exposure) -> tuple[Float
     if exposure.masked:
         grey = jnp.where(mask, jnp.maximum(grey, floor), 0.0)
     if exposure.faded:
-        squeezed = of_levels.uniform(0.3, 0.65) + of_levels.uniform(0.25, 0.8) * (jnp.clip(grey, 0, 1) - 0.5)
+        squeezed = of_levels.uniform(0.3, 0.7) + of_levels.uniform(0.1, 0.8) * (jnp.clip(grey, 0, 1) - 0.5)
         grey = jnp.where(of_levels.chance(exposure.faded), squeezed, grey)
     if exposure.inverted:
         grey = jnp.where(inverted, 1 - grey, grey)

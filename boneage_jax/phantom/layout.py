@@ -64,7 +64,8 @@ def _vector(log_length: Array, angle: Array) -> Array:
 
 
 @functools.cache
-def _fitted() -> dict[str, np.ndarray]:
+def fitted() -> dict[str, np.ndarray]:
+    """Returns the shipped numbers: `weights` by feature, `modes` and `rest`."""
     content = json.loads(ASSET.read_text(encoding="utf-8"))
     if tuple(content["parameters"]) != PARAMETERS:
         raise ValueError(f"{ASSET}: made for other parameters; run python -m benchmarks.phantom_layout")
@@ -82,8 +83,8 @@ def sample(
       male: 1 for a boy, 0 for a girl.
       variation: 0 gives the mean hand of that age and sex, 1 the spread of real ones.
     """
-    fitted = _fitted()
-    dice = Dice(key, len(fitted["modes"]) + len(PARAMETERS))
-    modes, rest = dice.normal(1.03, (len(fitted["modes"]),)), dice.normal(1.03, (len(PARAMETERS),))
-    mean = features(jnp.clip(age, 6.0, 216.0), male) @ fitted["weights"]
-    return from_parameters(mean + variation * (modes @ fitted["modes"] + rest * fitted["rest"]))
+    numbers = fitted()
+    dice = Dice(key, len(numbers["modes"]) + len(PARAMETERS))
+    modes, rest = dice.normal(1.03, (len(numbers["modes"]),)), dice.normal(1.03, (len(PARAMETERS),))
+    mean = features(jnp.clip(age, 6.0, 216.0), male) @ numbers["weights"]
+    return from_parameters(mean + variation * (modes @ numbers["modes"] + rest * numbers["rest"]))

@@ -111,7 +111,7 @@ def test_phantom_features(phantoms):
 
 
 def test_phantoms_carry_their_truth(phantoms):
-    """Every bone, joint and area, and a label that a reader gave: off by noise in training, by less in the test split."""
+    """Every bone, joint and area, and a label that a reader gave: less noisy in the test split."""
     row = phantoms.split("train").row(0)
     instances = images.decode(row["instances"])
     assert instances.shape == (192, 144)
