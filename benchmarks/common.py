@@ -22,7 +22,13 @@ def hardware() -> str:
         ]
         name = names[0] if names else name
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{name}, {cores} cores"
+    return f"{name}, {cores} {'core' if cores == 1 else 'cores'}"
+
+
+def use_one_core() -> None:
+    """Keeps this process on one processor, where the system can; before a library starts its threads."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
 
 def versions(*packages: str) -> str:

@@ -17,7 +17,6 @@ Every side gets one core: one reading thread here, one worker process there, the
 from __future__ import annotations
 
 import argparse
-import os
 import pathlib
 import tempfile
 import time
@@ -27,7 +26,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from benchmarks.common import hardware, in_turn, median, paired_ratio, save, versions
+from benchmarks.common import hardware, in_turn, median, paired_ratio, save, use_one_core, versions
 
 BATCH, HEIGHT, WIDTH = 32, 500, 375
 
@@ -143,8 +142,7 @@ def main() -> None:
                 "rsna_bone_age", data, source=folder, workers=1, size=(HEIGHT, WIDTH), encoding=encoding
             )
             names[f"small {encoding}"] = small.name
-        if hasattr(os, "sched_setaffinity"):
-            os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[0]})
+        use_one_core()
 
         makers: dict[str, Callable[[int], Iterator[Any]]] = {
             "torch": torch_side(folder, resize_as_usual),

@@ -30,7 +30,7 @@ from scipy import stats
 from benchmarks import common, koitka, phantom_layout
 from boneage_jax import anatomy
 from boneage_jax.data import images
-from boneage_jax.phantom import layout, views
+from boneage_jax.phantom import export, layout, views
 from boneage_jax.phantom.render import Camera, render
 
 BANDS = ((0, 48), (48, 108), (108, 144), (144, 240))
@@ -99,11 +99,8 @@ def draw_boxes(hands: koitka.Hands, repeats: int, seed: int) -> np.ndarray:
 def geometry(hands: koitka.Hands, scatter: float, repeats: int) -> list[dict[str, Any]]:
     """Prints and returns one row a quantity."""
     boxes = draw_boxes(hands, repeats, 7)
-    half = (
-        (boxes[..., 2:] - boxes[..., :2])
-        / 2
-        * np.exp(scatter * np.random.default_rng(7).normal(size=(*boxes.shape[:2], 2)))
-    )
+    strays = np.exp(scatter * np.random.default_rng(7).normal(size=(*boxes.shape[:2], 2)))
+    half = (boxes[..., 2:] - boxes[..., :2]) / 2 * strays
     boxes = np.concatenate([koitka.centres(boxes) - half, koitka.centres(boxes) + half], -1)
     real, drawn = quantities(hands.boxes), quantities(boxes)
     ages = np.tile(hands.ages, repeats)
@@ -193,21 +190,21 @@ def look(grey: np.ndarray, registered: bool) -> dict[str, float]:
 def pictures(items: list[str], name: str, repeats: int) -> list[dict[str, Any]]:
     """Prints real grey levels beside the range of phantoms' in a view; returns them."""
     rows = []
+    chosen, registered = views.view(name), name == "registered"
     for item in items:
         path, age, sex = item.rsplit(":", 2)
         real = images.read(pathlib.Path(path))
         height = min(real.shape[0], 1040)
         size = height, round(real.shape[1] * height / real.shape[0])
         real = cv2.resize(real, size[::-1], interpolation=cv2.INTER_AREA)
-        camera, exposure = views.view(name).sized(*size), views.view(name).exposure
+        camera, male = chosen.sized(*size), jnp.float32(anatomy.is_male(sex))
         drawn = []
         for seed in range(repeats):
             key = jax.random.fold_in(jax.random.key(3), seed)
-            male = jnp.float32(anatomy.is_male(sex))
-            phantom = render(key, jnp.float32(age), male, camera, exposure=exposure)
-            drawn.append(look(np.round(np.asarray(phantom.image) * 255), name == "registered"))
+            phantom = render(key, jnp.float32(age), male, camera, exposure=chosen.exposure)
+            drawn.append(look(export.grey(phantom), registered))
         print(f"\n{pathlib.Path(path).name}, {age} months, {sex}, {name}: real; 5th to 95th of {repeats} phantoms")
-        measured, outside = look(real, name == "registered"), 0
+        measured, outside = look(real, registered), 0
         for quantity, value in measured.items():
             low, middle, high = np.percentile([d[quantity] for d in drawn], [5, 50, 95])
             outside += not low <= value <= high

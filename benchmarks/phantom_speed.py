@@ -9,7 +9,6 @@ Goals at 520 x 400: 25 a second and core, 2,000 a second on an H200.
 from __future__ import annotations
 
 import argparse
-import os
 import pathlib
 import time
 from collections.abc import Callable
@@ -31,12 +30,12 @@ def main() -> None:
     import jax
 
     accelerator = jax.default_backend() != "cpu"
-    if not accelerator and hasattr(os, "sched_setaffinity"):
+    if not accelerator:
         # XLA starts its threads with the first computation: this must come before.
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        common.use_one_core()
     batch = options.batch or (256 if accelerator else 1)
     count = options.count or (10 * batch if accelerator else 100)
-    device = jax.devices()[0].device_kind if accelerator else common.hardware().replace("1 cores", "1 core")
+    device = jax.devices()[0].device_kind if accelerator else common.hardware()
     print(f"{device}; {common.versions('jax', 'jaxlib')}; {options.size[0]} x {options.size[1]}, {batch} at once")
     results = {}
     rates = common.in_turn(

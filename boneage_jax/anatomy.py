@@ -18,7 +18,7 @@ import numpy as np
 from boneage_jax.errors import UserError
 
 MAX_MONTHS = 240.0
-"""Oldest bone age that the project speaks of: every plate has closed before (S)."""
+"""Oldest bone age that the project speaks of: every plate has closed before (S); the paper has 240 classes."""
 
 Kind = Literal["distal phalanx", "middle phalanx", "proximal phalanx", "metacarpal", "carpal", "forearm", "sesamoid"]
 End = Literal["proximal", "distal"]

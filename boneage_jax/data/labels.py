@@ -7,10 +7,8 @@ import dataclasses
 import io
 import math
 
+from boneage_jax.anatomy import MAX_MONTHS
 from boneage_jax.errors import UserError
-
-MAX_MONTHS = 240.0
-"""Largest bone age accepted, in months; the classifiers of the paper have 240 classes."""
 
 _ID_COLUMNS = ("id", "imageid", "caseid", "fileid", "file", "filename")
 _AGE_COLUMNS = ("boneage", "boneagemonths", "groundtruthboneagemonths", "months")

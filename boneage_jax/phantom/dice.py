@@ -21,9 +21,9 @@ class Dice:
 
     def __init__(self, key: Key[Array, ""], count: int):
         """Draws `count` numbers, of which no more can be asked for."""
-        low, high = 0.5 * math.erfc(CLIP / math.sqrt(2)), 1 - 0.5 * math.erfc(CLIP / math.sqrt(2))
+        low = 0.5 * math.erfc(CLIP / math.sqrt(2))
         self._uniform = jax.random.uniform(key, (count,))
-        self._normal = jax.scipy.special.ndtri(low + (high - low) * self._uniform)
+        self._normal = jax.scipy.special.ndtri(low + (1 - 2 * low) * self._uniform)
         self._used = 0
 
     def _take(self, source: Array, shape: tuple[int, ...]) -> Array:

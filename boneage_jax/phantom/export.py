@@ -17,7 +17,7 @@ from PIL import Image
 
 from boneage_jax import anatomy
 from boneage_jax.errors import UserError
-from boneage_jax.files import replacing
+from boneage_jax.files import replacing, write_text
 from boneage_jax.phantom import render, views
 from boneage_jax.phantom.maturity import Variation
 
@@ -110,14 +110,12 @@ def write_one(sitter: Sitter, age: float, path: pathlib.Path, *, with_truth: boo
         planes[path.with_suffix(".bones.png")] = np.asarray(phantom.instances)
     for file, plane in planes.items():
         _write(file, [plane])
-    written = list(planes)
-    if with_truth:
-        notes = path.with_suffix(".json")
-        facts = {"months": age, **dataclasses.asdict(sitter), **truth(phantom)}
-        with replacing(notes) as scratch:
-            scratch.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-        written.append(notes)
-    return written
+    if not with_truth:
+        return [path]
+    notes = path.with_suffix(".json")
+    facts = {"months": age, **dataclasses.asdict(sitter), **truth(phantom)}
+    write_text(notes, json.dumps(facts, indent=1) + "\n")
+    return [*planes, notes]
 
 
 def write_sweep(sitter: Sitter, ages: Sequence[float], path: pathlib.Path) -> None:

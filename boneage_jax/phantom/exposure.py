@@ -103,7 +103,7 @@ _MIDDLING_BONE = 45 / 105
 
 @functools.partial(
     jax.tree_util.register_dataclass,
-    data_fields=["bone", "flesh", "inside", "corners", "angle", "right"],
+    data_fields=["bone", "flesh", "inside", "corners", "right"],
     meta_fields=[],
 )
 @dataclasses.dataclass(frozen=True)
@@ -115,7 +115,6 @@ class Scene:
       flesh: way through soft tissue.
       inside: whether a pixel shows the hand.
       corners: bounding box of the hand in pixels: x0, y0, x1, y1.
-      angle: how far the hand is turned, in radians.
       right: whether it is a right hand.
     """
 
@@ -123,7 +122,6 @@ class Scene:
     flesh: Float[Array, "h w"]
     inside: Bool[Array, "h w"]
     corners: Float[Array, " 4"]
-    angle: Float[Array, ""]
     right: Bool[Array, ""]
 
 
@@ -141,12 +139,9 @@ def expose(key: Key[Array, ""], scene: Scene, exposure: Exposure) -> tuple[Float
     """
     of_scene, of_noise = jax.random.split(key)
     dice = Dice(of_scene, 128)
+    flattening, inverted = dice.uniform(*exposure.flattening), dice.chance(exposure.inverted)
+    floor = dice.uniform(0.02, 0.10)
     # Each has numbers of its own, used or not, so that what is left out does not change the rest.
-    flattening, inverted, floor = (
-        dice.uniform(*exposure.flattening),
-        dice.chance(exposure.inverted),
-        dice.uniform(0.02, 0.10),
-    )
     of_plate, of_field, of_marker, of_label, of_levels = (dice.part(count) for count in (8, 16, 24, 24, 4))
     height, width = scene.bone.shape
     hardness = dice.uniform(*exposure.hardness)
@@ -263,11 +258,7 @@ def _collimate(dice: Dice, grey: Array, scene: Scene, chance: float) -> tuple[Ar
     has = dice.chance(chance)
     inside = jnp.where(has, inside, 1e6)
     edge = jax.nn.sigmoid(inside / dice.uniform(0.3, 0.008 * height + 0.31))
-    outside = jnp.where(
-        dice.chance(0.65),
-        dice.uniform(0.0, 0.15),
-        dice.uniform(),
-    )
+    outside = jnp.where(dice.chance(0.65), dice.uniform(0.0, 0.15), dice.uniform())
     seam = jnp.maximum(dice.uniform(-0.5, 0.5), 0.0)
     seam = seam * jnp.exp(-0.5 * (inside / (0.006 * height)) ** 2)
     return edge * grey + (1 - edge) * outside + seam, edge
@@ -335,7 +326,7 @@ def _mark(dice: Dice, grey: Array, scene: Scene, chance: float) -> Array:
     middle = jnp.stack([near, low[1] + spot[1] * (high[1] - low[1])])
     angle = jnp.where(dice.chance(0.7), 0.15, 1.6) * dice.normal()
     shown = dice.chance(chance)
-    value = jnp.where(shown, dice.uniform(0.75, 1.1), 0.0)
+    value = dice.uniform(0.75, 1.1)
     side = jnp.where(scene.right, 1, 0)
     letters = jnp.concatenate([side[None], dice.whole(2, len(texture.LETTERS), (3,))])
     initials = dice.chance(0.4)

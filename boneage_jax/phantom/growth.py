@@ -254,8 +254,8 @@ _FAMILIES: dict[str, _Family] = {
 
 def _by_bone() -> dict[str, np.ndarray]:
     """The families' numbers, one row for each of `anatomy.TUBULAR_BONES`."""
-    families = [_FAMILIES.get(bone.name, _FAMILIES.get(bone.kind)) for bone in anatomy.TUBULAR_BONES]
-    rows = [dataclasses.asdict(family) for family in families if family]
+    names = [bone.name if bone.name in _FAMILIES else bone.kind for bone in anatomy.TUBULAR_BONES]
+    rows = [dataclasses.asdict(_FAMILIES[name]) for name in names]
     table = {name: np.array([row[name] for row in rows], np.float32) for name in rows[0]}
     longest = [MAX_LENGTHS.get(bone.kind, FOREARM_LENGTH) for bone in anatomy.TUBULAR_BONES]
     return {**table, "longest": np.array(longest, np.float32)}

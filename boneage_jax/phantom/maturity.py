@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -34,6 +35,14 @@ class Variation:
     density: float = 0.25
 
 
+def scatter_at(age: Any) -> Any:
+    """Returns how much of the full scatter of maturity, and of readings, there is at ages in months (an array).
+
+    Infants cannot lag by months: it grows from a quarter at birth up to the age of six, as that of skeletal ages does.
+    """
+    return (0.25 + 0.75 * age / 72.0).clip(0.25, 1.0)
+
+
 def maturity(
     key: Key[Array, ""],
     age: Float[Array, ""],
@@ -50,9 +59,7 @@ def maturity(
     """
     dice = Dice(key, len(anatomy.REGIONS) + len(anatomy.BONES))
     places = np.array([anatomy.REGIONS.index(bone.region) for bone in anatomy.BONES])
-    # Infants cannot lag by months: the scatter grows up to the age of six, as that of skeletal ages at large does.
-    calm = jnp.clip(0.25 + 0.75 * age / 72.0, 0.25, 1.0)
     offsets = dice.normal(variation.region_sd, (len(anatomy.REGIONS),))[places]
     offsets = offsets + dice.normal(variation.bone_sd, (len(anatomy.BONES),))
-    own = jnp.clip(age + calm * offsets, 0.0, anatomy.MAX_MONTHS)
+    own = jnp.clip(age + scatter_at(age) * offsets, 0.0, anatomy.MAX_MONTHS)
     return own if ages is None else jnp.where(jnp.isnan(ages), own, ages)

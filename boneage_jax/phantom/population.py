@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from boneage_jax import anatomy
+from boneage_jax.phantom.maturity import scatter_at
+
 BIN_MONTHS = 6
 """Width of the bins below. They are centred on 0, 6, 12, ... 228 months, the ages that four in five readings name."""
 
@@ -51,7 +54,7 @@ RATER_SD = 7.0
 def read_ages(seed: int, ages: np.ndarray, *, sd: float = RATER_SD, readings: int = 1) -> np.ndarray:
     """Draws what readers say of hands of known age: the mean of some independent readings.
 
-    Infants are read more exactly: below six years the deviation shrinks with age, to a quarter at birth.
+    Infants are read more exactly: see `maturity.scatter_at`.
 
     Args:
       seed: same seed, same readings.
@@ -62,5 +65,6 @@ def read_ages(seed: int, ages: np.ndarray, *, sd: float = RATER_SD, readings: in
     Returns:
       Ages in months, float32, at least 0, shape (n,).
     """
-    spread = sd / np.sqrt(readings) * np.clip(0.25 + 0.75 * ages / 72.0, 0.25, 1.0)
-    return np.clip(ages + spread * np.random.default_rng(seed).normal(size=ages.shape), 0.0, 240.0).astype(np.float32)
+    spread = sd / np.sqrt(readings) * scatter_at(ages)
+    read = ages + spread * np.random.default_rng(seed).normal(size=ages.shape)
+    return np.clip(read, 0.0, anatomy.MAX_MONTHS).astype(np.float32)

@@ -166,11 +166,11 @@ def lay(
     key_grow, key_pose = jax.random.split(key)
     samples = int(2 ** np.clip(math.ceil(math.log2(600.0 * camera.largest_scale)), 5, 9))
     hand = growth.grow(key_grow, age, male, variation, ages, samples)
-    to_pixels, scale, angle, right = _pose(key_pose, camera)
+    to_pixels, scale, right = _pose(key_pose, camera)
     bone, instances = _bones(hand, to_pixels, scale, camera)
     flesh = _flesh(hand, to_pixels, scale, camera)
     corners = _corners(hand, to_pixels, camera)
-    scene = exposures.Scene(bone, jnp.sqrt(jnp.maximum(flesh, 0.0)), flesh > 0, corners, angle, right)
+    scene = exposures.Scene(bone, jnp.sqrt(jnp.maximum(flesh, 0.0)), flesh > 0, corners, right)
     truth = {
         "instances": instances,
         "key_points": to_pixels(hand.key_points),
@@ -204,16 +204,16 @@ def counterfactual(bones: str, months: float) -> Float[np.ndarray, " 30"]:
     return np.where(anatomy.select(bones), anatomy.check_age(months), np.nan).astype(np.float32)
 
 
-def _pose(key: Array, camera: Camera) -> tuple[ToPixels, Array, Array, Array]:
+def _pose(key: Array, camera: Camera) -> tuple[ToPixels, Array, Array]:
     """Draws a similarity from canvas to pixels.
 
-    Returns it, its scale (pixels per canvas pixel), its angle and whether it mirrors.
+    Returns it, its scale (pixels per canvas pixel) and whether it mirrors.
     """
     if camera.registered:
         scale = jnp.float32(camera.largest_scale)
         margin = (jnp.array([camera.width, camera.height]) - scale * jnp.array(anatomy.CANVAS[::-1])) / 2
         # Pixel centres lie at whole numbers on both sides.
-        return lambda points: (points + 0.5) * scale + margin - 0.5, scale, jnp.zeros(()), jnp.zeros((), bool)
+        return lambda points: (points + 0.5) * scale + margin - 0.5, scale, jnp.zeros((), bool)
     dice = Dice(key, 7)
     angle = jnp.deg2rad(camera.rotation) * dice.uniform(-1.0)
     quarter = jnp.where(dice.chance(0.5), 1.0, -1.0) * dice.chance(camera.lying)
@@ -230,7 +230,7 @@ def _pose(key: Array, camera: Camera) -> tuple[ToPixels, Array, Array, Array]:
     def to_pixels(points: Array) -> Array:
         return (points - jnp.array(_ANCHOR)) @ turn * scale + centre
 
-    return to_pixels, scale, angle, right
+    return to_pixels, scale, right
 
 
 def _corners(hand: growth.Hand, to_pixels: ToPixels, camera: Camera) -> Float[Array, " 4"]:

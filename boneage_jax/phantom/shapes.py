@@ -148,25 +148,22 @@ def plate(
         return high, low
 
     high, low = edges(0.0, 0.0)
-    half = jnp.maximum(high - low, 0.0) / 2
     thin = jnp.minimum(wall, 0.45 * half_height)
     inner_high, inner_low = edges(thin, thin * (1 - fused) - 3.0 * fused)
     within = jnp.abs(s) < 1 - thin / jnp.maximum(half_width, 1e-3)
-    inner_half = jnp.where(within, jnp.maximum(inner_high - inner_low, 0.0) / 2, 0.0)
     depth = flatness * half_width * jnp.sqrt(jnp.maximum(1 - 0.9 * s**2, 0.0))
-    filling = jnp.full_like(depth, 0.34)
-    return jnp.stack(
-        [
-            (high + low) / 2,
-            half**2,
-            depth,
-            (inner_high + inner_low) / 2,
-            inner_half**2,
-            jnp.maximum(depth - thin, 0.0),
-            filling,
-        ],
-        -1,
-    )
+    inner = jnp.where(within, inner_high - inner_low, 0.0)
+    return _rows(high + low, high - low, depth, inner_high + inner_low, inner, depth - thin, 0.34)
+
+
+def _rows(
+    total: Array, width: Array, depth: Array, inner_total: Array, inner_width: Array, inner_depth: Array, filling: float
+) -> Table:
+    """A table from sums (twice the middle) and differences of the two edges; what is negative counts as nothing."""
+    half, inner_half = jnp.maximum(width, 0.0) / 2, jnp.maximum(inner_width, 0.0) / 2
+    inner_depth = jnp.maximum(inner_depth, 0.0)
+    columns = (total / 2, half**2, depth, inner_total / 2, inner_half**2, inner_depth, jnp.full_like(depth, filling))
+    return jnp.stack(columns, -1)
 
 
 def outline(n: int, polygon: Float[Array, "k 2"], *, depth: Array, wall: Array) -> tuple[Table, Array, Array]:
@@ -187,20 +184,9 @@ def outline(n: int, polygon: Float[Array, "k 2"], *, depth: Array, wall: Array) 
     shrink = 1 - wall / jnp.maximum(jnp.ptp(polygon, axis=0) / 2, wall + 1e-3)
     inner_high, inner_low = _crossings((polygon - middle) * shrink + middle, first + extent * places(n))
     s = 2 * places(n) - 1
-    half, inner_half = jnp.maximum(high - low, 0) / 2, jnp.maximum(inner_high - inner_low, 0) / 2
     thick = depth * jnp.sqrt(jnp.maximum(1 - 0.75 * s**2, 0.0))
-    rows = jnp.stack(
-        [
-            (high + low) / 2,
-            half**2,
-            thick,
-            (inner_high + inner_low) / 2,
-            inner_half**2,
-            jnp.maximum(thick - wall, 0.0),
-            jnp.full_like(thick, 0.30),
-        ],
-        -1,
-    )
+    inner = inner_high - inner_low
+    rows = _rows(high + low, high - low, thick, inner_high + inner_low, inner, thick - wall, 0.30)
     return rows, first, extent
 
 

@@ -176,7 +176,7 @@ def test_patches_hold_their_bones(monkeypatch):
     def bones(key, age):
         grow_key, pose_key = jax.random.split(key)
         hand = growth.grow(grow_key, age, jnp.float32(1), samples=64)
-        to_pixels, scale, _, _ = render._pose(pose_key, camera)
+        to_pixels, scale, _ = render._pose(pose_key, camera)
         return render._bones(hand, to_pixels, scale, camera)
 
     keys, ages = jax.random.split(jax.random.key(1), 12), jnp.linspace(5.0, 235.0, 12)

@@ -15,7 +15,7 @@ import tensorflow_datasets as tfds
 from boneage_jax import anatomy
 from boneage_jax.data import images, parallel
 from boneage_jax.data.storage import StorageConfig, image_feature
-from boneage_jax.phantom import population, views
+from boneage_jax.phantom import export, population, views
 from boneage_jax.phantom.maturity import Variation
 from boneage_jax.phantom.render import Camera, render
 
@@ -64,9 +64,8 @@ def render_one(numbered: tuple[int, float, bool], *, split_key: jax.Array, confi
     key, camera = jax.random.fold_in(split_key, number), config.camera(number)
     exposure = views.view(config.view).exposure
     phantom = jax.device_get(render(key, jnp.float32(age), jnp.float32(male), camera, config.variation, exposure))
-    grey = np.round(phantom.image * 255).astype(np.uint8)
     return {
-        "image": config.feature_value(images.encode(grey, config.encoding, config.quality)),
+        "image": config.feature_value(images.encode(export.grey(phantom), config.encoding, config.quality)),
         "height": camera.height,
         "width": camera.width,
         "mask": images.encode(phantom.mask.astype(np.uint8) * 255, "png"),
