@@ -113,7 +113,7 @@ def our_side(data: pathlib.Path, name: str) -> Callable[[int], Iterator[Any]]:
     from boneage_jax.data.pipeline import training_batches
     from boneage_jax.data.sources import Dataset
 
-    records = Dataset.open(data, name).split("train", height=HEIGHT, width=WIDTH)
+    records = Dataset.open(data, name).split("train", View(HEIGHT, WIDTH))
 
     def batches(_: int) -> Iterator[Any]:
         for batch in training_batches(records, batch_size=BATCH, seed=0, threads=1, prefetch=4):

@@ -181,6 +181,74 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--step", type=_positive, help="checkpoint (default: the best by evaluation MAE)")
     evaluate.add_argument("--report", action="store_true", help="write report.html beside the scores too")
 
+    mine = _command(
+        commands,
+        "mine",
+        _mine,
+        "positive mining: from a few masks to many, round by round; the same command goes on",
+        "boneage mine --config=configs/segmentation.py --config.data.name=rsna_bone_age/full --masks masks --out m\n"
+        "boneage mine --config=configs/segmentation.py:tiny --labelled 100 --measure test --reference --out mining",
+        takes_config=True,
+    )
+    mine.add_argument("--out", type=pathlib.Path, required=True, help="folder for everything")
+    mine.add_argument("--masks", type=pathlib.Path, help="labelled images: masks by id, or any annotation file")
+    mine.add_argument(
+        "--labelled", type=_positive, default=100, help="without --masks: images whose own masks count (default: 100)"
+    )
+    mine.add_argument("--rounds", type=_positive, default=6, help="at most (default: 6)")
+    mine.add_argument("--accept", type=float, default=0.90, help="lowest score accepted, 0 to 1 (default: 0.9)")
+    mine.add_argument("--measure", default="", help="split on whose own masks each round is measured; for phantoms")
+    mine.add_argument("--reference", action="store_true", help="train on all masks too, to compare with")
+
+    register = _command(
+        commands,
+        "register",
+        _register,
+        "lay every hand of a dataset on the common canvas: a new dataset of hands and regions",
+        "boneage register hand_phantom/raw --segmentation runs/segmentation --landmarks runs/landmarks --data data\n"
+        "boneage register rsna_bone_age/full --segmentation runs/s --landmarks runs/l --regions whole,A,B,C\n"
+        "boneage register rsna_bone_age/full --segmentation runs/s --landmarks runs/l \\\n"
+        "    --regions 'A,wrist=1500:2000,400:1200@250x400' --name wrists --drop-flagged\n\n"
+        "the same command goes on where it was cut short",
+    )
+    register.add_argument("dataset", help="built dataset of radiographs, as in hand_phantom/raw")
+    register.add_argument("--segmentation", type=pathlib.Path, required=True, help="folder of a run of that task")
+    register.add_argument("--landmarks", type=pathlib.Path, required=True, help="folder of a run of that task")
+    register.add_argument(
+        "--data", type=pathlib.Path, default=pathlib.Path("data"), help="folder of built datasets (default: data)"
+    )
+    register.add_argument("--out", type=pathlib.Path, help="folder the new dataset goes to (default: that of --data)")
+    register.add_argument(
+        "--name", default="", help="of the new dataset, registered_hands/NAME (default: the source's)"
+    )
+    register.add_argument("--splits", type=_names, default=(), help="as in train,test (default: all)")
+    register.add_argument(
+        "--regions",
+        default="whole,A,B,C",
+        help="separated by commas: whole, A, B, C, any @HEIGHTxWIDTH, or NAME=ROW0:ROW1,COL0:COL1@HEIGHTxWIDTH "
+        "(default: whole,A,B,C)",
+    )
+    register.add_argument("--batch-size", type=_positive, default=16, help="images the networks see at once")
+    register.add_argument("--threads", type=_positive, default=4, help="threads between the networks (default: 4)")
+    register.add_argument("--drop-flagged", action="store_true", help="leave images with flags out of the dataset")
+    register.add_argument("--annotations", type=pathlib.Path, help="folder for coco.json and masks/, to be corrected")
+
+    annotations = commands.add_parser("annotations", help="masks, points and boxes of annotation tools")
+    annotations_commands = annotations.add_subparsers(required=True, metavar="COMMAND")
+    convert = _command(
+        annotations_commands,
+        "annotations convert",
+        _annotations_convert,
+        "read COCO, VIA, Labelme, Pascal VOC or mask folders; write COCO or a mask folder",
+        "boneage annotations convert via_project.json --images radiographs --out coco.json\n"
+        "boneage annotations convert bonet.json --rename 'thumb tip=1,capitate=17' --out points.json\n"
+        "boneage annotations convert labelme/ --out masks/",
+    )
+    convert.add_argument("source", type=pathlib.Path, help="file or folder; the format is told from the content")
+    convert.add_argument("--out", type=pathlib.Path, required=True, help="COCO .json, or a folder for masks")
+    convert.add_argument("--images", type=pathlib.Path, help="folder of the images, where the format keeps no sizes")
+    convert.add_argument("--rename", type=_renames, default={}, help="NEW=OLD,... for names of points")
+
     predict = _command(
         commands,
         "predict",
@@ -261,6 +329,17 @@ def _ages(text: str) -> list[float]:
     return [first + n * step for n in range(int((last - first) / step + 1e-6) + 1)]
 
 
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _renames(text: str) -> dict[str, str]:
+    pairs = [part.split("=") for part in text.split(",")]
+    if not all(len(pair) == 2 for pair in pairs):
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected NEW=OLD,..., as in capitate=17")
+    return {new.strip(): old.strip() for new, old in pairs}
+
+
 def _counts(text: str) -> dict[str, int]:
     parts = text.split(",")
     if len(parts) != 3 or not all(part.isdigit() for part in parts):
@@ -319,14 +398,60 @@ def _train(options: argparse.Namespace, config_arguments: list[str]) -> None:
 
 
 def _evaluate(options: argparse.Namespace, _: list[str]) -> None:
-    from boneage_jax.analysis import evaluate, report
+    from boneage_jax.analysis import evaluate, per_image, report
     from boneage_jax.train import run
 
     loaded = run.load(options.run, step=options.step)
+    if not loaded.task.needs_age:
+        print(per_image.score(loaded, split=options.split, data_dir=options.data, dataset=options.dataset).as_text())
+        return
     result = evaluate.evaluate(loaded, split=options.split, data_dir=options.data, dataset=options.dataset)
     if options.report:
         report.write(result, loaded, result.folder / "report.html")
     print(f"{evaluate.as_text(result)}\n\ntable, JSON and predictions lie in {result.folder}")
+
+
+def _mine(options: argparse.Namespace, config_arguments: list[str]) -> None:
+    from boneage_jax import experiment
+    from boneage_jax.hand import mining
+
+    request = mining.MiningRequest(
+        experiment.load(config_arguments),
+        options.out,
+        options.masks,
+        options.labelled,
+        options.rounds,
+        options.accept,
+        measure=options.measure,
+        reference=options.reference,
+    )
+    print(mining.as_text(request, mining.mine(request)))
+
+
+def _register(options: argparse.Namespace, _: list[str]) -> None:
+    from boneage_jax.hand import commands
+
+    request = commands.RegisterRequest(
+        options.dataset,
+        options.data,
+        options.segmentation,
+        options.landmarks,
+        options.out or options.data,
+        name=options.name,
+        splits=options.splits,
+        regions=options.regions,
+        batch_size=options.batch_size,
+        threads=options.threads,
+        drop_flagged=options.drop_flagged,
+        annotations=options.annotations,
+    )
+    print(commands.register(request))
+
+
+def _annotations_convert(options: argparse.Namespace, _: list[str]) -> None:
+    from boneage_jax.data.annotations import convert
+
+    print(convert.convert(options.source, options.out, folder=options.images, names=options.rename))
 
 
 def _predict(options: argparse.Namespace, _: list[str]) -> None:

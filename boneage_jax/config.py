@@ -77,6 +77,16 @@ class DataConfig:
     eval_split: str = setting("validation", "split that chooses the best checkpoint")
     height: int = setting(160, "input height in pixels", low=16)
     width: int = setting(120, "input width in pixels", low=16)
+    frame: Literal["image", "masked", "hand", "canvas"] = setting(
+        "image", "how an image is laid into the input: whole, masked, cut to the hand's box, on the canvas"
+    )
+    contrast: Literal["as is", "local"] = setting(
+        "as is", "grey levels of whole images: as they are, or equalised locally, which shows the faintest hand"
+    )
+    feature: str = setting("image", "image feature of the dataset that is read")
+    masks: str = setting("", "masks by id (folder or annotation file) in place of the dataset's own; '' for these")
+    eval_masks: str = setting("", "the same for the evaluation split; '' for those of `masks`")
+    key_points: str = setting("", "annotation file of key points by id in place of the dataset's own; '' for these")
     threads: int = setting(4, "host threads that read and decode", low=1)
     prefetch: int = setting(8, "batches read ahead on the host", low=1)
 
@@ -85,13 +95,16 @@ class DataConfig:
 class ModelConfig:
     """Which network."""
 
-    name: Literal["vgg"] = setting("vgg", "architecture")
-    widths: tuple[int, ...] = setting((16, 32, 48, 64, 96), "channels of each block", low=1)
+    name: Literal["vgg", "unet"] = setting("vgg", "architecture")
+    widths: tuple[int, ...] = setting((16, 32, 48, 64, 96), "channels of each block (vgg) or level (unet)", low=1)
+    patch: int = setting(1, "unet: side of the patches of pixels that are its first channels", choices=(1, 2, 4))
     second_kernel: int = setting(1, "kernel of a block's second convolution: 1 (paper) or 3 (variant)", choices=(1, 3))
     pool: int = setting(3, "window of the max pooling of stride 2: 3 (paper) or 2 (variant)", choices=(2, 3))
     dense: tuple[int, ...] = setting((128,), "units of each hidden dense layer", low=1)
     dropout: float = setting(0.3, "probability of dropping a unit before each hidden dense layer", low=0.0, high=0.95)
-    head: Literal["regression"] = setting("regression", "what the last layer says")
+    head: Literal["regression", "points", "mask", "heatmap"] = setting(
+        "regression", "what the last layer says: an age or points (vgg), a mask or heat maps (unet)"
+    )
     sex: Literal["none", "input"] = setting("input", "whether the network is told the sex")
     dtype: Literal["float32", "bfloat16"] = setting("float32", "type of computation; parameters stay float32")
     kernels: Literal["auto", "plain", "cpu"] = setting(
@@ -103,9 +116,14 @@ class ModelConfig:
 class TaskConfig:
     """What is learnt."""
 
-    name: Literal["bone_age"] = setting("bone_age", "task")
+    name: Literal["bone_age", "segmentation", "landmarks"] = setting("bone_age", "task")
     target_centre: float = setting(120.0, "months that the scaled target 0 stands for (PAPER: confirmed)")
     target_scale: float = setting(120.0, "months in one unit of the scaled target (PAPER: confirmed)", above=0.0)
+    jaccard: float = setting(1.0, "segmentation: weight of log J beside the cross-entropy (paper: 1)", low=0.0)
+    points: Literal["heatmap", "regression"] = setting(
+        "heatmap", "landmarks: heat maps with soft-argmax (unet), or six numbers (vgg, as in the paper)"
+    )
+    sigma: float = setting(1.5, "landmarks: width of the heat maps' target, in pixels of the map", above=0.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,7 +182,7 @@ class CheckpointConfig:
 
     every: str = setting("1 epochs", "duration between checkpoints")
     keep_last: int = setting(2, "newest checkpoints kept", low=1)
-    keep_best: int = setting(1, "checkpoints of lowest evaluation MAE kept", low=1)
+    keep_best: int = setting(1, "checkpoints of best evaluation score kept", low=1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,6 +211,9 @@ class ExperimentConfig:
 MAY_DIFFER_ON_RESUME = frozenset(
     {
         "data.dir",
+        "data.masks",
+        "data.eval_masks",
+        "data.key_points",
         "data.threads",
         "data.prefetch",
         "model.kernels",
@@ -350,7 +371,35 @@ def _check_together(config: ExperimentConfig, problems: list[str]) -> None:
         )
     if config.optimizer.schedule == "exponential" and config.optimizer.final_learning_rate == 0:
         problems.append("optimizer.final_learning_rate: found 0, expected more than 0 for an exponential schedule")
+    _check_network(config, problems)
+
+
+_FITTING = {
+    ("bone_age", "heatmap"): ("vgg", "regression"),
+    ("bone_age", "regression"): ("vgg", "regression"),
+    ("segmentation", "heatmap"): ("unet", "mask"),
+    ("segmentation", "regression"): ("unet", "mask"),
+    ("landmarks", "heatmap"): ("unet", "heatmap"),
+    ("landmarks", "regression"): ("vgg", "points"),
+}
+"""Network and head by task and `task.points`."""
+
+
+def _check_network(config: ExperimentConfig, problems: list[str]) -> None:
+    """Checks that the network fits the task and the size of its input."""
+    name, head = _FITTING[config.task.name, config.task.points]
+    for key, found, expected in (("model.name", config.model.name, name), ("model.head", config.model.head, head)):
+        if found != expected:
+            problems.append(f"{key}: found {found!r}, expected {expected!r} for the task {config.task.name!r}")
     height, width = config.data.height, config.data.width
+    if config.model.name == "unet":
+        unit = config.model.patch * 2 ** (len(config.model.widths) - 1)
+        if height % unit or width % unit:
+            problems.append(
+                f"data.height x data.width: found {height} x {width}, expected multiples of {unit} for a U-Net of "
+                f"{len(config.model.widths)} levels on patches of {config.model.patch}"
+            )
+        return
     for _ in config.model.widths:
         height, width = (height - config.model.pool) // 2 + 1, (width - config.model.pool) // 2 + 1
     if height < 1 or width < 1:

@@ -11,7 +11,7 @@ import pytest
 
 from boneage_jax import NOT_A_MEDICAL_DEVICE
 from boneage_jax.data import images
-from boneage_jax.data.sources import Dataset
+from boneage_jax.data.sources import Dataset, View
 from boneage_jax.train import run
 from boneage_jax.train.predict import predict_all
 from boneage_jax.train.step import compile_predict_step
@@ -164,7 +164,7 @@ def test_age_is_read_from_anatomy_alone(trained):
     weights, *_ = np.linalg.lstsq(features["train"] / scale, ages["train"], rcond=None)
     linear = np.abs(features["test"] / scale @ weights - ages["test"]).mean()
 
-    records = dataset.split("test", height=loaded.config.data.height, width=loaded.config.data.width)
+    records = dataset.split("test", View(loaded.config.data.height, loaded.config.data.width))
     step = compile_predict_step(loaded.mesh, network=loaded.network, task=loaded.task)
     predicted = predict_all(step, loaded.arrays, records, loaded.mesh, batch_size=50)
     network = np.abs(predicted - ages["test"]).mean()

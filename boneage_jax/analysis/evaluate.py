@@ -11,6 +11,7 @@ import numpy as np
 
 from boneage_jax import NOT_A_MEDICAL_DEVICE
 from boneage_jax.analysis import scores
+from boneage_jax.data.reading import view_of
 from boneage_jax.data.sources import Dataset, Records
 from boneage_jax.errors import UserError
 from boneage_jax.files import replacing, write_text
@@ -69,7 +70,7 @@ def evaluate(
     config = loaded.config
     name = dataset or config.data.name
     opened = Dataset.open((data_dir or pathlib.Path(config.data.dir)).expanduser(), name)
-    records = opened.split(split, height=config.data.height, width=config.data.width)
+    records = opened.split(split, view_of(config.data))
     reading, male = records.labels()
     known = np.isfinite(reading)
     if not known.any():

@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-import base64
 import html
 import json
 import pathlib
 
 import numpy as np
 
-from boneage_jax import NOT_A_MEDICAL_DEVICE
+from boneage_jax import NOT_A_MEDICAL_DEVICE, page
 from boneage_jax.analysis import figures
 from boneage_jax.analysis.evaluate import Evaluation
 from boneage_jax.analysis.scores import Score
 from boneage_jax.files import replacing, write_text
 from boneage_jax.train.run import LoadedRun
-
-_STYLE = """
-:root { color-scheme: light; }
-body { font: 16px/1.55 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1.2rem; color: #1d2830; }
-h1 { font-size: 1.7rem; margin-bottom: .2rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; }
-.lead { color: #51606b; margin-top: 0; }
-.notice { background: #fff4e5; border-left: 4px solid #d9822b; padding: .7rem 1rem; margin: 1.2rem 0; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { padding: .4rem .6rem; border-bottom: 1px solid #dfe5e9; text-align: right; }
-th:first-child, td:first-child { text-align: left; }
-td small { color: #6a7984; display: block; }
-figure { margin: 1rem 0; } figure img { max-width: 100%; } figcaption { color: #51606b; font-size: .9rem; }
-.pair { display: flex; flex-wrap: wrap; gap: 1.5rem; align-items: flex-start; } .pair figure { flex: 1 1 24rem; }
-pre { background: #f4f6f8; padding: .8rem 1rem; overflow-x: auto; font-size: .85rem; }
-"""
 
 
 def write(result: Evaluation, loaded: LoadedRun, path: pathlib.Path) -> None:
@@ -74,28 +58,25 @@ def _page(result: Evaluation, loaded: LoadedRun, plots: dict[str, bytes]) -> str
         if result.is_phantom
         else "the named radiographs"
     )
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Bone age: {html.escape(result.dataset)}</title><style>{_STYLE}</style></head><body>
-<h1>Bone age on {html.escape(result.dataset)}</h1>
+    body = f"""<h1>Bone age on {html.escape(result.dataset)}</h1>
 <p class="lead">MAE {mae.value:.2f} months [{mae.low:.2f}, {mae.high:.2f}] on {len(result.ids):,} images;
 always predicting the training mean: {result.baseline_mae:.2f}, {result.baseline_mae / mae.value:.1f} times as much.</p>
 <p class="notice">{NOT_A_MEDICAL_DEVICE} Measured on {what}.</p>
 <h2>Scores</h2>{_table(result)}
 <p class="lead">Months; bias is prediction minus reading; below each value its 95% bootstrap interval.</p>
 <div class="pair">
-{_figure(plots["predicted_against_reading"], "Predicted against read bone age.")}
-{_figure(plots["error_by_age"], "Mean absolute error and bias by age.")}
+{page.figure(plots["predicted_against_reading"], "Predicted against read bone age.")}
+{page.figure(plots["error_by_age"], "Mean absolute error and bias by age.")}
 </div>
 <h2>Training</h2>
-{_figure(plots["training_curve"], f"Evaluated here: the checkpoint of step {loaded.step}.")}
+{page.figure(plots["training_curve"], f"Evaluated here: the checkpoint of step {loaded.step}.")}
 <h2>Images</h2>
-{_figure(plots["examples"], "Above: spread over the ages. Below: the largest errors. Months.")}
+{page.figure(plots["examples"], "Above: spread over the ages. Below: the largest errors. Months.")}
 <h2>How it was made</h2>
 <details><summary>Config, data and versions</summary>
 <pre>{html.escape(json.dumps(loaded.about, indent=2))}</pre></details>
-</body></html>
 """
+    return page.document(f"Bone age: {result.dataset}", body)
 
 
 def _table(result: Evaluation) -> str:
@@ -110,10 +91,3 @@ def _table(result: Evaluation) -> str:
         )
         rows += f"<tr><td>{group}</td><td>{scores['images']}</td>{cells}</tr>"
     return f"<table><thead><tr><th></th><th>images</th>{head}</tr></thead><tbody>{rows}</tbody></table>"
-
-
-def _figure(png: bytes, caption: str) -> str:
-    data = base64.b64encode(png).decode()
-    return (
-        f'<figure><img alt="{caption}" src="data:image/png;base64,{data}"><figcaption>{caption}</figcaption></figure>'
-    )

@@ -8,9 +8,12 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 from jax.scipy.ndimage import map_coordinates
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Key
 
 from boneage_jax.config import AugmentConfig
+
+Layers = dict[str, Array]
+"""Image and truth of the same picture, by name: see `sources.Example`."""
 
 
 def example_keys(seed: int, step: Array, slots_b: Array) -> Key[Array, " b"]:
@@ -19,39 +22,38 @@ def example_keys(seed: int, step: Array, slots_b: Array) -> Key[Array, " b"]:
     return jax.vmap(lambda slot: jax.random.fold_in(step_key, slot))(slots_b)
 
 
-def augment(
-    images_bhw: Float[Array, "b h w"], keys_b: Key[Array, " b"], config: AugmentConfig
-) -> Float[Array, "b h w"]:
-    """Shifts, zooms, turns, mirrors and re-exposes each image.
+def augment(example: Layers, keys_b: Key[Array, " b"], config: AugmentConfig) -> Layers:
+    """Shifts, zooms, turns, mirrors and re-exposes each image; masks and points move along.
 
     Args:
-      images_bhw: grey levels in [0, 1].
+      example: `image` with grey levels in [0, 1], (b, h, w); and where they are there `hand` in [0, 1], of the same
+        shape, and `key_points` as x, y in pixels, (b, n, 2).
       keys_b: one key an image.
-      config: how far; all zeros leave the images as they are.
+      config: how far; all zeros leave everything as it is.
 
     Returns:
-      Images in [0, 1]; what comes in from outside is black.
+      The same layers; what comes in from outside is black and not hand. Points may leave the picture.
     """
     moves = config.shift or config.zoom or config.rotation or config.flip
 
-    def one(image: Array, key: Array) -> Array:
+    def one(layers: Layers, key: Array) -> Layers:
         key_move, key_light = jax.random.split(key)
         if moves:
-            image = _move(image, key_move, config)
+            layers = _move(layers, key_move, config)
         if config.gamma or config.contrast:
-            image = _relight(image, key_light, config)
-        return image
+            layers = {**layers, "image": _relight(layers["image"], key_light, config)}
+        return layers
 
-    return jax.vmap(one)(images_bhw, keys_b)
+    return jax.vmap(one)(example, keys_b)
 
 
 def _symmetric(key: Array, limit: float, shape: tuple[int, ...] = ()) -> Array:
     return limit * jax.random.uniform(key, shape, minval=-1.0, maxval=1.0)
 
 
-def _move(image: Array, key: Array, config: AugmentConfig) -> Array:
-    """Samples the image where a random similarity about its centre sends each pixel."""
-    h, w = image.shape
+def _move(layers: Layers, key: Array, config: AugmentConfig) -> Layers:
+    """Samples planes where a random similarity about the centre sends each pixel; sends points the other way."""
+    h, w = layers["image"].shape
     k = jax.random.split(key, 4)
     angle = jnp.deg2rad(_symmetric(k[0], config.rotation))
     zoom = 1.0 + _symmetric(k[1], config.zoom)
@@ -62,7 +64,16 @@ def _move(image: Array, key: Array, config: AugmentConfig) -> Array:
     c, s = jnp.cos(angle) / zoom, jnp.sin(angle) / zoom
     rows = c * y - s * x + (h - 1) / 2
     columns = mirror * (s * y + c * x) + (w - 1) / 2
-    return map_coordinates(image, [rows, columns], order=1, mode="constant", cval=0.0)
+    moved = {}
+    for name, values in layers.items():
+        if name == "key_points":
+            right, down = mirror * (values[:, 0] - (w - 1) / 2), values[:, 1] - (h - 1) / 2
+            new_x = (c * right - s * down) * zoom**2 + (w - 1) / 2 + shift[1]
+            new_y = (c * down + s * right) * zoom**2 + (h - 1) / 2 + shift[0]
+            moved[name] = jnp.stack([new_x, new_y], axis=-1)
+        else:
+            moved[name] = map_coordinates(values, [rows, columns], order=1, mode="constant", cval=0.0)
+    return moved
 
 
 def _relight(image: Array, key: Array, config: AugmentConfig) -> Array:

@@ -86,7 +86,7 @@ def build(
         _tidy(data_dir / dataset)
         if isinstance(error, UserError):
             raise
-        raise _readable(error, data_dir) from error
+        raise readable(error, data_dir) from error
     return built
 
 
@@ -125,7 +125,7 @@ def _tidy(folder: pathlib.Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _readable(error: Exception, data_dir: pathlib.Path) -> Exception:
+def readable(error: Exception, data_dir: pathlib.Path) -> Exception:
     """Turns what TFDS and the operating system raise into a message, where the cause is the user's to mend."""
     chain: list[BaseException] = []
     cause: BaseException | None = error

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from boneage_jax.errors import UserError, missing_extra
+from boneage_jax.geometry import Similarity
 
 Grey = UInt8[np.ndarray, "h w"]
 Encoding = Literal["png", "jpeg", "raw"]
@@ -96,6 +97,54 @@ def fit(image: Grey, height: int, width: int) -> Grey:
     top, left = (height - new_h) // 2, (width - new_w) // 2
     canvas[top : top + new_h, left : left + new_w] = scaled
     return canvas
+
+
+def unfit(plane: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Returns what `fit` had made of a picture of `shape` at that size again: its border is cut off.
+
+    Args:
+      plane: of the size that was fitted into, 8 bits or float32.
+      shape: height and width before.
+    """
+    h, w = shape
+    height, width = plane.shape
+    scale = min(height / h, width / w)
+    new_h, new_w = max(1, round(h * scale)), max(1, round(w * scale))
+    top, left = (height - new_h) // 2, (width - new_w) // 2
+    inside = plane[top : top + new_h, left : left + new_w]
+    return inside if (new_h, new_w) == shape else cv2.resize(inside, (w, h), interpolation=cv2.INTER_LINEAR)
+
+
+def fitting(shape: tuple[int, int], height: int, width: int) -> Similarity:
+    """Returns the transform from the pixels of a picture of `shape` to those of `fit`'s result.
+
+    `fit` rounds the size to whole pixels, which this leaves out: at most half a pixel at the far edge.
+    """
+    h, w = shape
+    scale = min(height / h, width / w)
+    top, left = (height - max(1, round(h * scale))) // 2, (width - max(1, round(w * scale))) // 2
+    return Similarity.scaling(scale).then(Similarity.moving(left, top))
+
+
+def warp(image: Grey, transform: Similarity, height: int, width: int, *, background: int = 0) -> Grey:
+    """Lays a picture on a canvas in one resampling.
+
+    Linear between pixels; before far shrinking the picture is blurred by as much as its pixels will be averaged over
+    (standard deviation (1 / scale - 1) / 2, as scikit-image's `resize` has it), so that nothing fine turns into coarse.
+
+    Args:
+      image: the picture.
+      transform: from its pixels to the canvas's.
+      height: of the canvas.
+      width: of the canvas.
+      background: grey level beyond the picture's edges.
+    """
+    sigma = 0.5 * (1.0 / max(transform.scale, 1e-6) - 1.0)
+    if sigma > 0.25:
+        image = cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+    return cv2.warpAffine(
+        image, transform.matrix, (width, height), flags=cv2.INTER_LINEAR, borderValue=(background, 0, 0, 0)
+    )
 
 
 def encode(image: Grey, encoding: Encoding, quality: int = 95) -> bytes:

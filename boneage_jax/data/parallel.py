@@ -28,6 +28,7 @@ def ordered_map(
     *,
     workers: int,
     kind: Literal["process", "thread"] = "process",
+    ahead: int = 4,
 ) -> Iterator[Result]:
     """Yields `function(item)` for each item, in the order of the items, whatever the number of workers.
 
@@ -36,6 +37,7 @@ def ordered_map(
       items: what it is called with; only a few per worker are in flight, so memory does not grow with their number.
       workers: number of workers; with 1 everything runs in this thread.
       kind: processes for pure Python, threads where the work releases the interpreter's lock.
+      ahead: items a worker that may be under way or waiting to be taken.
     """
     if workers <= 1:
         yield from map(function, items)
@@ -50,7 +52,7 @@ def ordered_map(
         stack.callback(pool.shutdown, wait=True, cancel_futures=True)
         for item in items:
             pending.append(pool.submit(function, item))
-            if len(pending) >= 4 * workers:
+            if len(pending) >= ahead * workers:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
@@ -58,6 +60,12 @@ def ordered_map(
 
 def progress(items: Iterable[Item], *, total: int, label: str, unit: str = " images") -> Iterator[Item]:
     """Passes items through while showing how many, how fast and how long still, on standard error."""
-    yield from tqdm.tqdm(
-        items, total=total, desc=label, unit=unit, file=sys.stderr, dynamic_ncols=True, mininterval=0.5, leave=True
-    )
+    with progress_of(total=total, label=label, unit=unit) as bar:
+        for item in items:
+            yield item
+            bar.update()
+
+
+def progress_of(*, total: int, label: str, unit: str = " images") -> tqdm.tqdm:
+    """Returns a bar on standard error that shows how many, how fast and how long still."""
+    return tqdm.tqdm(total=total, desc=label, unit=unit, file=sys.stderr, dynamic_ncols=True, mininterval=0.5)

@@ -9,14 +9,13 @@ import json
 import os
 import pathlib
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, SupportsIndex, TypedDict
+from typing import Any, Literal, NotRequired, Protocol, SupportsIndex, TypedDict
 
 import numpy as np
 from jaxtyping import Bool, Float32
 
-from boneage_jax.data import images
+from boneage_jax.data import contrast, frames, images
 from boneage_jax.errors import UserError
-from boneage_jax.files import write_text
 
 INDEX = "labels.json"
 """Beside a dataset's records: ids, ages and sexes by split. Datasets that TFDS itself has built do without."""
@@ -29,11 +28,57 @@ class Example(TypedDict):
       image: uint8 of shape (height, width).
       male: 1 for male, 0 for female.
       bone_age: months; NaN where unknown.
+      hand: uint8 of the image's shape, 255 inside the hand; where `Layers` ask for it.
+      key_points: float32 of shape (3, 2), x, y in pixels of the image; where `Layers` ask for it.
     """
 
     image: np.ndarray
     male: np.float32
     bone_age: np.float32
+    hand: NotRequired[np.ndarray]
+    key_points: NotRequired[np.ndarray]
+
+
+Layer = Literal["hand", "key_points"]
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+    """How the records of a split are read.
+
+    Attributes:
+      height: pixels that images are fitted into; 0 to keep their size.
+      width: likewise.
+      frame: how they are laid into it; see `frames`.
+      local_contrast: whether whole images are equalised locally; see `contrast.local`.
+      feature: which stored image is read.
+      layers: what an example holds beside image, sex and age.
+      labels: masks and key points by id that replace the dataset's own; images without them are left out.
+    """
+
+    height: int = 0
+    width: int = 0
+    frame: frames.Frame = "image"
+    local_contrast: bool = False
+    feature: str = "image"
+    layers: tuple[Layer, ...] = ()
+    labels: Labels | None = None
+
+
+class Labels(Protocol):
+    """Masks or key points by id, in pixels of the original image."""
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    def ids(self, layer: Layer) -> frozenset[str] | None:
+        """Ids that have the layer; None where the layer is left to the dataset."""
+
+    def mask(self, image_id: str, shape: tuple[int, int]) -> np.ndarray:
+        """Whether a pixel shows the hand, for an image of a shape."""
+
+    def key_points(self, image_id: str) -> np.ndarray:
+        """x, y of `anatomy.KEY_POINTS`, (3, 2)."""
 
 
 class Source(Protocol):
@@ -88,20 +133,19 @@ class Dataset:
         features = sorted(json.loads((path / "features.json").read_text())["featuresDict"]["features"])
         return cls(name, path, splits, features, _fingerprint(path))
 
-    def split(self, split: str, *, height: int = 0, width: int = 0) -> Records:
+    def split(self, split: str, view: View = View()) -> Records:
         """Opens a split, or a part of one in TFDS's notation, as in `train[:90%]`.
 
         Args:
           split: what to read.
-          height: pixels that images are fitted into when read; 0 to keep their size.
-          width: likewise.
+          view: how.
 
         Raises:
-          UserError: for a split that is not there.
+          UserError: for a split, a feature or a layer that is not there.
         """
         if split.split("[")[0] not in self.splits:
             raise UserError(f"{self.path}: no split {split!r}; expected one of {', '.join(self.splits)}")
-        return Records(self, split, height, width)
+        return Records(self, split, view)
 
     def write_index(self) -> None:
         """Writes ids, ages and sexes beside the records, so that nobody reads gigabytes of images for them."""
@@ -117,59 +161,143 @@ class Dataset:
 class Records:
     """The examples of a split, by number, decoded when asked for. Threads may share it."""
 
-    def __init__(self, dataset: Dataset, split: str, height: int, width: int):
+    def __init__(self, dataset: Dataset, split: str, view: View):
         import tensorflow_datasets as tfds
 
-        self._height, self._width = height, width
+        self._view = view
         builder = tfds.builder_from_directory(str(dataset.path))
+        stored = builder.info.features
         # The images are decoded here, not by TFDS: to grey, and only where an image is asked for.
-        encoded = {f: tfds.decode.SkipDecoding() for f in ("image", "mask", "instances") if f in dataset.features}
+        pictures = [name for name, feature in stored.items() if isinstance(feature, tfds.features.Image)]
+        if view.feature not in pictures and view.feature != "image":
+            raise UserError(
+                f"{dataset.path}: no image feature {view.feature!r}; expected one of {', '.join(pictures) or 'image'}"
+            )
+        encoded = {name: tfds.decode.SkipDecoding() for name in (*pictures, "image")}
         try:
             self._rows: Sequence[dict[str, Any]] = builder.as_data_source(split=split, decoders=encoded)
         except (ValueError, AssertionError) as error:
             raise UserError(f"{dataset.path}: cannot read the split {split!r} ({error})") from error
         self._decode: Callable[[Any], images.Grey] = images.decode
-        if isinstance(builder.info.features["image"], tfds.features.Tensor):
-            shape = builder.info.features["image"].shape[:2]
-            self._decode = functools.partial(_decode_raw, shape=shape)
+        if isinstance(stored[view.feature], tfds.features.Tensor):
+            self._decode = functools.partial(_decode_raw, shape=stored[view.feature].shape[:2])
         self.fingerprint = f"{dataset.fingerprint}:{split}"
         self._index_path, self._split = dataset.path / INDEX, split
+        self._places = self._labelled(dataset)
+
+    def _labelled(self, dataset: Dataset) -> np.ndarray | None:
+        """Numbers of the rows that have every layer; None for all."""
+        labels = self._view.labels
+        kept: frozenset[str] | None = None
+        for layer in self._needed():
+            ids = labels.ids(layer) if labels else None
+            if ids is None:
+                if _STORED_AS[layer] not in dataset.features:
+                    raise UserError(
+                        f"{dataset.path}: holds no {_STORED_AS[layer]!r}; name a file or folder of them with "
+                        f"--config.data.{'masks' if layer == 'hand' else 'key_points'}=PATH"
+                    )
+                continue
+            kept = ids if kept is None else kept & ids
+        if kept is None:
+            return None
+        assert labels is not None
+        self.fingerprint += f":{labels.fingerprint}"
+        return np.flatnonzero([image_id in kept for image_id in self._columns["id"]])
+
+    def _needed(self) -> set[Layer]:
+        """The layers that are returned or that the frame is laid by."""
+        needed: set[Layer] = set(self._view.layers)
+        if self._view.frame != "image":
+            needed.add("hand")
+        if self._view.frame == "canvas":
+            needed.add("key_points")
+        return needed
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._rows) if self._places is None else len(self._places)
 
     def row(self, index: int) -> dict[str, Any]:
         """Returns all stored features of a record, images still encoded."""
-        return self._rows[index]
+        return self._rows[index if self._places is None else int(self._places[index])]
+
+    def image(self, index: int) -> images.Grey:
+        """Returns a record's image at its own size."""
+        return self._decode(self.row(index)[self._view.feature])
+
+    def mask(self, index: int) -> Bool[np.ndarray, "h w"]:
+        """Returns a record's mask at its image's size."""
+        row = self.row(index)
+        labels, image_id = self._view.labels, as_str(row["id"])
+        if labels is not None and labels.ids("hand") is not None:
+            return labels.mask(image_id, (int(row["height"]), int(row["width"])))
+        return images.decode(row["mask"]) > 127
+
+    def key_points(self, index: int) -> Float32[np.ndarray, "3 2"]:
+        """Returns a record's key points in its image's pixels."""
+        row = self.row(index)
+        labels, image_id = self._view.labels, as_str(row["id"])
+        if labels is not None and labels.ids("key_points") is not None:
+            return labels.key_points(image_id).astype(np.float32)
+        return np.asarray(row["key_points"], np.float32)
 
     def __getitem__(self, index: SupportsIndex) -> Example:
-        row = self._rows[int(index)]
-        image = self._decode(row["image"])
-        if self._height:
-            image = images.fit(image, self._height, self._width)
-        return {"image": image, "male": np.float32(row["male"]), "bone_age": np.float32(row["bone_age"])}
+        n = int(index)
+        row, view = self.row(n), self._view
+        image = self._decode(row[view.feature])
+        example: Example = {
+            "image": image,
+            "male": np.float32(row["male"]),
+            "bone_age": np.float32(row["bone_age"]),
+        }
+        if not view.height:
+            return example
+        needed = self._needed()
+        mask = self.mask(n) if "hand" in needed else None
+        points = self.key_points(n) if "key_points" in needed else None
+        shown = contrast.local(image) if view.local_contrast and view.frame == "image" else image
+        framed = frames.lay(view.frame, shown, view.height, view.width, mask=mask, key_points=points)
+        example["image"] = framed.image
+        if "hand" in view.layers and mask is not None:
+            soft = mask.astype(np.uint8) * np.uint8(255)
+            # The whole picture is fitted, and so is its mask; other frames are laid by a transform.
+            example["hand"] = (
+                images.fit(soft, view.height, view.width)
+                if view.frame == "image"
+                else images.warp(soft, framed.transform, view.height, view.width)
+            )
+        if "key_points" in view.layers and points is not None:
+            example["key_points"] = framed.transform(points).astype(np.float32)
+        return example
 
     def labels(self) -> tuple[Float32[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
         """Returns all ages in months and whether each child is male, without decoding images."""
-        return np.array(self._columns["bone_age"], np.float32), np.array(self._columns["male"], bool)
+        return np.array(self._of_kept("bone_age"), np.float32), np.array(self._of_kept("male"), bool)
 
     def ids(self) -> list[str]:
         """Returns all ids, in order."""
-        return list(self._columns["id"])
+        return list(self._of_kept("id"))
+
+    def _of_kept(self, column: str) -> list[Any]:
+        values = self._columns[column]
+        return values if self._places is None else [values[n] for n in self._places]
 
     @functools.cached_property
     def _columns(self) -> dict[str, list[Any]]:
         """Ids, ages and sexes: from the index for a whole split that has one, else from the records."""
         if self._index_path.exists():
             index = json.loads(self._index_path.read_text()).get(self._split, {})
-            if len(index.get("id", ())) == len(self):
+            if len(index.get("id", ())) == len(self._rows):
                 return {**index, "bone_age": [np.nan if age is None else age for age in index["bone_age"]]}
         columns: dict[str, list[Any]] = {"id": [], "bone_age": [], "male": []}
-        for n in range(len(self)):
+        for n in range(len(self._rows)):
             row = self._rows[n]
             for name, values in columns.items():
-                values.append(_text(row[name]) if name == "id" else row[name])
+                values.append(as_str(row[name]) if name == "id" else row[name])
         return columns
+
+
+_STORED_AS: dict[Layer, str] = {"hand": "mask", "key_points": "key_points"}
 
 
 def _decode_raw(data: Any, *, shape: tuple[int, int]) -> images.Grey:
@@ -177,7 +305,8 @@ def _decode_raw(data: Any, *, shape: tuple[int, int]) -> images.Grey:
     return flat.reshape(shape)
 
 
-def _text(value: Any) -> str:
+def as_str(value: Any) -> str:
+    """Returns a text feature, which TFDS gives as bytes, as text."""
     return value.decode() if isinstance(value, bytes) else str(value)
 
 

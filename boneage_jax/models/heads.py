@@ -1,4 +1,4 @@
-"""What the last layer of an age model says."""
+"""What the last layer of a dense network says."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from jaxtyping import Array, Float
 
 
 class RegressionHead(nnx.Module):
-    """One number: the target in the task's scale. Weights start near zero, so that training starts at the centre."""
+    """Numbers in the task's scale. Weights start near zero, so that training starts at the centre."""
 
-    def __init__(self, inputs: int, *, rngs: nnx.Rngs):
-        self.dense = nnx.Linear(inputs, 1, kernel_init=nnx.initializers.normal(1e-3), rngs=rngs)
+    def __init__(self, inputs: int, outputs: int, *, rngs: nnx.Rngs):
+        self.dense = nnx.Linear(inputs, outputs, kernel_init=nnx.initializers.normal(1e-3), rngs=rngs)
 
-    def __call__(self, x_bf: Float[Array, "b f"]) -> Float[Array, " b"]:
-        return self.dense(x_bf.astype(jnp.float32))[:, 0]
+    def __call__(self, x_bf: Float[Array, "b f"]) -> Float[Array, "b o"]:
+        return self.dense(x_bf.astype(jnp.float32))

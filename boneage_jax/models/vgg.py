@@ -44,18 +44,27 @@ class Vgg(nnx.Module):
     Args:
       config: widths, dense layers, dropout, head, sex and types.
       image_shape: height and width of the input, in pixels; the first dense layer depends on it.
+      outputs: numbers in the end.
       axis_name: mapped axis that batch statistics are averaged over, for `pmap` and `shard_map`; None under `jit`,
         where they are global by themselves.
       rngs: source of the initial weights.
     """
 
-    def __init__(self, config: ModelConfig, image_shape: tuple[int, int], *, axis_name: str | None, rngs: nnx.Rngs):
+    def __init__(
+        self,
+        config: ModelConfig,
+        image_shape: tuple[int, int],
+        *,
+        outputs: int,
+        axis_name: str | None,
+        rngs: nnx.Rngs,
+    ):
         dtype = jnp.dtype(config.dtype)
         channels, (height, width) = 1, image_shape
         blocks = []
-        for outputs in config.widths:
-            blocks.append(VggBlock(channels, outputs, config, axis_name=axis_name, rngs=rngs))
-            channels, height, width = outputs, (height - config.pool) // 2 + 1, (width - config.pool) // 2 + 1
+        for block_width in config.widths:
+            blocks.append(VggBlock(channels, block_width, config, axis_name=axis_name, rngs=rngs))
+            channels, height, width = block_width, (height - config.pool) // 2 + 1, (width - config.pool) // 2 + 1
         self.blocks = nnx.List(blocks)
         features = channels * height * width
         self.sex = nnx.Linear(1, SEX_FEATURES, dtype=dtype, rngs=rngs) if config.sex == "input" else nnx.data(None)
@@ -66,7 +75,7 @@ class Vgg(nnx.Module):
             hidden.append(nnx.Linear(features, units, dtype=dtype, rngs=rngs))
             features = units
         self.dropouts, self.hidden = nnx.List(dropouts), nnx.List(hidden)
-        self.head = RegressionHead(features, rngs=rngs)
+        self.head = RegressionHead(features, outputs, rngs=rngs)
 
     def __call__(
         self,
@@ -75,8 +84,8 @@ class Vgg(nnx.Module):
         *,
         train: bool = False,
         dropout_keys_b: Key[Array, " b"] | None = None,
-    ) -> Float[Array, " b"]:
-        """Returns the scaled target of each image.
+    ) -> Float[Array, "b o"]:
+        """Returns the scaled targets of each image.
 
         Args:
           image_bhw1: grey levels in [-1, 1].

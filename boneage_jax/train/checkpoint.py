@@ -25,6 +25,9 @@ from boneage_jax.config import CheckpointConfig, ExperimentConfig, to_dict
 from boneage_jax.errors import UserError, listed, reason
 from boneage_jax.train.state import Arrays, TrainState
 
+_BADNESS = "badness"
+"""Beside a checkpoint's metrics: what the best has least of, whatever the task's score is."""
+
 _RECORDED_VERSIONS = ("boneage-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
 # Orbax reports every save at several levels of detail; a run's own log says what a user needs.
@@ -73,7 +76,7 @@ def from_arrays(arrays: Arrays, like: TrainState) -> TrainState:
 
 
 class Checkpoints:
-    """The checkpoints of a run: the last few, and the best by evaluation MAE."""
+    """The checkpoints of a run: the last few, and the best by evaluation."""
 
     def __init__(self, folder: pathlib.Path, config: CheckpointConfig = CheckpointConfig(), *, read_only: bool = False):
         self.folder = folder.resolve()
@@ -81,7 +84,7 @@ class Checkpoints:
             [
                 preservation_policy.LatestN(config.keep_last),
                 preservation_policy.BestN(
-                    get_metric_fn=lambda metrics: metrics["mae"],
+                    get_metric_fn=lambda metrics: metrics[_BADNESS],
                     reverse=True,
                     n=config.keep_best,
                     keep_checkpoints_without_metrics=False,
@@ -100,16 +103,30 @@ class Checkpoints:
         return sorted(self._manager.all_steps())
 
     def best_step(self) -> int | None:
-        """Returns the step of lowest evaluation MAE, or the newest where none was evaluated."""
+        """Returns the step of the best evaluation, or the newest where none was evaluated."""
         scored = {}
         for step in self.steps():
             metrics = self._manager.metrics(step)
             if metrics:
-                scored[step] = metrics["mae"]
+                scored[step] = metrics[_BADNESS]
         return min(scored, key=lambda step: (scored[step], step)) if scored else max(self.steps(), default=None)
 
-    def save(self, state: TrainState, about: dict[str, Any], *, step: int, metrics: dict[str, float] | None) -> None:
-        """Starts saving; returns once the arrays are copied off the devices. Raises `UserError` on a full disk."""
+    def save(
+        self, state: TrainState, about: dict[str, Any], *, step: int, score: float | None = None, badness: float = 0.0
+    ) -> None:
+        """Starts saving; returns once the arrays are copied off the devices.
+
+        Args:
+          state: what is saved.
+          about: from `describe`.
+          step: of the state.
+          score: of its evaluation; None where there was none.
+          badness: what orders scores, less being better.
+
+        Raises:
+          UserError: on a full disk.
+        """
+        metrics = None if score is None else {"score": score, _BADNESS: badness}
         tree = to_arrays(state)
         self.wait()
         # Asked before Orbax is: what it says of a full disk half-way comes from several threads at once.

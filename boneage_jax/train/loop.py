@@ -14,6 +14,7 @@ import numpy as np
 from boneage_jax import tasks
 from boneage_jax.config import Duration, ExperimentConfig
 from boneage_jax.data.pipeline import training_batches
+from boneage_jax.data.reading import view_of
 from boneage_jax.data.sources import Dataset, Source
 from boneage_jax.errors import UserError
 from boneage_jax.train import checkpoint, run
@@ -24,7 +25,7 @@ from boneage_jax.train.optimizer import make_optimizer, make_schedule
 from boneage_jax.train.predict import predict_all
 from boneage_jax.train.signals import StoppedEarly, stop_on_signals
 from boneage_jax.train.state import initial_state
-from boneage_jax.train.step import Metrics, compile_predict_step, compile_train_step
+from boneage_jax.train.step import Metrics, compile_score_step, compile_train_step
 
 
 class NonFiniteLoss(UserError):
@@ -78,16 +79,20 @@ class Result:
     Attributes:
       folder: of the run.
       steps: that it has been trained for.
-      eval_mae: MAE of the newest evaluation, in months; NaN where nothing was left to do.
+      score: of the newest evaluation; NaN where nothing was left to do.
+      shown: the same for people; empty where nothing was left to do.
+      task: that was learnt.
     """
 
     folder: pathlib.Path
     steps: int
-    eval_mae: float
+    score: float
+    shown: str
+    task: tasks.Task
 
     def summary(self) -> str:
         """Returns what was reached and where it lies, for people."""
-        reached = "" if math.isnan(self.eval_mae) else f", evaluation MAE {self.eval_mae:.2f} months"
+        reached = f", evaluation {self.shown}" if self.shown else ""
         return (
             f"step {self.steps}{reached}. The run lies in {self.folder}: checkpoints/, metrics.jsonl, tensorboard/\n"
             f"next: boneage evaluate {self.folder} --split test"
@@ -110,21 +115,21 @@ def train(config: ExperimentConfig, folder: pathlib.Path) -> Result:
     mesh = make_mesh(config.train.devices)
     check_batch_size("train.batch_size", config.train.batch_size, mesh, accumulation=config.train.accumulation)
     check_batch_size("eval.batch_size", config.eval.batch_size, mesh)
-    train_source, _ = _open(config, config.data.train_split)
-    eval_source, eval_months = _open(config, config.data.eval_split)
+    task = tasks.build(config.task)
+    train_source = _open(config, task, config.data.train_split)
+    eval_source = _open(config, task, config.data.eval_split, evaluation=True)
     plan = Plan.of(config, len(train_source))
     about = checkpoint.describe(config, f"{train_source.fingerprint} {eval_source.fingerprint}")
     run.claim(folder, about)
 
     # ---- network, optimiser, compiled steps ----------------------------------------------------------------------
-    task = tasks.build(config.task)
     schedule = make_schedule(config.optimizer, total_steps=plan.total, warmup_steps=plan.warmup)
     optimizer = make_optimizer(config.optimizer, schedule)
     network, state = initial_state(config, optimizer, mesh)
     step_fn = compile_train_step(
         mesh, config=config, network=network, task=task, optimizer=optimizer, schedule=schedule
     )
-    predict_fn = compile_predict_step(mesh, network=network, task=task)
+    score_fn = compile_score_step(mesh, network=network, task=task)
 
     # ---- resume: the newest whole checkpoint of this folder, else from the seed ----------------------------------
     with contextlib.ExitStack() as stack:
@@ -136,7 +141,7 @@ def train(config: ExperimentConfig, folder: pathlib.Path) -> Result:
         leads = jax.process_index() == 0
         if done >= plan.total:
             print(f"{folder}: nothing left to do, step {done} of {plan.total} is reached", file=sys.stderr)
-            return Result(folder, done, math.nan)
+            return Result(folder, done, math.nan, "", task)
         if leads:
             size = sum(x.size for x in jax.tree.leaves(state.params))
             print(
@@ -164,7 +169,7 @@ def train(config: ExperimentConfig, folder: pathlib.Path) -> Result:
         window = Window(config.train.batch_size, feed)
         # From here on every copy between host and device is one that the code asks for; hidden ones fail.
         stack.enter_context(jax.transfer_guard("disallow" if config.train.transfer_guard else "allow"))
-        eval_mae = math.nan
+        score = math.nan
         pending = None  # the metrics of the step before, read only once the next is under way
 
         for step in range(done + 1, plan.total + 1):
@@ -192,21 +197,22 @@ def train(config: ExperimentConfig, folder: pathlib.Path) -> Result:
             if logs:
                 scalars = window.close()
                 log.write(step, scalars)
-                bar.set_postfix_str(f"loss {scalars['loss']:.4f}, MAE {scalars['mae']:.1f} months", refresh=False)
+                bar.set_postfix_str(
+                    f"loss {scalars['loss']:.4f}, {task.score.shown(scalars[task.score.name])}", refresh=False
+                )
 
             # ---- evaluation and checkpoint ---------------------------------------------------------------------
-            scores = None
             if evaluates:
-                predicted = predict_all(
-                    predict_fn, state.evaluated, eval_source, mesh, batch_size=config.eval.batch_size, **reading
+                scored = predict_all(
+                    score_fn, state.evaluated, eval_source, mesh, batch_size=config.eval.batch_size, **reading
                 )
-                eval_mae = float(np.mean(np.abs(predicted - eval_months)))
-                scores = {"mae": eval_mae}
-                log.write(step, {"eval_mae": eval_mae})
-                bar.write(f"step {step}: {config.data.eval_split} MAE {eval_mae:.2f} months", file=sys.stderr)
+                score = float(scored.mean())
+                log.write(step, {f"eval_{task.score.name}": score})
+                bar.write(f"step {step}: {config.data.eval_split} {task.score.shown(score)}", file=sys.stderr)
             if saves:
                 with jax.transfer_guard("allow"):
-                    checkpoints.save(state, about, step=step, metrics=scores)
+                    evaluation = {"score": score, "badness": task.score.badness(score)} if evaluates else {}
+                    checkpoints.save(state, about, step=step, **evaluation)
                 window.restart()
             if stopping and not last:
                 checkpoints.wait()
@@ -215,23 +221,24 @@ def train(config: ExperimentConfig, folder: pathlib.Path) -> Result:
                     "Start the same command again to go on"
                 )
         checkpoints.wait()
-    return Result(folder, plan.total, eval_mae)
+    return Result(folder, plan.total, score, task.score.shown(score), task)
 
 
-def _open(config: ExperimentConfig, split: str) -> tuple[Source, np.ndarray]:
-    """Opens a split; returns it with its ages in months, all of which are known."""
+def _open(config: ExperimentConfig, task: tasks.Task, split: str, *, evaluation: bool = False) -> Source:
+    """Opens a split, all examples of which have what the task learns from."""
     dataset = Dataset.open(pathlib.Path(config.data.dir).expanduser(), config.data.name)
-    records = dataset.split(split, height=config.data.height, width=config.data.width)
-    ages, _ = records.labels()
-    if not len(ages):
-        raise UserError(f"{dataset.path}: the split {split!r} is empty")
-    unknown = int((~np.isfinite(ages)).sum())
-    if unknown:
-        raise UserError(
-            f"{dataset.path}: {unknown} of {len(ages)} images of the split {split!r} have no bone age; expected a "
-            "reading for each. Choose another split"
-        )
-    return records, ages
+    records = dataset.split(split, view_of(config.data, task.layers, evaluation=evaluation))
+    if not len(records):
+        raise UserError(f"{dataset.path}: the split {split!r} holds no image that can be used")
+    if task.needs_age:
+        ages, _ = records.labels()
+        unknown = int((~np.isfinite(ages)).sum())
+        if unknown:
+            raise UserError(
+                f"{dataset.path}: {unknown} of {len(ages)} images of the split {split!r} have no bone age; expected a "
+                "reading for each. Choose another split"
+            )
+    return records
 
 
 def _finite(step: int, metrics: Metrics, folder: pathlib.Path, checkpoints: checkpoint.Checkpoints) -> dict[str, float]:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Float32
 
 from boneage_jax.data.pipeline import evaluation_batches
 from boneage_jax.data.sources import Source
 from boneage_jax.train.feed import DeviceFeed
 from boneage_jax.train.mesh import share
 from boneage_jax.train.state import Arrays
-from boneage_jax.train.step import PredictStep
+from boneage_jax.train.step import EvalStep
 
 
 def predict_all(
-    step: PredictStep,
+    step: EvalStep,
     arrays: Arrays,
     source: Source,
     mesh: Mesh,
@@ -24,11 +25,11 @@ def predict_all(
     batch_size: int,
     threads: int = 4,
     prefetch: int = 8,
-) -> Float32[np.ndarray, " n"]:
-    """Returns the bone age of every example of the source, in order, in months.
+) -> Any:
+    """Returns the step's results for every example of the source, in order, as NumPy arrays.
 
     Args:
-      step: from `compile_predict_step`.
+      step: from `compile_predict_step` or `compile_score_step`.
       arrays: weights and statistics on the devices.
       source: what is predicted.
       mesh: devices.
@@ -37,10 +38,10 @@ def predict_all(
       prefetch: batches read ahead.
     """
     batches = evaluation_batches(source, batch_size=batch_size, share=share(mesh), threads=threads, prefetch=prefetch)
-    outputs: list[jax.Array] = []
+    outputs: list[Any] = []
     for batch in DeviceFeed(batches, mesh):
         outputs.append(step(arrays, batch))
         # The devices always have a few batches to do, and never hold more than these.
         if len(outputs) > 4:
-            outputs[-5].block_until_ready()
-    return np.concatenate([np.asarray(months) for months in jax.device_get(outputs)])[: len(source)]
+            jax.block_until_ready(outputs[-5])
+    return jax.tree.map(lambda *parts: np.concatenate(parts)[: len(source)], *jax.device_get(outputs))

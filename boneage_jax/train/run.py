@@ -9,10 +9,13 @@ damaged/         checkpoints that could not be read
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import pathlib
 from typing import Any
 
+import jax
+import numpy as np
 from jax.sharding import Mesh
 
 from boneage_jax import tasks
@@ -82,7 +85,7 @@ class LoadedRun:
     about: dict[str, Any]
     network: Network
     arrays: Arrays
-    task: tasks.BoneAgeTask
+    task: tasks.Task
     mesh: Mesh
 
 
@@ -92,7 +95,7 @@ def load(folder: pathlib.Path, *, devices: int = 0, step: int | None = None) -> 
     Args:
       folder: of the run.
       devices: to load onto; 0 for all.
-      step: of the checkpoint; None for the best by evaluation MAE.
+      step: of the checkpoint; None for the best by evaluation score.
 
     Raises:
       UserError: for a folder without checkpoints, a checkpoint that is not there, of another model, or damaged.
@@ -126,3 +129,12 @@ def load(folder: pathlib.Path, *, devices: int = 0, step: int | None = None) -> 
     finally:
         checkpoints.close()
     return LoadedRun(folder, config, chosen, about, network, state.evaluated, tasks.build(config.task), mesh)
+
+
+def digest(loaded: LoadedRun) -> str:
+    """Returns a digest of a run's weights and statistics: the same for the same network, wherever it lies."""
+    total = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(loaded.arrays):
+        total.update(jax.tree_util.keystr(path).encode())
+        total.update(np.ascontiguousarray(jax.device_get(leaf)).tobytes())
+    return total.hexdigest()[:16]

@@ -13,7 +13,7 @@ from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, Key
 
-from boneage_jax import models
+from boneage_jax import models, tasks
 from boneage_jax.config import ExperimentConfig
 from boneage_jax.train.mesh import replicated
 
@@ -66,7 +66,8 @@ class Network:
     ) -> tuple[Network, Arrays, Arrays]:
         """Returns the network with fresh weights and statistics."""
         shape = (config.data.height, config.data.width)
-        module = models.build(config.model, shape, rngs=nnx.Rngs(params=seed), axis_name=axis_name)
+        outputs = tasks.build(config.task).outputs
+        module = models.build(config.model, shape, outputs=outputs, rngs=nnx.Rngs(params=seed), axis_name=axis_name)
         graph, params, batch_stats = nnx.split(module, nnx.Param, nnx.BatchStat)  # type: ignore[misc]
         return cls(graph), _plain(params), _plain(batch_stats)
 
@@ -79,7 +80,7 @@ class Network:
         *,
         dropout_keys_b: Key[Array, " b"] | None = None,
         train: bool = False,
-    ) -> tuple[Float[Array, " b"], Arrays]:
+    ) -> tuple[Array, Arrays]:
         """Returns the network's outputs and the new batch statistics."""
         module = nnx.merge(self.graph, _native(params), _native(batch_stats))
         outputs = module(image_bhw1, male_b, train=train, dropout_keys_b=dropout_keys_b)

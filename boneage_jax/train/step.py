@@ -13,14 +13,14 @@ from jaxtyping import Array
 
 from boneage_jax.config import ExperimentConfig
 from boneage_jax.data.augment import augment, example_keys
-from boneage_jax.tasks import BoneAgeTask
+from boneage_jax.tasks import Task
 from boneage_jax.train.mesh import replicated, split
 from boneage_jax.train.state import Arrays, Network, TrainState
 
 DeviceBatch = dict[str, Array]
 Metrics = dict[str, Array]
 TrainStep = Callable[[TrainState, DeviceBatch], tuple[TrainState, Metrics]]
-PredictStep = Callable[[Arrays, DeviceBatch], Array]
+EvalStep = Callable[[Arrays, DeviceBatch], Any]
 
 
 def train_step(
@@ -29,7 +29,7 @@ def train_step(
     *,
     config: ExperimentConfig,
     network: Network,
-    task: BoneAgeTask,
+    task: Task,
     optimizer: optax.GradientTransformation,
     schedule: optax.Schedule,
     axis_name: str | None = None,
@@ -41,7 +41,7 @@ def train_step(
       batch: see `pipeline.Batch`.
       config: the experiment.
       network: see `Network`.
-      task: see `BoneAgeTask`.
+      task: see `Task`.
       optimizer: from the config.
       schedule: learning rate by step, for the log.
       axis_name: mapped axis to average over, where this runs inside `jax.pmap`; None under `jax.jit`.
@@ -52,11 +52,11 @@ def train_step(
     def loss_of(
         params: Arrays, batch_stats: Arrays, part: DeviceBatch, part_keys: Array
     ) -> tuple[Array, tuple[Metrics, Arrays]]:
-        images = augment(part["image"].astype(jnp.float32) / 255.0, part_keys, config.augment)
+        part = {**part, **augment(_layers(part), part_keys, config.augment)}
         outputs, batch_stats = network.apply(
-            params, batch_stats, task.model_input(images), part["male"], dropout_keys_b=part_keys, train=True
+            params, batch_stats, task.model_input(part["image"]), part["male"], dropout_keys_b=part_keys, train=True
         )
-        values = task.losses(outputs, part["bone_age"])
+        values = task.losses(outputs, part)
         sums = {name: jnp.sum(value * part["mask"]) / count for name, value in values.items()}
         return sums["loss"], (sums, batch_stats)
 
@@ -75,7 +75,7 @@ def train_step(
             return (gradient, sums, batch_stats), None
 
         zeros = jax.tree.map(jnp.zeros_like, state.params)
-        start = (zeros, {"loss": jnp.zeros(()), "mae": jnp.zeros(())}, state.batch_stats)
+        start = (zeros, {name: jnp.zeros(()) for name in task.metrics}, state.batch_stats)
         (gradient, sums, batch_stats), _ = jax.lax.scan(add_part, start, cut)
     gradient, sums = _sum(gradient, axis_name), _sum(sums, axis_name)
 
@@ -91,6 +91,12 @@ def train_step(
     return TrainState(state.step + 1, params, batch_stats, opt_state, average), metrics
 
 
+def _layers(batch: DeviceBatch) -> DeviceBatch:
+    """The image and what moves with it; pictures in [0, 1]."""
+    layers = {name: batch[name].astype(jnp.float32) / 255.0 for name in batch if name in ("image", "hand")}
+    return layers | {name: batch[name] for name in batch if name == "key_points"}
+
+
 def _sum(tree: Any, axis_name: str | None) -> Any:
     """Sums over a mapped axis; under `jit` the global view has summed already."""
     return jax.lax.psum(tree, axis_name) if axis_name else tree
@@ -101,7 +107,7 @@ def compile_train_step(
     *,
     config: ExperimentConfig,
     network: Network,
-    task: BoneAgeTask,
+    task: Task,
     optimizer: optax.GradientTransformation,
     schedule: optax.Schedule,
 ) -> TrainStep:
@@ -116,13 +122,30 @@ def compile_train_step(
     return jax.jit(step, donate_argnums=0, in_shardings=(whole, split(mesh)), out_shardings=(whole, whole))
 
 
-def compile_predict_step(mesh: Mesh, *, network: Network, task: BoneAgeTask) -> PredictStep:
-    """Returns a function from (`TrainState.evaluated`, batch) to the bone age of each image, in months."""
+def compile_predict_step(mesh: Mesh, *, network: Network, task: Task) -> EvalStep:
+    """Returns a function from (`TrainState.evaluated`, batch) to the task's prediction for each image."""
 
-    def predict(arrays: Arrays, batch: DeviceBatch) -> Array:
-        images = task.model_input(batch["image"].astype(jnp.float32) / 255.0)
-        outputs, _ = network.apply(arrays["params"], arrays["batch_stats"], images, batch["male"])
-        return task.months(outputs)
+    def predict(arrays: Arrays, batch: DeviceBatch) -> Any:
+        images = _layers(batch)["image"]
+        outputs, _ = network.apply(arrays["params"], arrays["batch_stats"], task.model_input(images), batch["male"])
+        return task.prediction(outputs, (images.shape[1], images.shape[2]))
 
+    return _compiled(predict, mesh)
+
+
+def compile_score_step(mesh: Mesh, *, network: Network, task: Task) -> EvalStep:
+    """Returns a function from (`TrainState.evaluated`, batch) to the task's score of each image."""
+
+    def score(arrays: Arrays, batch: DeviceBatch) -> Array:
+        batch = {**batch, **_layers(batch)}
+        outputs, _ = network.apply(
+            arrays["params"], arrays["batch_stats"], task.model_input(batch["image"]), batch["male"]
+        )
+        return task.losses(outputs, batch)[task.score.name]
+
+    return _compiled(score, mesh)
+
+
+def _compiled(function: Callable[[Arrays, DeviceBatch], Any], mesh: Mesh) -> EvalStep:
     whole = replicated(mesh)
-    return jax.jit(predict, in_shardings=(whole, split(mesh)), out_shardings=whole)
+    return jax.jit(function, in_shardings=(whole, split(mesh)), out_shardings=whole)

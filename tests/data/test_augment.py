@@ -1,5 +1,7 @@
 """Augmentation against SciPy, and its independence of everything but the key."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,34 +21,34 @@ def some_images(count=8, h=24, w=18):
     return jnp.asarray((smooth - smooth.min()) / np.ptp(smooth), jnp.float32)
 
 
+def augmented(images, keys_b, config):
+    return augment({"image": images}, keys_b, config)["image"]
+
+
 def keys(count=8, step=5):
     return example_keys(7, jnp.int32(step), jnp.arange(count))
 
 
 def test_nothing_asked_nothing_done():
     images = some_images()
-    np.testing.assert_array_equal(augment(images, keys(), NONE), images)
+    np.testing.assert_array_equal(augmented(images, keys(), NONE), images)
 
 
 def test_a_flip_is_a_mirror():
-    import dataclasses
-
     images = some_images()
-    flipped = augment(images, keys(), dataclasses.replace(NONE, flip=1.0))
+    flipped = augmented(images, keys(), dataclasses.replace(NONE, flip=1.0))
     np.testing.assert_allclose(flipped, images[:, :, ::-1], atol=1e-6)
 
 
 def test_moves_are_similarities_about_the_centre():
     """Recovers the similarity from how a ramp is moved, then has SciPy apply it to a picture."""
-    import dataclasses
-
     config = dataclasses.replace(ALL, gamma=0.0, contrast=0.0, flip=0.0)
     h, w = 24, 18
     y, x = np.meshgrid(np.arange(h), np.arange(w), indexing="ij")
     key = keys(1)
 
     def moved(picture):
-        return np.asarray(augment(jnp.asarray(picture, jnp.float32)[None], key, config)[0])
+        return np.asarray(augmented(jnp.asarray(picture, jnp.float32)[None], key, config)[0])
 
     rows, columns = moved(y + 1000.0) - 1000.0, moved(x + 1000.0) - 1000.0
     inside = (rows > 0) & (columns > 0) & (rows < h - 1) & (columns < w - 1)
@@ -61,11 +63,9 @@ def test_moves_are_similarities_about_the_centre():
 
 
 def test_light_changes_keep_order_and_range():
-    import dataclasses
-
     config = dataclasses.replace(NONE, gamma=0.3, contrast=0.2)
     images = some_images()
-    changed = np.asarray(augment(images, keys(), config))
+    changed = np.asarray(augmented(images, keys(), config))
     assert changed.min() >= 0
     assert changed.max() <= 1
     for before, after in zip(np.asarray(images), changed, strict=True):
@@ -75,15 +75,34 @@ def test_light_changes_keep_order_and_range():
 
 def test_an_example_depends_on_its_own_key_alone():
     images, all_keys = some_images(), keys()
-    together = augment(images, all_keys, ALL)
+    together = augmented(images, all_keys, ALL)
     for n in (0, 5):
-        np.testing.assert_allclose(augment(images[n : n + 1], all_keys[n : n + 1], ALL)[0], together[n], atol=1e-6)
-    assert not np.allclose(augment(images, keys(step=6), ALL), together)
+        np.testing.assert_allclose(augmented(images[n : n + 1], all_keys[n : n + 1], ALL)[0], together[n], atol=1e-6)
+    assert not np.allclose(augmented(images, keys(step=6), ALL), together)
 
 
 def test_the_number_of_devices_does_not_matter():
     images = some_images()
     mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     spread = NamedSharding(mesh, PartitionSpec("data"))
-    on_eight = jax.jit(lambda i, k: augment(i, k, ALL))(jax.device_put(images, spread), jax.device_put(keys(), spread))
-    np.testing.assert_allclose(on_eight, jax.jit(lambda i, k: augment(i, k, ALL))(images, keys()), atol=1e-5)
+    on_eight = jax.jit(lambda i, k: augmented(i, k, ALL))(
+        jax.device_put(images, spread), jax.device_put(keys(), spread)
+    )
+    np.testing.assert_allclose(on_eight, jax.jit(lambda i, k: augmented(i, k, ALL))(images, keys()), atol=1e-5)
+
+
+def test_masks_and_points_move_with_the_image():
+    """A bright disc, its mask and its centre stay together, wherever the similarity takes them."""
+    config = dataclasses.replace(ALL, gamma=0.0, contrast=0.0)
+    h, w, count = 64, 48, 12
+    generator = np.random.default_rng(4)
+    centres = generator.uniform((18, 26), (30, 38), (count, 2))
+    y, x = np.mgrid[:h, :w]
+    discs = np.stack([np.hypot(x - cx, y - cy) < 5 for cx, cy in centres]).astype(np.float32)
+    example = {"image": jnp.asarray(discs), "hand": jnp.asarray(discs), "key_points": jnp.asarray(centres[:, None])}
+    moved = {name: np.asarray(value) for name, value in augment(example, keys(count), config).items()}
+    np.testing.assert_allclose(moved["hand"], moved["image"], atol=1e-6)
+    weight = moved["hand"].sum((1, 2))
+    middle = np.stack([(moved["hand"] * x).sum((1, 2)) / weight, (moved["hand"] * y).sum((1, 2)) / weight], -1)
+    np.testing.assert_allclose(moved["key_points"][:, 0], middle, atol=0.15)
+    assert np.abs(middle - centres).max() > 3

@@ -20,7 +20,7 @@ def parameters(module):
 def test_m46_is_the_papers():
     """24.75 million parameters at 500 x 375, of which the convolutions' flattened output has 384 x 6 x 4 = 9,216."""
     config = experiment.load(["--config=configs/m46.py"])
-    module = nnx.eval_shape(lambda: models.build(config.model, (500, 375), rngs=nnx.Rngs(0)))
+    module = nnx.eval_shape(lambda: models.build(config.model, (500, 375), outputs=1, rngs=nnx.Rngs(0)))
     assert module.hidden[0].kernel.shape == (9216, 2048)
     # Counted by hand: convolutions 1,672,416, batch norm 3,968, dense 23,074,817.
     assert parameters(module) == 1_672_416 + 3_968 + 23_074_817 == 24_751_201
@@ -28,13 +28,13 @@ def test_m46_is_the_papers():
 
 def test_the_variant_has_3x3_and_pooling_of_2():
     config = experiment.load(["--config=configs/m46.py:3x3"])
-    module = nnx.eval_shape(lambda: models.build(config.model, (500, 375), rngs=nnx.Rngs(0)))
+    module = nnx.eval_shape(lambda: models.build(config.model, (500, 375), outputs=1, rngs=nnx.Rngs(0)))
     assert module.blocks[0].second.conv.kernel.shape == (3, 3, 32, 32)
     assert module.hidden[0].kernel.shape == (384 * 7 * 5, 2048)
 
 
 def test_initial_weights_are_he_fan_out():
-    module = models.build(ModelConfig(widths=(64, 128)), (32, 32), rngs=nnx.Rngs(0))
+    module = models.build(ModelConfig(widths=(64, 128)), (32, 32), outputs=1, rngs=nnx.Rngs(0))
     kernel = module.blocks[1].first.conv.kernel[...]
     assert float(kernel.std()) == pytest.approx(np.sqrt(2 / (9 * 128)), rel=0.02)
 
@@ -48,7 +48,7 @@ def test_against_pytorch(train, second):
 
     config = dataclasses.replace(SMALL, second_kernel=second, pool=3 if second == 1 else 2)
     h, w = 30, 22
-    module = models.build(config, (h, w), rngs=nnx.Rngs(3))
+    module = models.build(config, (h, w), outputs=1, rngs=nnx.Rngs(3))
     layers = []
     for block in module.blocks:
         for unit in (block.first, block.second):
@@ -70,7 +70,7 @@ def test_against_pytorch(train, second):
     x = np.random.default_rng(0).normal(size=(5, h, w, 1)).astype(np.float32)
     features = body(torch.tensor(x.transpose(0, 3, 1, 2).copy()))
     # PyTorch flattens channels first, we flatten channels last.
-    expected = head(features.permute(0, 2, 3, 1).reshape(5, -1))[:, 0]
+    expected = head(features.permute(0, 2, 3, 1).reshape(5, -1))
     expected.abs().sum().backward()
 
     graph, params, stats = nnx.split(module, nnx.Param, nnx.BatchStat)
@@ -91,19 +91,19 @@ def test_against_pytorch(train, second):
 
 def test_bfloat16_computes_in_half_and_keeps_float32_weights():
     config = ModelConfig(widths=(8, 8), dense=(8,), dtype="bfloat16", dropout=0.0)
-    module = models.build(config, (32, 24), rngs=nnx.Rngs(0))
+    module = models.build(config, (32, 24), outputs=1, rngs=nnx.Rngs(0))
     assert {x.dtype for x in jax.tree.leaves(nnx.state(module))} == {jnp.dtype("float32")}
     x = jnp.asarray(np.random.default_rng(0).random((4, 32, 24, 1)), jnp.float32)
     program = str(jax.make_jaxpr(lambda x: module(x, jnp.ones(4)))(x))
     assert "bf16[4,32,24,8]" in program
-    full = models.build(ModelConfig(widths=(8, 8), dense=(8,), dropout=0.0), (32, 24), rngs=nnx.Rngs(0))
+    full = models.build(ModelConfig(widths=(8, 8), dense=(8,), dropout=0.0), (32, 24), outputs=1, rngs=nnx.Rngs(0))
     np.testing.assert_allclose(module(x, jnp.ones(4)), full(x, jnp.ones(4)), atol=2e-4)
 
 
 def test_sex_is_read_only_where_the_model_is_told():
     x = jnp.asarray(np.random.default_rng(0).random((2, 32, 24, 1)), jnp.float32)
     for sex, differs in (("input", True), ("none", False)):
-        module = models.build(ModelConfig(widths=(4, 4), dense=(8,), sex=sex), (32, 24), rngs=nnx.Rngs(0))
+        module = models.build(ModelConfig(widths=(4, 4), dense=(8,), sex=sex), (32, 24), outputs=1, rngs=nnx.Rngs(0))
         boy, girl = module(x, jnp.ones(2)), module(x, jnp.zeros(2))
         assert bool((boy != girl).any()) == differs
 

@@ -1,0 +1,111 @@
+"""How exact the hand pipeline is on held-out phantoms with all disturbances on, against their truth.
+
+    python -m benchmarks.hand_accuracy runs/segmentation runs/landmarks --data data [--images 500]
+
+Prints the bars of the project beside what was reached. Figures on phantoms, not on children.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from benchmarks.common import versions
+from boneage_jax.canvas import Canvas, hand_length, thumb_side
+from boneage_jax.data.parallel import progress
+from boneage_jax.data.sources import Dataset, Records
+from boneage_jax.hand import masks
+from boneage_jax.hand.chain import Chain, Settings, open_chain
+from boneage_jax.hand.regions import named
+
+FAILED_IOU = 0.95
+FAILED_ERROR = 3.0
+FAILED_CANVAS = 45.0
+"""A failure: a mask below this IoU, a key point off by more percent of the hand's length, a fingertip or capitate
+farther from its place on the canvas in pixels (three times the bar), or the thumb on the wrong side."""
+
+
+def measure(records: Records, chain: Chain) -> list[dict[str, Any]]:
+    """Returns what can be said of each image."""
+    canvas = Canvas()
+    rows: list[dict[str, Any]] = []
+    size = chain.settings.batch_size
+    for start in progress(
+        range(0, len(records), size), total=-(-len(records) // size), label="measuring", unit=" batches"
+    ):
+        numbers = range(start, min(start + size, len(records)))
+        for n, hand in zip(numbers, chain.register([records.image(n) for n in numbers]), strict=True):
+            truth, points = records.mask(n), np.asarray(records.row(n)["key_points"], np.float64)
+            row: dict[str, Any] = {"n": n, "iou": masks.iou(hand.mask.inside, truth), "flags": hand.verdict.flags}
+            row |= hand.verdict.measures
+            length = hand_length(points)
+            if hand.placed is None:
+                row |= {"errors": [100.0] * 3, "canvas": 1500.0, "side_right": False}
+            else:
+                row["errors"] = (100 * np.linalg.norm(hand.placed.key_points - points, axis=1) / length).tolist()
+                on_canvas = hand.placed.to_canvas(points)[[0, 2]]
+                row["canvas"] = float(np.linalg.norm(on_canvas - (canvas.fingertip, canvas.capitate), axis=1).max())
+                row["side_right"] = bool(hand.placed.side * thumb_side(points) > 0)
+            row["failed"] = (
+                row["iou"] < FAILED_IOU
+                or max(row["errors"]) > FAILED_ERROR
+                or row["canvas"] > FAILED_CANVAS
+                or not row["side_right"]
+            )
+            rows.append(row)
+    return rows
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("segmentation", type=pathlib.Path)
+    parser.add_argument("landmarks", type=pathlib.Path)
+    parser.add_argument("--data", type=pathlib.Path, default=pathlib.Path("data"))
+    parser.add_argument("--dataset", default="hand_phantom/raw")
+    parser.add_argument("--split", default="test")
+    parser.add_argument("--images", type=int, default=500)
+    parser.add_argument("--json", type=pathlib.Path, help="where each image's figures go")
+    parser.add_argument("--single", action="store_true", help="one look, no mirror images")
+    options = parser.parse_args()
+    records = Dataset.open(options.data, options.dataset).split(f"{options.split}[:{options.images}]")
+    settings = Settings(
+        tuple(named(["whole@260x200"])), flips=not options.single, second_look=not options.single, threads=2
+    )
+    with open_chain(options.segmentation, options.landmarks, settings) as chain:
+        rows = measure(records, chain)
+    if options.json:
+        options.json.write_text(json.dumps(rows))
+    iou = np.array([row["iou"] for row in rows])
+    errors = np.array([row["errors"] for row in rows])
+    canvas = np.array([row["canvas"] for row in rows])
+    side = np.array([row["side_right"] for row in rows])
+    failed = np.array([row["failed"] for row in rows])
+    flagged = np.array([bool(row["flags"]) for row in rows])
+    print(f"{options.dataset} {options.split}, {len(rows)} phantoms; {versions()}")
+    low = np.percentile(iou, 1)
+    print(f"mask IoU              mean {iou.mean():.4f} (bar 0.98)   1st percentile {low:.4f} (bar 0.95)")
+    print(
+        f"key point error       median {np.median(errors):.2f}% (bar 1%)   99th percentile "
+        f"{np.percentile(errors, 99):.2f}% (bar 3%) of the hand's length"
+    )
+    for name, values in zip(("fingertip", "thumb", "capitate"), errors.T, strict=True):
+        print(f"  {name:<12} median {np.median(values):.2f}%   99th percentile {np.percentile(values, 99):.2f}%")
+    within, far = 100 * (canvas <= 15).mean(), np.percentile(canvas, 99)
+    print(f"within 15 canvas px   {within:.1f}% (bar 99%)   99th percentile {far:.1f} px")
+    print(f"thumb's side          {100 * side.mean():.1f}% (bar 99.5%)")
+    caught = f"{100 * flagged[failed].mean():.0f}% of {failed.sum()}" if failed.any() else "there are none"
+    print(f"failures flagged      {caught} (bar 90%)   good ones flagged {100 * flagged[~failed].mean():.1f}% (bar 5%)")
+    counts: dict[str, int] = {}
+    for row in rows:
+        for flag in row["flags"]:
+            counts[flag] = counts.get(flag, 0) + 1
+    print(f"flags                 {counts}")
+
+
+if __name__ == "__main__":
+    main()

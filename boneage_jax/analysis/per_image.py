@@ -1,0 +1,91 @@
+"""Scores a run of any task by its own measure, image by image: masks by IoU, key points by distance."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import pathlib
+
+import numpy as np
+
+from boneage_jax.data.reading import view_of
+from boneage_jax.data.sources import Dataset
+from boneage_jax.files import replacing, write_text
+from boneage_jax.tasks import Score
+from boneage_jax.train.mesh import check_batch_size
+from boneage_jax.train.predict import predict_all
+from boneage_jax.train.run import LoadedRun
+from boneage_jax.train.step import compile_score_step
+
+
+@dataclasses.dataclass(frozen=True)
+class PerImage:
+    """Scores of a run on a split.
+
+    Attributes:
+      folder: where scores.csv and scores.json lie.
+      dataset: name and split.
+      score: what was measured.
+      ids: of the images.
+      values: one an image.
+    """
+
+    folder: pathlib.Path
+    dataset: str
+    score: Score
+    ids: list[str]
+    values: np.ndarray
+
+    @property
+    def summary(self) -> dict[str, float]:
+        """Mean, median and the tail that matters: the 1st percentile where more is better, else the 99th."""
+        tail = 1 if self.score.higher_is_better else 99
+        return {
+            "images": len(self.values),
+            "mean": float(self.values.mean()),
+            "median": float(np.median(self.values)),
+            f"percentile {tail}": float(np.percentile(self.values, tail)),
+        }
+
+    def as_text(self) -> str:
+        """Returns the summary for people."""
+        of_what = " (rendered phantoms)" if self.dataset.startswith("hand_phantom") else ""
+        facts = ", ".join(f"{name} {value:.4g}" for name, value in self.summary.items())
+        unit = f", {self.score.unit}" if self.score.unit else ""
+        return f"{self.dataset}{of_what}\n{self.score.label}{unit}: {facts}\ntable and JSON lie in {self.folder}"
+
+
+def score(
+    loaded: LoadedRun, *, split: str = "test", data_dir: pathlib.Path | None = None, dataset: str = ""
+) -> PerImage:
+    """Scores a run on a split and writes `evaluation/DATASET/SPLIT/` into its folder.
+
+    Args are those of `evaluate.evaluate`.
+
+    Raises:
+      UserError: for data that is not there or holds no truth for the run's task.
+    """
+    config = loaded.config
+    name = dataset or config.data.name
+    opened = Dataset.open((data_dir or pathlib.Path(config.data.dir)).expanduser(), name)
+    records = opened.split(split, view_of(config.data, loaded.task.layers))
+    check_batch_size("eval.batch_size", config.eval.batch_size, loaded.mesh)
+    values = predict_all(
+        compile_score_step(loaded.mesh, network=loaded.network, task=loaded.task),
+        loaded.arrays,
+        records,
+        loaded.mesh,
+        batch_size=config.eval.batch_size,
+        threads=config.data.threads,
+        prefetch=config.data.prefetch,
+    )
+    folder = loaded.folder / "evaluation" / name.replace("/", "-") / split.replace("/", "-")
+    result = PerImage(folder, f"{name} {split}", loaded.task.score, records.ids(), values)
+    with replacing(folder / "scores.csv") as scratch, scratch.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", result.score.name])
+        writer.writerows((image_id, f"{value:.6g}") for image_id, value in zip(result.ids, values, strict=True))
+    facts = {"dataset": result.dataset, "score": result.score.name, "checkpoint_step": loaded.step, **result.summary}
+    write_text(folder / "scores.json", json.dumps(facts, indent=2) + "\n")
+    return result

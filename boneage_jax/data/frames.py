@@ -1,0 +1,115 @@
+"""How a radiograph is laid into a network's input, and where its points go there.
+
+- `image`: the whole picture, fitted into the input. For segmentation.
+- `masked`: the same with background gone and contrast equalised. For the paper's key point network.
+- `hand`: likewise, cut to the hand's box, so that small hands are seen as large as others. For key points.
+- `canvas`: likewise, laid on the registered canvas by key points that are already known. For a second look at them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal, get_args
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float
+
+from boneage_jax.canvas import Canvas
+from boneage_jax.data import contrast, images
+from boneage_jax.data.images import Grey
+from boneage_jax.geometry import Similarity
+
+Frame = Literal["image", "masked", "hand", "canvas"]
+FRAMES: tuple[Frame, ...] = get_args(Frame)
+
+BOX_MARGIN = 0.06
+"""Border around a hand's box, as a fraction of its longer side."""
+
+SKIN = 0.012
+"""A mask is widened by this part of the hand's box before it blots out the background, so that the tip is not lost."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Framed:
+    """A network's input and the way to it.
+
+    Attributes:
+      image: uint8 of shape (height, width).
+      transform: from the original's pixels to the input's.
+    """
+
+    image: Grey
+    transform: Similarity
+
+
+def lay(
+    frame: Frame,
+    image: Grey,
+    height: int,
+    width: int,
+    *,
+    mask: Bool[np.ndarray, "h w"] | None = None,
+    key_points: Float[np.ndarray, "3 2"] | None = None,
+) -> Framed:
+    """Lays an image into an input of height x width.
+
+    Args:
+      frame: how.
+      image: grey levels.
+      height: of the input.
+      width: of the input.
+      mask: the hand, at the image's size; for all frames but `image`.
+      key_points: of `anatomy.KEY_POINTS` in the image's pixels; for `canvas`.
+    """
+    if frame == "image":
+        return Framed(images.fit(image, height, width), images.fitting(image.shape, height, width))
+    assert mask is not None
+    if frame == "masked":
+        transform = images.fitting(image.shape, height, width)
+    elif frame == "hand":
+        transform = box_transform(mask, height, width)
+    else:
+        assert key_points is not None
+        transform = canvas_transform(key_points, height, width)
+    return Framed(images.warp(contrast.equalise(image, widened(mask)), transform, height, width), transform)
+
+
+def widened(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
+    """Returns a mask grown by `SKIN` of its box on all sides."""
+    x0, y0, x1, y1 = box(mask)
+    radius = max(1, round(SKIN * max(x1 - x0, y1 - y0)))
+    return cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 3) <= radius
+
+
+def box(mask: Bool[np.ndarray, "h w"]) -> tuple[int, int, int, int]:
+    """Returns x0, y0, x1, y1 of the smallest box around a mask, the ends exclusive; the whole picture for none."""
+    x, y, w, h = cv2.boundingRect(mask.astype(np.uint8))
+    if not w:
+        return 0, 0, mask.shape[1], mask.shape[0]
+    return x, y, x + w, y + h
+
+
+def box_transform(mask: Bool[np.ndarray, "h w"], height: int, width: int) -> Similarity:
+    """Returns the transform that fits a mask's box, with its margin, into the middle of height x width."""
+    x0, y0, x1, y1 = box(mask)
+    margin = BOX_MARGIN * max(x1 - x0, y1 - y0)
+    scale = min(height / (y1 - y0 + 2 * margin), width / (x1 - x0 + 2 * margin))
+    middle = np.array([(x0 + x1 - 1) / 2, (y0 + y1 - 1) / 2])
+    x, y = np.array([(width - 1) / 2, (height - 1) / 2]) - scale * middle
+    return Similarity(a=scale, x=float(x), y=float(y))
+
+
+def canvas_transform(key_points: Float[np.ndarray, "3 2"], height: int, width: int) -> Similarity:
+    """Returns the transform that lays a hand on the registered canvas, fitted into height x width.
+
+    Args:
+      key_points: x, y of `anatomy.KEY_POINTS` in the image's pixels.
+      height: of the input.
+      width: of the input.
+
+    Raises:
+      ValueError: where fingertip and capitate coincide.
+    """
+    canvas = Canvas()
+    return canvas.transform(key_points).then(images.fitting((canvas.height, canvas.width), height, width))

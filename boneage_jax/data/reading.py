@@ -1,0 +1,29 @@
+"""From a config to the way its dataset is read."""
+
+from __future__ import annotations
+
+import pathlib
+
+from boneage_jax.config import DataConfig
+from boneage_jax.data import annotations as drawn
+from boneage_jax.data.sources import Labels, Layer, View
+
+
+def view_of(config: DataConfig, layers: tuple[Layer, ...] = (), *, evaluation: bool = False) -> View:
+    """Returns the view of a config, with the layers that a task learns from.
+
+    Args:
+      config: of the data.
+      layers: see `View`.
+      evaluation: whether the evaluation split is read, which may have masks of its own.
+
+    Raises:
+      UserError: for annotation files that cannot be used.
+    """
+    labels: Labels | None = None
+    named = (config.eval_masks or config.masks) if evaluation else config.masks
+    if layers and (named or config.key_points):
+        masks = tuple(drawn.read(pathlib.Path(named).expanduser())) if named else None
+        points = tuple(drawn.read(pathlib.Path(config.key_points).expanduser())) if config.key_points else None
+        labels = drawn.AnnotatedLabels(masks, points)
+    return View(config.height, config.width, config.frame, config.contrast == "local", config.feature, layers, labels)

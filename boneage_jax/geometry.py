@@ -1,0 +1,114 @@
+"""Similarity transforms of the plane: turned, zoomed, shifted, perhaps mirrored.
+
+Points are x, y in pixels; pixel centres lie at whole numbers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import ArrayLike
+
+
+@dataclasses.dataclass(frozen=True)
+class Similarity:
+    """A similarity x -> matrix (x, 1): angles are kept, or all turned round by a mirror.
+
+    Attributes:
+      a: scale times cosine of the rotation.
+      b: scale times sine of the rotation.
+      x: shift in pixels, applied last.
+      y: likewise.
+      mirrored: whether x is turned into -x first.
+    """
+
+    a: float = 1.0
+    b: float = 0.0
+    x: float = 0.0
+    y: float = 0.0
+    mirrored: bool = False
+
+    @classmethod
+    def between(cls, source: ArrayLike, target: ArrayLike, *, mirrored: bool = False) -> Similarity:
+        """Returns the similarity that takes points to points best, by least squares (Umeyama 1991).
+
+        Args:
+          source: at least two different points, (n, 2).
+          target: where they go, (n, 2).
+          mirrored: whether the plane is turned over on the way.
+
+        Raises:
+          ValueError: where all points of `source` coincide, or a number is not finite.
+        """
+        from_points, to_points = np.asarray(source, np.float64), np.asarray(target, np.float64)
+        if not (np.isfinite(from_points).all() and np.isfinite(to_points).all()):
+            raise ValueError("points that are not finite have no similarity between them")
+        if mirrored:
+            from_points = from_points * (-1.0, 1.0)
+        mean_from, mean_to = from_points.mean(0), to_points.mean(0)
+        p, q = from_points - mean_from, to_points - mean_to
+        norm = float((p * p).sum())
+        if norm < 1e-12:
+            raise ValueError("points that coincide have no similarity between them")
+        a = float((p * q).sum()) / norm
+        b = float((p[:, 0] * q[:, 1] - p[:, 1] * q[:, 0]).sum()) / norm
+        x, y = mean_to - (a * mean_from[0] - b * mean_from[1], b * mean_from[0] + a * mean_from[1])
+        return cls(a, b, float(x), float(y), mirrored)
+
+    @classmethod
+    def scaling(cls, scale: float) -> Similarity:
+        """Returns what takes a picture's pixels to those of the same picture at `scale` times its size.
+
+        The picture's edges, half a pixel before the first centre, stay the edges.
+        """
+        return cls(a=scale, x=0.5 * scale - 0.5, y=0.5 * scale - 0.5)
+
+    @classmethod
+    def moving(cls, x: float, y: float) -> Similarity:
+        """Returns a shift by x, y pixels."""
+        return cls(x=x, y=y)
+
+    @property
+    def matrix(self) -> Float[np.ndarray, "2 3"]:
+        """The transform as a matrix that acts on (x, y, 1)."""
+        sign = -1.0 if self.mirrored else 1.0
+        return np.array([[sign * self.a, -self.b, self.x], [sign * self.b, self.a, self.y]])
+
+    @property
+    def scale(self) -> float:
+        """How many pixels one pixel becomes."""
+        return math.hypot(self.a, self.b)
+
+    @property
+    def degrees(self) -> float:
+        """Rotation, from the x axis towards the y axis, in degrees of (-180, 180]."""
+        return math.degrees(math.atan2(self.b, self.a))
+
+    def __call__(self, points: ArrayLike) -> Float[np.ndarray, "*n 2"]:
+        """Returns where points of shape (..., 2) go."""
+        matrix = self.matrix
+        return np.asarray(points, np.float64) @ matrix[:, :2].T + matrix[:, 2]
+
+    def inverse(self) -> Similarity:
+        """Returns the transform back. Raises ValueError where the scale is 0."""
+        if not self.scale:
+            raise ValueError("a scale of 0 cannot be undone")
+        return _of_matrix(np.linalg.inv(_square(self)))
+
+    def then(self, other: Similarity) -> Similarity:
+        """Returns this transform followed by another."""
+        return _of_matrix(_square(other) @ _square(self))
+
+
+def _square(transform: Similarity) -> Float[np.ndarray, "3 3"]:
+    return np.vstack([transform.matrix, (0.0, 0.0, 1.0)])
+
+
+def _of_matrix(matrix: Float[np.ndarray, "3 3"]) -> Similarity:
+    """The inverse of `Similarity.matrix`: a mirror shows in the sign of the determinant."""
+    mirrored = bool(np.linalg.det(matrix[:2, :2]) < 0)
+    a = -matrix[0, 0] if mirrored else matrix[0, 0]
+    return Similarity(float(a), float(-matrix[0, 1]), float(matrix[0, 2]), float(matrix[1, 2]), mirrored)

@@ -1,0 +1,80 @@
+"""What `boneage register` does: opens runs and data, registers, shows what came out."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+
+from boneage_jax.data.sources import Dataset
+from boneage_jax.hand import derive, sheets
+from boneage_jax.hand.chain import Chain, Settings
+from boneage_jax.hand.regions import named, split_names
+from boneage_jax.train import run
+
+
+@dataclasses.dataclass(frozen=True)
+class RegisterRequest:
+    """What to register, with what, to where.
+
+    Attributes:
+      dataset: built dataset of radiographs.
+      data: folder of built datasets.
+      segmentation: folder of a run.
+      landmarks: folder of a run.
+      out: folder that the new dataset goes to.
+      name: of the new dataset; empty for the source's.
+      splits: to register; empty for all.
+      regions: see `regions.named`, separated by commas.
+      batch_size: images that the networks see at once.
+      threads: between the networks.
+      drop_flagged: leave images with flags out.
+      annotations: folder for predictions as annotations; None for none.
+    """
+
+    dataset: str
+    data: pathlib.Path
+    segmentation: pathlib.Path
+    landmarks: pathlib.Path
+    out: pathlib.Path
+    name: str = ""
+    splits: tuple[str, ...] = ()
+    regions: str = "whole,A,B,C"
+    batch_size: int = 16
+    threads: int = 4
+    drop_flagged: bool = False
+    annotations: pathlib.Path | None = None
+
+
+def register(request: RegisterRequest) -> str:
+    """Registers a dataset, writes its page, and returns what came out, for people.
+
+    Raises:
+      UserError: for runs, datasets, splits and regions that cannot be used, and disks that cannot be written.
+    """
+    regions = tuple(named(split_names(request.regions)))
+    source = Dataset.open(request.data, request.dataset)
+    settings = Settings(regions, batch_size=request.batch_size, threads=request.threads)
+    segmentation, landmarks = run.load(request.segmentation), run.load(request.landmarks)
+    about: dict[str, str] = {
+        loaded.config.task.name: f"step {loaded.step}, weights {run.digest(loaded)}"
+        for loaded in (segmentation, landmarks)
+    }
+    with Chain(segmentation, landmarks, settings) as chain:
+        derived = derive.derive(
+            source,
+            chain,
+            about,
+            request.out,
+            name=request.name,
+            splits=request.splits,
+            drop_flagged=request.drop_flagged,
+        )
+    page = sheets.write_page(source, derived)
+    lines = [sheets.as_text(derived), f"page      {page}", f"flags     {derived.dataset.path / derive.FLAGS}"]
+    lines.append(
+        f"dataset   {derived.dataset.name} in {request.out}; train with --config.data.name={derived.dataset.name}"
+    )
+    if request.annotations:
+        sheets.write_annotations(derived, request.annotations)
+        lines.append(f"masks and key points to correct   {request.annotations}")
+    return "\n".join(lines)

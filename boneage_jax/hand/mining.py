@@ -1,0 +1,407 @@
+"""Positive mining: a few masks by hand become many (Iglovikov et al. 2017).
+
+A round trains on the masks that are there, predicts the rest, lets every mask speak for itself (does it stay when the
+picture is mirrored or made smaller, is it one piece, does it look like a hand that was labelled?), and accepts the good
+ones for the next round. It ends when few are added. People may forbid masks (`veto.txt`) and give better ones
+(`corrections/ID.png`) between rounds; both count from the next round on.
+
+    FOLDER/labels/           masks given by hand, by id; a tenth of them watch the training from outside
+    FOLDER/held_out/         that tenth
+    FOLDER/veto.txt          ids never to be accepted, one a line
+    FOLDER/corrections/      masks corrected by hand, by id
+    FOLDER/rounds/N/         run/, train/ (masks trained on), masks/ (predicted), scores.csv, round.html
+    FOLDER/curve.json        what each round came to
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import math
+import pathlib
+import shutil
+from collections.abc import Iterable, Sequence
+
+import cv2
+import numpy as np
+from jaxtyping import Bool
+
+from boneage_jax.config import ExperimentConfig
+from boneage_jax.data import annotations as drawn
+from boneage_jax.data import contrast, images, parallel
+from boneage_jax.data.annotations import mask_folder
+from boneage_jax.data.images import Grey
+from boneage_jax.data.reading import view_of
+from boneage_jax.data.sources import Dataset, Records
+from boneage_jax.errors import UserError
+from boneage_jax.files import check_writable, replacing, write_text
+from boneage_jax.geometry import Similarity
+from boneage_jax.hand import masks, mining_page
+from boneage_jax.hand.chain import Network
+from boneage_jax.hand.masks import Mask
+from boneage_jax.train import run
+from boneage_jax.train.loop import train
+
+_SMALLER = 0.8
+"""Size of the second picture that a mask must agree with."""
+
+_HELD_OUT = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class MiningRequest:
+    """What to mine.
+
+    Attributes:
+      config: of the segmentation; its data names dataset and training split.
+      folder: where everything goes.
+      masks: annotations of the labelled images; None to take `labelled` images' own masks.
+      labelled: number of images, first by id, whose own masks count as labelled; for phantoms.
+      rounds: at most.
+      accept: lowest score that is accepted, 0 to 1.
+      growth: a round that adds less than this part of what was accepted is the last.
+      measure: split on whose own masks each round is measured; empty for none.
+      reference: whether a network is trained on all masks of the dataset too, to compare with.
+    """
+
+    config: ExperimentConfig
+    folder: pathlib.Path
+    masks: pathlib.Path | None = None
+    labelled: int = 100
+    rounds: int = 6
+    accept: float = 0.90
+    growth: float = 0.02
+    measure: str = ""
+    reference: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Shape:
+    """What a mask looks like, for comparison with others.
+
+    Attributes:
+      area: logarithm of its part of the picture.
+      solidity: area over that of its convex hull; fingers make it small.
+      roughness: logarithm of circumference over the root of the area; long for spread fingers, longer for rags.
+    """
+
+    area: float
+    solidity: float
+    roughness: float
+
+    @classmethod
+    def of(cls, mask: Bool[np.ndarray, "h w"]) -> Shape | None:
+        """Returns the shape of a mask; None for an empty one."""
+        outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+        if not outlines:
+            return None
+        outline = max(outlines, key=cv2.contourArea)
+        area = cv2.contourArea(outline)
+        if area < 16:
+            return None
+        hull = cv2.contourArea(cv2.convexHull(outline))
+        length = cv2.arcLength(outline, closed=True)
+        return cls(math.log(area / mask.size), area / hull, math.log(length / math.sqrt(area)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Prior:
+    """How the shapes of labelled masks scatter.
+
+    Attributes:
+      centre: median of each of `Shape`'s numbers.
+      spread: their standard deviation, from the quartiles, and not below a floor.
+    """
+
+    centre: np.ndarray
+    spread: np.ndarray
+
+    @classmethod
+    def of(cls, shapes: Iterable[Shape]) -> Prior:
+        """Returns the prior of labelled masks. Raises `UserError` where there are none."""
+        values = np.array([dataclasses.astuple(shape) for shape in shapes])
+        if not len(values):
+            raise UserError("none of the labelled masks shows a hand")
+        quartiles = np.percentile(values, (25, 75), axis=0)
+        return cls(np.median(values, axis=0), np.maximum((quartiles[1] - quartiles[0]) / 1.349, (0.15, 0.03, 0.06)))
+
+    def distance(self, shape: Shape) -> float:
+        """Returns how many deviations the strangest of a shape's numbers lies off."""
+        return float((np.abs(np.array(dataclasses.astuple(shape)) - self.centre) / self.spread).max())
+
+
+def score(found: Mask, smaller: Bool[np.ndarray, "n m"], prior: Prior) -> float:
+    """Returns how good a mask is in its own judgement, 0 to 1: a product, so that one fault is enough.
+
+    Args:
+      found: mask of the picture, averaged with that of its mirror image.
+      smaller: mask of the picture at `_SMALLER` of its size, brought back.
+      prior: shapes of labelled masks.
+    """
+    shape = Shape.of(found.inside)
+    if shape is None:
+        return 0.0
+    full = images.fit(masks.as_picture(found.inside), *smaller.shape) > 127
+    steady = min(found.agreement, masks.iou(full, smaller))
+    alone = 1.0 - min(1.0, found.second)
+    # A hand leaves the picture with its forearm: a sixth of its circumference at most.
+    border = 1.0 - max(0.0, min(1.0, (found.border - 1 / 6) * 4))
+    likely = math.exp(-0.5 * max(0.0, prior.distance(shape) - 3.0))
+    return steady * alone * border * likely
+
+
+def mine(request: MiningRequest) -> list[dict[str, float]]:
+    """Mines, or goes on mining, in the request's folder.
+
+    Returns:
+      The curve: for each round the masks trained on, those accepted, and the IoU where it is measured.
+
+    Raises:
+      UserError: for another task, masks that cannot be used, or a folder that holds another mining.
+    """
+    config, folder = request.config, request.folder
+    if config.task.name != "segmentation":
+        raise UserError(f"task.name: found {config.task.name!r}, expected 'segmentation'; use configs/segmentation.py")
+    dataset = Dataset.open(pathlib.Path(config.data.dir).expanduser(), config.data.name)
+    records = dataset.split(config.data.train_split)
+    _claim(request, dataset)
+    _write_labels(request, records)
+    given = _ids_in(folder / "labels")
+    shapes = [Shape.of(a.mask()) for a in drawn.read(folder / "labels")]
+    prior = Prior.of(shape for shape in shapes if shape is not None)
+    if request.reference:
+        _reference(request)
+
+    accepted: dict[str, pathlib.Path] = {}
+    curve: list[dict[str, float]] = []
+    for number in range(request.rounds):
+        place = folder / "rounds" / str(number)
+        trained_on = _write_training(request, place, accepted)
+        result = _train_round(request, place)
+        if not (place / "scores.csv").exists():
+            _predict_round(request, records, place, given, prior, result)
+        before = set(accepted)
+        accepted = _accepted(request, place)
+        line: dict[str, float] = {"round": number, "trained_on": trained_on, "accepted": len(accepted)}
+        if request.measure:
+            line["iou"] = _iou_of(request, place / "run")
+        curve.append(line)
+        write_text(folder / "curve.json", json.dumps(curve, indent=2) + "\n")
+        _page(request, records, place, curve)
+        if len(accepted) - len(before) <= request.growth * max(len(before), 1):
+            break
+    return curve
+
+
+def _claim(request: MiningRequest, dataset: Dataset) -> None:
+    """Makes the folder this mining's, or checks that it is."""
+    check_writable(request.folder)
+    wanted = {
+        "dataset": dataset.name,
+        "fingerprint": dataset.fingerprint,
+        "masks": str(request.masks or ""),
+        "labelled": 0 if request.masks else request.labelled,
+        "accept": request.accept,
+    }
+    path = request.folder / "mining.json"
+    if path.exists():
+        before = json.loads(path.read_text())
+        differing = [
+            f"{key}: found {before.get(key)!r} there, {wanted[key]!r} here"
+            for key in wanted
+            if before.get(key) != wanted[key]
+        ]
+        if differing:
+            raise UserError(f"{request.folder}: holds another mining ({'; '.join(differing)}); choose another --out")
+        return
+    write_text(path, json.dumps(wanted, indent=2) + "\n")
+
+
+def _write_labels(request: MiningRequest, records: Records) -> None:
+    """Writes the labelled masks by id, a tenth of them apart."""
+    folder, done = request.folder, request.folder / "labels.done"
+    if done.exists():
+        return
+    numbers = {image_id: n for n, image_id in enumerate(records.ids())}
+    if request.masks:
+        given = {a.id: a for a in drawn.read(request.masks) if a.has_mask and a.id in numbers}
+        ids = sorted(given)
+    else:
+        ids = sorted(numbers)[: request.labelled]
+    if len(ids) < 10:
+        raise UserError(
+            f"{request.masks or 'labelled'}: found {len(ids)} labelled images of the split "
+            f"{request.config.data.train_split!r}, expected at least 10, named by the images' ids"
+        )
+    step = round(1 / _HELD_OUT)
+    for n, image_id in enumerate(ids):
+        picture = records.image(numbers[image_id]) if request.masks else None
+        mask = given[image_id].mask(picture.shape) if picture is not None else records.mask(numbers[image_id])
+        mask_folder.write_one(image_id, mask, folder / ("held_out" if n % step == step - 1 else "labels"))
+    (folder / "corrections").mkdir(exist_ok=True)
+    if not (folder / "veto.txt").exists():
+        write_text(folder / "veto.txt", "")
+    write_text(done, f"{len(ids)}\n")
+
+
+def _ids_in(folder: pathlib.Path) -> set[str]:
+    return {path.stem for path in folder.glob("*.png")}
+
+
+def vetoed(folder: pathlib.Path) -> set[str]:
+    """Returns the ids in `veto.txt`: one a line, what follows a `#` left out."""
+    path = folder / "veto.txt"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return {line.split("#")[0].strip() for line in lines} - {""}
+
+
+def _write_training(request: MiningRequest, place: pathlib.Path, accepted: dict[str, pathlib.Path]) -> int:
+    """Puts the masks of a round together, once: given, then corrected, then accepted ones. Returns their number."""
+    target = place / "train"
+    if not target.exists():
+        scratch = place / "train.part"
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir(parents=True)
+        chosen = dict(accepted)
+        for folder in (request.folder / "corrections", request.folder / "labels"):
+            chosen |= {path.stem: path for path in folder.glob("*.png")}
+        for image_id in _ids_in(request.folder / "held_out"):
+            chosen.pop(image_id, None)
+        for image_id, path in chosen.items():
+            shutil.copyfile(path, scratch / f"{image_id}.png")
+        scratch.rename(target)
+    return len(_ids_in(target))
+
+
+def _config_of(request: MiningRequest, train_masks: pathlib.Path) -> ExperimentConfig:
+    data = dataclasses.replace(
+        request.config.data,
+        masks=str(train_masks),
+        eval_masks=str(request.folder / "held_out"),
+        eval_split=request.config.data.train_split,
+    )
+    return dataclasses.replace(request.config, data=data)
+
+
+def _train_round(request: MiningRequest, place: pathlib.Path) -> pathlib.Path:
+    train(_config_of(request, place / "train"), place / "run")
+    return place / "run"
+
+
+def _predict_round(
+    request: MiningRequest,
+    records: Records,
+    place: pathlib.Path,
+    given: set[str],
+    prior: Prior,
+    trained: pathlib.Path,
+) -> None:
+    """Predicts and scores every image that has no mask by hand."""
+    loaded = run.load(trained)
+    batch_size = 16
+    network = Network(loaded, batch_size)
+    skipped = given | _ids_in(request.folder / "held_out")
+    ids = records.ids()
+    numbers = [n for n, image_id in enumerate(ids) if image_id not in skipped]
+    rows: list[tuple[str, float, Mask]] = []
+    batches = [numbers[start : start + batch_size] for start in range(0, len(numbers), batch_size)]
+
+    def decode(batch: list[int]) -> list[Grey]:
+        return [records.image(n) for n in batch]
+
+    pictures = parallel.ordered_map(decode, batches, workers=2, kind="thread", ahead=1)
+    with parallel.progress_of(total=len(numbers), label=f"round {place.name}: scoring masks") as bar:
+        for batch, decoded in zip(batches, pictures, strict=True):
+            for n, (found, value) in zip(batch, _scored(network, decoded, prior), strict=True):
+                mask_folder.write_one(ids[n], found.inside, place / "masks")
+                rows.append((ids[n], value, found))
+            bar.update(len(batch))
+    with replacing(place / "scores.csv") as scratch, scratch.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "score", "agreement", "second", "border", "area"])
+        for image_id, value, found in rows:
+            numbers_shown = (value, found.agreement, found.second, found.border, found.area)
+            writer.writerow([image_id, *(f"{x:.5f}" for x in numbers_shown)])
+
+
+def _scored(network: Network, pictures: Sequence[Grey], prior: Prior) -> list[tuple[Mask, float]]:
+    """Each picture's mask and score."""
+    height, width = network.size
+    inputs = [images.fit(contrast.local(p) if network.local_contrast else p, height, width) for p in pictures]
+    plain, mirrored = network(inputs, flips=True)
+    middle = ((width - 1) / 2 * (1 - _SMALLER), (height - 1) / 2 * (1 - _SMALLER))
+    shrink = Similarity(a=_SMALLER, x=middle[0], y=middle[1])
+    (small,) = network([images.warp(x, shrink, height, width) for x in inputs], flips=False)
+    results = []
+    for n, picture in enumerate(pictures):
+        found = masks.clean(plain[n], mirrored[n, :, ::-1], picture.shape)
+        back = cv2.warpAffine(small[n], shrink.inverse().matrix, (width, height), flags=cv2.INTER_LINEAR)
+        results.append((found, score(found, back > 0.5, prior)))
+    return results
+
+
+def _scores(place: pathlib.Path) -> dict[str, float]:
+    with (place / "scores.csv").open(newline="") as file:
+        return {row["id"]: float(row["score"]) for row in csv.DictReader(file)}
+
+
+def _accepted(request: MiningRequest, place: pathlib.Path) -> dict[str, pathlib.Path]:
+    """Masks that are good enough and not forbidden."""
+    forbidden = vetoed(request.folder)
+    return {
+        image_id: place / "masks" / f"{image_id}.png"
+        for image_id, value in _scores(place).items()
+        if value >= request.accept and image_id not in forbidden
+    }
+
+
+def _iou_of(request: MiningRequest, trained: pathlib.Path) -> float:
+    """Mean IoU on the measuring split's own masks; kept beside the run."""
+    path = trained / "measured.json"
+    if not path.exists():
+        loaded = run.load(trained)
+        data = dataclasses.replace(request.config.data, masks="", eval_masks="")
+        dataset = Dataset.open(pathlib.Path(data.dir).expanduser(), data.name)
+        records = dataset.split(request.measure, view_of(data, loaded.task.layers))
+        network = Network(loaded, 16)
+        values = []
+        for start in range(0, len(records), 16):
+            numbers = range(start, min(start + 16, len(records)))
+            examples = [records[n] for n in numbers]
+            plain, mirrored = network([e["image"] for e in examples], flips=True)
+            for n, (p, m) in enumerate(zip(plain, mirrored, strict=True)):
+                truth = records.mask(numbers[n])
+                values.append(masks.iou(masks.clean(p, m[:, ::-1], truth.shape).inside, truth))
+        write_text(path, json.dumps({"split": request.measure, "iou": float(np.mean(values))}) + "\n")
+    return float(json.loads(path.read_text())["iou"])
+
+
+def _reference(request: MiningRequest) -> None:
+    """Trains on all masks of the dataset, and measures it."""
+    place = request.folder / "reference"
+    data = dataclasses.replace(
+        request.config.data,
+        masks="",
+        eval_masks=str(request.folder / "held_out"),
+        eval_split=request.config.data.train_split,
+    )
+    train(dataclasses.replace(request.config, data=data), place / "run")
+    if request.measure:
+        write_text(request.folder / "reference.json", json.dumps({"iou": _iou_of(request, place / "run")}) + "\n")
+
+
+def _page(request: MiningRequest, records: Records, place: pathlib.Path, curve: list[dict[str, float]]) -> None:
+    """Writes the page of a round: masks accepted and rejected, those nearest to the threshold first."""
+    mining_page.write(request.folder, records, place, curve, _scores(place), set(_accepted(request, place)))
+
+
+def as_text(request: MiningRequest, curve: list[dict[str, float]]) -> str:
+    """Returns the curve for people, and where everything lies."""
+    lines = [", ".join(f"{key.replace('_', ' ')} {value:.4g}" for key, value in line.items()) for line in curve]
+    reference = request.folder / "reference.json"
+    if reference.exists():
+        lines.append(f"trained on all masks: IoU {json.loads(reference.read_text())['iou']:.4g}")
+    last = request.folder / "rounds" / str(int(curve[-1]["round"]))
+    lines += [f"network  {last / 'run'}", f"page     {last / 'round.html'}", f"masks    {last / 'masks'}"]
+    return "\n".join(lines)

@@ -1,0 +1,170 @@
+"""Whether a registered hand can be trusted: a verdict with reasons, from what the chain itself saw on its way."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from boneage_jax.canvas import THUMB, Canvas, hand_length
+from boneage_jax.data.images import Grey
+from boneage_jax.hand.masks import Mask
+from boneage_jax.hand.register import Registration
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """Where trust ends. Lengths are fractions of the hand's length, from middle fingertip to capitate.
+
+    Attributes:
+      area: smallest part of the picture that a hand covers.
+      confidence: smallest confidence of a mask; see `masks.Mask`.
+      agreement: smallest IoU of the masks of a picture and of its mirror image.
+      second: largest second piece of the mask, as a fraction of the hand's area.
+      cut: largest length of fingers and palm along the picture's edge.
+      disagreement: largest distance between looks at a key point.
+      spread: largest width of a key point's heat map.
+      side: smallest distance of the thumb's tip from the axis of the hand.
+      thumb: x, y ranges of the thumb's tip on the canvas, in canvas pixels.
+      outside: largest distance of a key point from the mask.
+      contrast: smallest range of the hand's grey levels, 1st to 99th percentile.
+    """
+
+    area: float = 0.03
+    confidence: float = 0.60
+    agreement: float = 0.93
+    second: float = 0.20
+    cut: float = 0.04
+    disagreement: float = 0.02
+    spread: float = 0.05
+    side: float = 0.12
+    thumb: tuple[tuple[float, float], tuple[float, float]] = ((1050.0, 1750.0), (550.0, 1600.0))
+    outside: float = 0.03
+    contrast: float = 12.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Looks:
+    """What the network said of the key points of one hand, each time it looked; in pixels of the original.
+
+    Attributes:
+      points: x, y of the key points, look by look.
+      spreads: widths of the heat maps.
+    """
+
+    points: Float[np.ndarray, "looks 3 2"]
+    spreads: Float[np.ndarray, "looks 3"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """Whether a registration can be trusted.
+
+    Attributes:
+      flags: what speaks against it; empty where nothing does.
+      measures: what was looked at, by name; see `Limits`.
+    """
+
+    flags: tuple[str, ...]
+    measures: dict[str, float]
+
+    @property
+    def good(self) -> bool:
+        """Whether nothing speaks against it."""
+        return not self.flags
+
+
+NO_HAND = "no hand"
+
+
+def judge(
+    image: Grey,
+    mask: Mask,
+    looks: Looks | None,
+    placed: Registration | None,
+    *,
+    limits: Limits = Limits(),
+    canvas: Canvas = Canvas(),
+) -> Verdict:
+    """Returns the verdict on one image.
+
+    Args:
+      image: as it came.
+      mask: that was found.
+      looks: at its key points; None where no hand was found.
+      placed: its registration; None where there is none.
+      limits: where trust ends.
+      canvas: that it is registered to.
+    """
+    measures = {
+        "area": mask.area,
+        "confidence": mask.confidence,
+        "agreement": mask.agreement,
+        "second": mask.second,
+    }
+    flags = []
+    if mask.area < limits.area or mask.confidence < limits.confidence:
+        flags.append(NO_HAND)
+    if mask.agreement < limits.agreement:
+        flags.append("uncertain mask")
+    if mask.second > limits.second:
+        flags.append("two hands")
+    if mask.area:
+        low, high = np.percentile(image[mask.inside], (1, 99))
+        measures["contrast"] = float(high - low)
+        if high - low < limits.contrast:
+            flags.append("low contrast")
+    if looks is None or placed is None:
+        return Verdict(tuple(flags or [NO_HAND]), measures)
+
+    length = max(float(hand_length(placed.key_points)), 1e-6)
+    measures["cut"] = _along_the_edge(mask.inside, placed, canvas) / length
+    measures["disagreement"] = float(np.linalg.norm(looks.points - looks.points.mean(0), axis=-1).max() / length)
+    measures["spread"] = float(looks.spreads.max() / length)
+    measures["side"] = placed.side
+    thumb = placed.to_canvas(placed.key_points)[THUMB]
+    measures["thumb_x"], measures["thumb_y"] = (float(value) for value in thumb)
+    measures["outside"] = max(_distance(mask.inside, point) for point in placed.key_points) / length
+    if measures["cut"] > limits.cut or _beyond(placed.key_points, image.shape):
+        flags.append("cut off")
+    if abs(measures["side"]) < limits.side:
+        flags.append("wrong side")
+    (left, right), (top, bottom) = limits.thumb
+    implausible = (
+        measures["disagreement"] > limits.disagreement
+        or measures["spread"] > limits.spread
+        or measures["outside"] > limits.outside
+        or not (left <= thumb[0] <= right and top <= thumb[1] <= bottom)
+    )
+    if implausible:
+        flags.append("implausible key points")
+    return Verdict(tuple(flags), measures)
+
+
+def _along_the_edge(inside: Bool[np.ndarray, "h w"], placed: Registration, canvas: Canvas) -> float:
+    """Pixels of the picture's edge that show the hand above the wrist; forearms leave every picture."""
+    edge = np.zeros_like(inside)
+    edge[0], edge[-1], edge[:, 0], edge[:, -1] = inside[0], inside[-1], inside[:, 0], inside[:, -1]
+    y, x = np.nonzero(edge)
+    if not len(x):
+        return 0.0
+    along = placed.to_canvas(np.stack([x, y], -1))[:, 1]
+    return float(np.count_nonzero(along < canvas.capitate[1]))
+
+
+def _beyond(points: Float[np.ndarray, "3 2"], shape: tuple[int, ...]) -> bool:
+    h, w = shape[:2]
+    return bool(((points < 0) | (points > (w - 1, h - 1))).any())
+
+
+def _distance(inside: Bool[np.ndarray, "h w"], point: Float[np.ndarray, " 2"]) -> float:
+    """Pixels from a point to the nearest pixel of the mask, looked for in its neighbourhood."""
+    h, w = inside.shape
+    x, y = round(float(point[0])), round(float(point[1]))
+    if 0 <= x < w and 0 <= y < h and inside[y, x]:
+        return 0.0
+    rows, columns = np.nonzero(inside)
+    if not len(rows):
+        return float(max(h, w))
+    return float(np.sqrt(((columns - point[0]) ** 2 + (rows - point[1]) ** 2).min()))

@@ -1,0 +1,82 @@
+"""A hand laid on the common canvas: one transform from three points, one resampling from the original pixels."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from boneage_jax.canvas import Canvas, thumb_side
+from boneage_jax.data import contrast, images
+from boneage_jax.data.images import Grey
+from boneage_jax.geometry import Similarity
+from boneage_jax.hand.regions import Region
+
+
+@dataclasses.dataclass(frozen=True)
+class Registration:
+    """How a picture lies on the canvas.
+
+    Attributes:
+      to_canvas: from the original's pixels to the canvas's; its inverse leads back.
+      key_points: x, y of `anatomy.KEY_POINTS` in the original.
+      inverted: whether bone was dark in the original.
+    """
+
+    to_canvas: Similarity
+    key_points: Float[np.ndarray, "3 2"]
+    inverted: bool
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether the hand was turned over, so that its thumb lies on the right."""
+        return self.to_canvas.mirrored
+
+    @property
+    def side(self) -> float:
+        """See `canvas.thumb_side`; positive where the thumb was on the right already."""
+        return thumb_side(self.key_points)
+
+
+def registration(
+    image: Grey, mask: Bool[np.ndarray, "h w"], key_points: Float[np.ndarray, "3 2"], canvas: Canvas = Canvas()
+) -> Registration:
+    """Returns how a picture goes to the canvas.
+
+    Args:
+      image: grey levels.
+      mask: the hand, at the image's size.
+      key_points: in the image's pixels.
+      canvas: where they go.
+
+    Raises:
+      ValueError: where fingertip and capitate coincide.
+    """
+    return Registration(canvas.transform(key_points), np.asarray(key_points), contrast.is_inverted(image, mask))
+
+
+def cut(image: Grey, mask: Bool[np.ndarray, "h w"], placed: Registration, regions: list[Region]) -> dict[str, Grey]:
+    """Returns the registered regions by name: background 0, bone bright, grey levels on one range.
+
+    Each is sampled once, from the original's pixels.
+    """
+    alone = contrast.equalise(image, mask, inverted=placed.inverted)
+    return {
+        region.name: images.warp(alone, placed.to_canvas.then(region.transform), region.height, region.width)
+        for region in regions
+    }
+
+
+def mask_on_canvas(mask: Bool[np.ndarray, "h w"], placed: Registration, region: Region) -> Bool[np.ndarray, "h w"]:
+    """Returns a mask of the original as it lies in a region."""
+    transform = placed.to_canvas.then(region.transform)
+    return images.warp(mask.astype(np.uint8) * np.uint8(255), transform, region.height, region.width) > 127
+
+
+def mask_from_canvas(
+    mask: Bool[np.ndarray, "n m"], placed: Registration, region: Region, shape: tuple[int, int]
+) -> Bool[np.ndarray, "h w"]:
+    """Returns a mask in a region as it lies in the original of a shape; the inverse of `mask_on_canvas`."""
+    transform = placed.to_canvas.then(region.transform).inverse()
+    return images.warp(mask.astype(np.uint8) * np.uint8(255), transform, *shape) > 127

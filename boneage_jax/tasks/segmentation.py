@@ -1,0 +1,56 @@
+"""The hand apart from the background: binary cross-entropy and the Jaccard index, L = H - log J."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+from boneage_jax.data.sources import Layer
+from boneage_jax.tasks.task import Score, Task, standardised
+
+
+@dataclasses.dataclass(frozen=True)
+class SegmentationTask(Task):
+    """One map: the probability that a pixel shows the hand."""
+
+    layers: ClassVar[tuple[Layer, ...]] = ("hand",)
+    metrics: ClassVar[tuple[str, ...]] = ("loss", "iou")
+    score: ClassVar[Score] = Score("iou", "IoU", "", higher_is_better=True)
+
+    @property
+    def outputs(self) -> int:
+        """One map."""
+        return 1
+
+    def model_input(self, images_bhw: Float[Array, "b h w"]) -> Float[Array, "b h w 1"]:
+        """Returns each image with mean 0 and standard deviation 1."""
+        return standardised(images_bhw)
+
+    def prediction(self, outputs: Float[Array, "b h w 1"], image_shape: tuple[int, int]) -> Float[Array, "b h w"]:
+        """Returns the probability that a pixel shows the hand."""
+        del image_shape
+        return jax.nn.sigmoid(outputs[..., 0].astype(jnp.float32))
+
+    def losses(self, outputs: Float[Array, "b h w 1"], batch: dict[str, Array]) -> dict[str, Float[Array, " b"]]:
+        """Returns `loss` = H - w log J and `iou` of the mask at 0.5, each for an image.
+
+        H is the mean binary cross-entropy of its pixels, J = mean of y p / (y + p - y p) over them (Iglovikov, as in
+        the author's code): so the loss of a perfect mask is -log of the hand's part of the picture, not 0. w is
+        `task.jaccard`. An image without hand has H alone, and an IoU of 1 where none is found.
+        """
+        logits, truth = outputs[..., 0].astype(jnp.float32), batch["hand"]
+        entropy = optax.sigmoid_binary_cross_entropy(logits, truth).mean((1, 2))
+        p = jax.nn.sigmoid(logits)
+        either = truth + p - truth * p
+        jaccard = (truth * p / jnp.maximum(either, 1e-6)).mean((1, 2))
+        has_hand = truth.max((1, 2)) > 0.5
+        loss = entropy - self.config.jaccard * jnp.where(has_hand, jnp.log(jnp.maximum(jaccard, 1e-6)), 0.0)
+        said, true = logits > 0, truth > 0.5
+        union = jnp.sum(said | true, (1, 2))
+        iou = jnp.where(union > 0, jnp.sum(said & true, (1, 2)) / jnp.maximum(union, 1), 1.0)
+        return {"loss": loss, "iou": iou}

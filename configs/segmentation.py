@@ -1,0 +1,38 @@
+"""U-Net that finds the hand: the paper's L = H - log J on raw radiographs.
+
+    boneage data build hand_phantom/raw --out data
+    boneage train --config=configs/segmentation.py --run=runs/segmentation
+
+    boneage train --config=configs/segmentation.py:tiny --run=runs/tiny-segmentation    # the demo's, about a minute
+
+To learn from your own masks, name a folder of PNG masks by id, or any annotation file that `boneage annotations` reads:
+--config.data.name=rsna_bone_age/full --config.data.masks=masks/
+"""
+
+import ml_collections
+
+from boneage_jax.config import default_config
+
+
+def get_config(size: str = "full") -> ml_collections.ConfigDict:
+    """Returns the config: `full`, or the demo's `tiny`."""
+    if size not in ("full", "tiny"):
+        raise ValueError(f"size {size!r}, expected full or tiny")
+    config = default_config()
+    config.task.name = "segmentation"
+    config.model.name, config.model.head = "unet", "mask"
+    config.data.name = "hand_phantom/raw"
+    # Square, so that pictures across are seen as large as upright ones.
+    config.data.height = config.data.width = 384
+    config.data.contrast = "local"
+    config.model.widths, config.model.patch = (24, 32, 48, 64, 96), 4
+    config.augment.shift, config.augment.zoom, config.augment.rotation = 0.05, 0.15, 90.0
+    config.augment.flip = 0.5
+    config.augment.gamma, config.augment.contrast = 0.3, 0.2
+    config.optimizer.name, config.optimizer.weight_decay = "adamw", 1e-4
+    config.optimizer.learning_rate = 3e-3
+    config.train.length = "10 epochs"
+    config.train.batch_size = 16
+    config.train.ema = 0.995
+    config.eval.batch_size = 32
+    return config

@@ -1,0 +1,191 @@
+"""Masks: largest piece, holes, sizes; grey levels; regions; what is carried both ways."""
+
+import cv2
+import numpy as np
+import pytest
+
+from boneage_jax.canvas import Canvas
+from boneage_jax.data import contrast, frames, images
+from boneage_jax.errors import UserError
+from boneage_jax.geometry import Similarity
+from boneage_jax.hand import masks, quality, regions, register
+from boneage_jax.hand.quality import Looks
+
+
+def disc(shape, x, y, r):
+    rows, columns = np.mgrid[: shape[0], : shape[1]]
+    return np.hypot(columns - x, rows - y) < r
+
+
+def test_the_largest_piece_is_kept_and_its_holes_filled():
+    truth = disc((96, 80), 35, 40, 25)
+    seen = truth & ~disc((96, 80), 30, 40, 6) | disc((96, 80), 72, 85, 6)
+    found = masks.clean(seen.astype(np.float32), None, (96, 80))
+    np.testing.assert_array_equal(found.inside, truth)
+    assert found.second == pytest.approx(36 / 625, abs=0.03)
+    assert found.area == pytest.approx(truth.mean())
+    assert found.border == 0
+
+
+def test_masks_come_back_at_the_pictures_size():
+    """A picture of 150 x 100 fitted into 96 x 96: the map's disc lies where the picture's was."""
+    truth = disc((150, 100), 40, 90, 30)
+    seen = images.fit(truth.astype(np.uint8) * 255, 96, 96) / 255.0
+    found = masks.clean(seen.astype(np.float32), None, (150, 100))
+    assert masks.iou(found.inside, truth) > 0.98
+
+
+def test_mirror_images_are_averaged_and_compared():
+    one, other = disc((64, 64), 30, 32, 20), disc((64, 64), 34, 32, 20)
+    found = masks.clean(one.astype(np.float32), other.astype(np.float32), (64, 64))
+    assert found.agreement == pytest.approx(masks.iou(one, other))
+
+
+def test_no_hand_is_an_empty_mask():
+    found = masks.clean(np.zeros((32, 32), np.float32), None, (64, 64))
+    assert not found.inside.any()
+    verdict = quality.judge(np.zeros((64, 64), np.uint8), found, None, None)
+    assert quality.NO_HAND in verdict.flags
+
+
+def test_grey_levels_come_to_one_range_whichever_way_round():
+    generator = np.random.default_rng(0)
+    mask = disc((200, 160), 80, 100, 60)
+    bone = disc((200, 160), 80, 100, 25)
+    picture = np.where(mask, np.where(bone, 150, 110), 70) + generator.normal(0, 4, mask.shape)
+    picture = picture.clip(0, 255).astype(np.uint8)
+    plain, inverted = contrast.equalise(picture, mask), contrast.equalise(255 - picture, mask)
+    assert not contrast.is_inverted(picture, mask)
+    assert contrast.is_inverted(255 - picture, mask)
+    np.testing.assert_allclose(plain.astype(int), inverted.astype(int), atol=1)
+    assert (plain[~mask] == 0).all()
+    low, middle, high = np.percentile(plain[mask], (1, 50, 99))
+    assert low == pytest.approx(contrast.LOW, abs=6)
+    assert high == pytest.approx(contrast.HIGH, abs=6)
+    assert middle == pytest.approx(contrast.MIDDLE, abs=12)
+    assert plain[bone].mean() > plain[mask & ~bone].mean()
+
+
+def test_a_faint_hand_is_seen_after_local_equalisation():
+    mask = disc((256, 256), 120, 130, 50)
+    picture = np.full((256, 256), 120.0)
+    picture[mask] += 5
+    picture[:, :20], picture[:, -20:] = 0, 255
+    picture = (picture + np.random.default_rng(0).normal(0, 1, picture.shape)).clip(0, 255).astype(np.uint8)
+    equal = contrast.local(picture).astype(float)
+    ring = disc((256, 256), 120, 130, 70) & ~mask
+    assert equal[mask].mean() - equal[ring].mean() > 20
+
+
+def test_one_resampling_does_not_alias():
+    """Shrunk fourfold, a chequerboard of single pixels is even grey; plain linear sampling would show a pattern."""
+    board = (np.indices((256, 256)).sum(0) % 2 * 255).astype(np.uint8)
+    shrunk = images.warp(board, Similarity.scaling(0.25), 64, 64)[4:-4, 4:-4]
+    assert np.abs(shrunk.astype(int) - 127).max() <= 8
+
+
+def placed_hand():
+    """A picture of 400 x 300 whose hand lies turned and mirrored."""
+    canvas = Canvas()
+    pose = Similarity(0.15, 0.06, 60.0, 20.0, mirrored=False).then(Similarity(1.0, 0.0, 290.0, 0.0, mirrored=True))
+    on_canvas = np.array([canvas.fingertip, (1300, 1000), canvas.capitate])
+    mask = disc((400, 300), *pose((800, 1000)), 90)
+    picture = np.where(mask, 140, 30).astype(np.uint8)
+    return picture, mask, pose(on_canvas), pose
+
+
+def test_registration_undoes_the_pose():
+    picture, mask, points, pose = placed_hand()
+    placed = register.registration(picture, mask, points)
+    np.testing.assert_allclose(placed.to_canvas.matrix, pose.inverse().matrix, atol=1e-6)
+    assert placed.mirrored
+    assert placed.side < 0
+
+
+def test_regions_show_what_lies_there():
+    """A dot at a canvas place comes out at the region's pixel for it."""
+    picture, mask, points, pose = placed_hand()
+    mark = pose((800.0, 1000.0))
+    picture = np.where(disc(picture.shape, *mark, 4), 255, picture).astype(np.uint8)
+    placed = register.registration(picture, mask, points)
+    chosen = regions.named(["whole", "A", "mine=900:1100,700:900@100x100"])
+    cut = register.cut(picture, mask, placed, chosen)
+    assert {name: x.shape for name, x in cut.items()} == {"whole": (520, 400), "A": (500, 375), "mine": (100, 100)}
+    for region in chosen:
+        bright = cut[region.name] > 200
+        y, x = (np.nonzero(bright)[n].mean() for n in (0, 1))
+        np.testing.assert_allclose((x, y), region.transform((800.0, 1000.0)), atol=1.5)
+
+
+def test_masks_are_carried_both_ways():
+    picture, mask, points, _ = placed_hand()
+    placed = register.registration(picture, mask, points)
+    (whole,) = regions.named(["whole@1040x800"])
+    there = register.mask_on_canvas(mask, placed, whole)
+    back = register.mask_from_canvas(there, placed, whole, mask.shape)
+    assert masks.iou(back, mask) > 0.97
+
+
+def test_region_b_is_the_papers():
+    (b,) = regions.named(["B"])
+    assert (b.rows, b.columns) == ((1225, 1975), (425, 1175))
+    np.testing.assert_allclose(b.transform((424.5, 1224.5)), (-0.5, -0.5))
+    np.testing.assert_allclose(b.transform((1174.5, 1974.5)), (374.5, 374.5))
+
+
+@pytest.mark.parametrize("text", ["D", "x=1:2", "A@4x4", "x=5:1,0:9@20x20", "x=0:9,0:9"])
+def test_bad_regions_are_answered(text):
+    with pytest.raises(UserError, match="region"):
+        regions.named([text])
+    with pytest.raises(UserError, match="twice"):
+        regions.named(["A", "A"])
+
+
+def test_region_lists_are_cut_at_the_right_commas():
+    assert regions.split_names("A,w=1:20,3:40@20x20,B") == ["A", "w=1:20,3:40@20x20", "B"]
+
+
+def looks_at(points, spread=1.0, shift=0.0):
+    views = np.stack([points, points + shift])
+    return Looks(views, np.full((2, 3), spread))
+
+
+def verdict(picture, mask, points, **changes):
+    found = masks.clean(mask.astype(np.float32), mask.astype(np.float32), mask.shape)
+    placed = register.registration(picture, found.inside, points)
+    return quality.judge(picture, found, looks_at(points, **changes), placed)
+
+
+def test_a_plain_hand_is_good():
+    picture, mask, points, _ = placed_hand()
+    fingers = mask.astype(np.uint8)
+    for point in points:
+        cv2.line(fingers, tuple(points[2].round().astype(int)), tuple(point.round().astype(int)), 1, 12)
+    mask = fingers > 0
+    assert verdict(picture + (np.indices(mask.shape).sum(0) % 40).astype(np.uint8), mask, points).good
+
+
+def test_reasons_are_named():
+    picture, mask, points, _ = placed_hand()
+    assert "low contrast" in verdict(picture, mask, points).flags
+    assert "implausible key points" in verdict(picture, mask, points, spread=40.0).flags
+    assert "implausible key points" in verdict(picture, mask, points, shift=20.0).flags
+    outside = points - (0, points[0, 1] + 30)
+    assert "cut off" in verdict(picture, mask, outside).flags
+    straight = points.copy()
+    straight[1] = 0.5 * (points[0] + points[2])
+    assert "wrong side" in verdict(picture, mask, straight).flags
+    two = masks.clean(
+        (disc((100, 200), 45, 50, 30) | disc((100, 200), 150, 50, 28)).astype(np.float32), None, (100, 200)
+    )
+    assert "two hands" in quality.judge(np.zeros((100, 200), np.uint8), two, None, None).flags
+
+
+def test_the_frame_of_a_hand_holds_it_whole():
+    mask = disc((400, 300), 180, 220, 70)
+    framed = frames.lay("hand", mask.astype(np.uint8) * 99, 256, 192, mask=mask)
+    assert framed.image.shape == (256, 192)
+    border = np.concatenate([framed.image[0], framed.image[-1], framed.image[:, 0], framed.image[:, -1]])
+    assert (border == 0).all()
+    np.testing.assert_allclose(framed.transform((180, 220)), (95.5, 127.5), atol=1)
+    assert cv2.countNonZero(framed.image) > 0.4 * framed.image.size

@@ -1,0 +1,86 @@
+"""Similarities against plain matrices; laws of inverse and composition."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from boneage_jax.canvas import Canvas, hand_length, thumb_side
+from boneage_jax.geometry import Similarity
+
+finite = st.floats(-50, 50, allow_nan=False)
+angles = st.floats(-np.pi, np.pi)
+scales = st.floats(0.05, 20)
+
+
+@st.composite
+def similarities(draw):
+    angle, scale = draw(angles), draw(scales)
+    return Similarity(
+        scale * np.cos(angle), scale * np.sin(angle), draw(finite), draw(finite), mirrored=draw(st.booleans())
+    )
+
+
+points = st.lists(st.tuples(finite, finite), min_size=1, max_size=6).map(np.array)
+
+
+@given(similarities(), points)
+def test_the_inverse_leads_back(transform, some):
+    np.testing.assert_allclose(transform.inverse()(transform(some)), some, atol=1e-6)
+
+
+@given(similarities(), similarities(), points)
+def test_composition_is_one_after_the_other(first, second, some):
+    expected = second(first(some))
+    np.testing.assert_allclose(first.then(second)(some), expected, atol=1e-6 * (1 + np.abs(expected).max()))
+
+
+@given(similarities(), similarities(), similarities())
+def test_composition_is_associative(a, b, c):
+    left, right = a.then(b).then(c).matrix, a.then(b.then(c)).matrix
+    np.testing.assert_allclose(left, right, atol=1e-7 * (1 + np.abs(right).max()))
+
+
+@given(similarities())
+def test_angles_are_kept_and_lengths_scaled(transform):
+    matrix = transform.matrix[:, :2]
+    np.testing.assert_allclose(matrix.T @ matrix, transform.scale**2 * np.eye(2), rtol=1e-9, atol=1e-9)
+    assert (np.linalg.det(matrix) < 0) == transform.mirrored
+
+
+@given(similarities(), st.lists(st.tuples(finite, finite), min_size=3, max_size=8, unique=True).map(np.array))
+def test_least_squares_finds_what_was_done(transform, some):
+    if np.ptp(some, axis=0).max() < 1e-2:
+        return
+    found = Similarity.between(some, transform(some), mirrored=transform.mirrored)
+    np.testing.assert_allclose(found(some), transform(some), atol=1e-5)
+
+
+@given(similarities(), st.floats(0.05, 0.9), st.floats(0.1, 0.9))
+def test_every_hand_comes_to_the_same_place(pose, across, along):
+    """However a hand lies, mirrored or not, fingertip and capitate go to their places and the thumb to the right."""
+    canvas = Canvas()
+    on_canvas = np.array([canvas.fingertip, (800 + 1500 * across, 1600 - 1500 * along), canvas.capitate])
+    lying = pose(on_canvas)
+    transform = canvas.transform(lying)
+    np.testing.assert_allclose(transform(lying), on_canvas, atol=1e-4)
+    assert transform.mirrored == pose.mirrored
+    assert thumb_side(transform(lying)) == pytest.approx(across, abs=1e-6)
+    assert hand_length(lying) == pytest.approx(1500 * pose.scale)
+
+
+def test_points_that_coincide_are_refused():
+    with pytest.raises(ValueError, match="coincide"):
+        Canvas().transform([(3, 3), (9, 9), (3, 3)])
+    with pytest.raises(ValueError, match="finite"):
+        Similarity.between([(0, 0), (np.nan, 1)], [(0, 0), (1, 1)])
+    with pytest.raises(ValueError, match="scale of 0"):
+        Similarity(a=0.0).inverse()
+
+
+def test_scaling_keeps_the_edges():
+    """Doubled, the first pixel's left edge (-0.5) stays, and pixel n covers pixels 2n and 2n + 1."""
+    double = Similarity.scaling(2.0)
+    np.testing.assert_allclose(double([(-0.5, -0.5), (0, 3)]), [(-0.5, -0.5), (0.5, 6.5)])
+    assert double.degrees == 0
+    assert Similarity(0.0, 1.0).degrees == pytest.approx(90)

@@ -1,0 +1,1 @@
+"""Builder package; see README.md."""
