@@ -50,7 +50,7 @@ def measure(records: Records, chain: Chain) -> list[dict[str, Any]]:
                 on_canvas = hand.placed.to_canvas(points)[[0, 2]]
                 row["canvas"] = float(np.linalg.norm(on_canvas - (canvas.fingertip, canvas.capitate), axis=1).max())
                 row["side_right"] = bool(hand.placed.side * thumb_side(points) > 0)
-            row["failed"] = (
+            row["failed"] = bool(
                 row["iou"] < FAILED_IOU
                 or max(row["errors"]) > FAILED_ERROR
                 or row["canvas"] > FAILED_CANVAS

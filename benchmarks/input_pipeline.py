@@ -111,7 +111,7 @@ def our_side(data: pathlib.Path, name: str) -> Callable[[int], Iterator[Any]]:
     import jax
 
     from boneage_jax.data.pipeline import training_batches
-    from boneage_jax.data.sources import Dataset
+    from boneage_jax.data.sources import Dataset, View
 
     records = Dataset.open(data, name).split("train", View(HEIGHT, WIDTH))
 

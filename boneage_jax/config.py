@@ -77,8 +77,10 @@ class DataConfig:
     eval_split: str = setting("validation", "split that chooses the best checkpoint")
     height: int = setting(160, "input height in pixels", low=16)
     width: int = setting(120, "input width in pixels", low=16)
-    frame: Literal["image", "masked", "hand", "canvas"] = setting(
-        "image", "how an image is laid into the input: whole, masked, cut to the hand's box, on the canvas"
+    frame: Literal["image", "looks", "masked", "hand", "canvas"] = setting(
+        "image",
+        "how an image is laid into the input: whole; whole and cut to the hand's box by turns, for a network that "
+        "looks twice; masked; masked and cut to the box; masked and on the canvas",
     )
     contrast: Literal["as is", "local"] = setting(
         "as is", "grey levels of whole images: as they are, or equalised locally, which shows the faintest hand"

@@ -24,8 +24,11 @@ def get_config(size: str = "full") -> ml_collections.ConfigDict:
     config.data.name = "hand_phantom/raw"
     # Square, so that pictures across are seen as large as upright ones.
     config.data.height = config.data.width = 384
+    # The whole picture first, then the hand's box, where the same pixels show twice as much: one network for both.
+    config.data.frame = "looks"
     config.data.contrast = "local"
     config.model.widths, config.model.patch = (24, 32, 48, 64, 96), 4
+    # Hands lie across, too.
     config.augment.shift, config.augment.zoom, config.augment.rotation = 0.05, 0.15, 90.0
     config.augment.flip = 0.5
     config.augment.gamma, config.augment.contrast = 0.3, 0.2

@@ -1,6 +1,7 @@
 """How a radiograph is laid into a network's input, and where its points go there.
 
 - `image`: the whole picture, fitted into the input. For segmentation.
+- `box`: the picture cut to the hand's box, background and all. For a second look at a mask.
 - `masked`: the same with background gone and contrast equalised. For the paper's key point network.
 - `hand`: likewise, cut to the hand's box, so that small hands are seen as large as others. For key points.
 - `canvas`: likewise, laid on the registered canvas by key points that are already known. For a second look at them.
@@ -20,11 +21,17 @@ from boneage_jax.data import contrast, images
 from boneage_jax.data.images import Grey
 from boneage_jax.geometry import Similarity
 
-Frame = Literal["image", "masked", "hand", "canvas"]
+Frame = Literal["image", "box", "masked", "hand", "canvas"]
 FRAMES: tuple[Frame, ...] = get_args(Frame)
 
 BOX_MARGIN = 0.06
 """Border around a hand's box, as a fraction of its longer side."""
+
+WIDE_MARGIN = 0.12
+"""Likewise where background is wanted too: the first look may have missed a fingertip."""
+
+SECOND_LOOK = ((-150.0, 2050.0), (250.0, 1900.0))
+"""Rows and columns of the canvas that a second look at the key points sees: thumbs reach beyond the canvas's edge."""
 
 SKIN = 0.012
 """A mask is widened by this part of the hand's box before it blots out the background, so that the tip is not lost."""
@@ -51,6 +58,7 @@ def lay(
     *,
     mask: Bool[np.ndarray, "h w"] | None = None,
     key_points: Float[np.ndarray, "3 2"] | None = None,
+    local: bool = False,
 ) -> Framed:
     """Lays an image into an input of height x width.
 
@@ -61,12 +69,19 @@ def lay(
       width: of the input.
       mask: the hand, at the image's size; for all frames but `image`.
       key_points: of `anatomy.KEY_POINTS` in the image's pixels; for `canvas`.
+      local: whether the contrast of `image` and `box` is equalised locally.
     """
     if frame == "image":
-        return Framed(images.fit(image, height, width), images.fitting(image.shape, height, width))
+        shown = contrast.local(image) if local else image
+        return Framed(images.fit(shown, height, width), images.fitting(image.shape, height, width))
     assert mask is not None
     if frame == "masked":
         transform = images.fitting(image.shape, height, width)
+    elif frame == "box":
+        transform = box_transform(mask, height, width, margin=WIDE_MARGIN)
+        # Of what is seen, so that borders outside the box take nothing of the range.
+        seen = images.warp(image, transform, height, width)
+        return Framed(contrast.local(seen) if local else seen, transform)
     elif frame == "hand":
         transform = box_transform(mask, height, width)
     else:
@@ -90,18 +105,18 @@ def box(mask: Bool[np.ndarray, "h w"]) -> tuple[int, int, int, int]:
     return x, y, x + w, y + h
 
 
-def box_transform(mask: Bool[np.ndarray, "h w"], height: int, width: int) -> Similarity:
+def box_transform(mask: Bool[np.ndarray, "h w"], height: int, width: int, *, margin: float = BOX_MARGIN) -> Similarity:
     """Returns the transform that fits a mask's box, with its margin, into the middle of height x width."""
     x0, y0, x1, y1 = box(mask)
-    margin = BOX_MARGIN * max(x1 - x0, y1 - y0)
-    scale = min(height / (y1 - y0 + 2 * margin), width / (x1 - x0 + 2 * margin))
+    border = 2 * margin * max(x1 - x0, y1 - y0)
+    scale = min(height / (y1 - y0 + border), width / (x1 - x0 + border))
     middle = np.array([(x0 + x1 - 1) / 2, (y0 + y1 - 1) / 2])
     x, y = np.array([(width - 1) / 2, (height - 1) / 2]) - scale * middle
     return Similarity(a=scale, x=float(x), y=float(y))
 
 
 def canvas_transform(key_points: Float[np.ndarray, "3 2"], height: int, width: int) -> Similarity:
-    """Returns the transform that lays a hand on the registered canvas, fitted into height x width.
+    """Returns the transform that lays a hand as on the registered canvas, `SECOND_LOOK` of it in height x width.
 
     Args:
       key_points: x, y of `anatomy.KEY_POINTS` in the image's pixels.
@@ -111,5 +126,7 @@ def canvas_transform(key_points: Float[np.ndarray, "3 2"], height: int, width: i
     Raises:
       ValueError: where fingertip and capitate coincide.
     """
-    canvas = Canvas()
-    return canvas.transform(key_points).then(images.fitting((canvas.height, canvas.width), height, width))
+    (top, bottom), (left, right) = SECOND_LOOK
+    scale = min(height / (bottom - top), width / (right - left))
+    x, y = np.array([(width - 1) / 2, (height - 1) / 2]) - scale * np.array([(left + right) / 2, (top + bottom) / 2])
+    return Canvas().transform(key_points).then(Similarity(a=scale, x=float(x), y=float(y)))

@@ -14,8 +14,9 @@ from typing import Any, Literal, NotRequired, Protocol, SupportsIndex, TypedDict
 import numpy as np
 from jaxtyping import Bool, Float32
 
-from boneage_jax.data import contrast, frames, images
+from boneage_jax.data import frames, images
 from boneage_jax.errors import UserError
+from boneage_jax.files import write_text
 
 INDEX = "labels.json"
 """Beside a dataset's records: ids, ages and sexes by split. Datasets that TFDS itself has built do without."""
@@ -158,6 +159,21 @@ class Dataset:
         write_text(self.path / INDEX, json.dumps(index) + "\n")
 
 
+class Interleaved:
+    """Several sources of the same length as one: the first example of each, then the second of each, and so on."""
+
+    def __init__(self, sources: Sequence[Source]):
+        self._sources = sources
+        self.fingerprint = " ".join(source.fingerprint for source in sources)
+
+    def __len__(self) -> int:
+        return sum(len(source) for source in self._sources)
+
+    def __getitem__(self, index: SupportsIndex) -> Example:
+        number, which = divmod(int(index), len(self._sources))
+        return self._sources[which][number]
+
+
 class Records:
     """The examples of a split, by number, decoded when asked for. Threads may share it."""
 
@@ -255,8 +271,9 @@ class Records:
         needed = self._needed()
         mask = self.mask(n) if "hand" in needed else None
         points = self.key_points(n) if "key_points" in needed else None
-        shown = contrast.local(image) if view.local_contrast and view.frame == "image" else image
-        framed = frames.lay(view.frame, shown, view.height, view.width, mask=mask, key_points=points)
+        framed = frames.lay(
+            view.frame, image, view.height, view.width, mask=mask, key_points=points, local=view.local_contrast
+        )
         example["image"] = framed.image
         if "hand" in view.layers and mask is not None:
             soft = mask.astype(np.uint8) * np.uint8(255)

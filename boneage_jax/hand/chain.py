@@ -14,22 +14,20 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
 from boneage_jax.canvas import Canvas
-from boneage_jax.data import contrast, frames, images
+from boneage_jax.data import frames
 from boneage_jax.data.images import Grey
-from boneage_jax.errors import UserError
-from boneage_jax.hand import masks, quality, register
+from boneage_jax.data.reading import first_look
+from boneage_jax.hand import quality, register
 from boneage_jax.hand.masks import Mask
 from boneage_jax.hand.quality import Limits, Looks, Verdict
 from boneage_jax.hand.regions import Region
 from boneage_jax.hand.register import Registration
+from boneage_jax.hand.segment import Network, Segmenter, expect_task
 from boneage_jax.train import run
-from boneage_jax.train.mesh import to_devices
 from boneage_jax.train.run import LoadedRun
-from boneage_jax.train.step import compile_predict_step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,13 +80,18 @@ class Chain:
     """
 
     def __init__(self, segmentation: LoadedRun, landmarks: LoadedRun, settings: Settings):
-        _expect(segmentation, "segmentation")
-        _expect(landmarks, "landmarks")
+        expect_task(landmarks, "landmarks")
         self.settings = settings
-        self._segmentation = Network(segmentation, settings.batch_size)
-        self._landmarks = Network(landmarks, settings.batch_size)
-        self._frame: frames.Frame = landmarks.config.data.frame
         self._pool = concurrent.futures.ThreadPoolExecutor(settings.threads)
+        self._segmenter = Segmenter(
+            segmentation,
+            self._pool,
+            batch_size=settings.batch_size,
+            flips=settings.flips,
+            second_look=settings.second_look,
+        )
+        self._landmarks = Network(landmarks, settings.batch_size)
+        self._frame = first_look(landmarks.config.data)
         self.seconds: dict[str, float] = {}
 
     def __enter__(self) -> Chain:
@@ -99,21 +102,9 @@ class Chain:
 
     def register(self, pictures: Sequence[Grey]) -> list[Registered]:
         """Returns the registered hands of at most `batch_size` pictures, in order."""
-        flips = self.settings.flips
         # ---- segmentation ----------------------------------------------------------------------------------------
-        size = self._segmentation.size
-        with self._timed("fit"):
-            local = self._segmentation.local_contrast
-            inputs = self._map(
-                lambda picture: images.fit(contrast.local(picture) if local else picture, *size), pictures
-            )
-        with self._timed("segmentation network"):
-            maps = self._segmentation(inputs, flips=flips)
-        with self._timed("masks"):
-            found = self._map(
-                lambda n: masks.clean(maps[0][n], maps[1][n, :, ::-1] if flips else None, pictures[n].shape),
-                range(len(pictures)),
-            )
+        with self._timed("segmentation"):
+            found = self._segmenter.masks(pictures)
 
         # ---- key points ------------------------------------------------------------------------------------------
         with self._timed("frames"):
@@ -135,9 +126,7 @@ class Chain:
     def _again(self, picture: Grey, mask: Mask, looks: Looks) -> frames.Framed:
         """Upright, thumb to the right, as large as can be: where the network is at its best."""
         try:
-            return frames.lay(
-                "canvas", picture, *self._landmarks.size, mask=mask.inside, key_points=looks.points.mean(0)
-            )
+            return frames.lay("canvas", picture, *self._landmarks.size, mask=mask.inside, key_points=looks.settled)
         except ValueError:
             return self._first(picture, mask)
 
@@ -152,16 +141,15 @@ class Chain:
                 views.append(said[1][n] * (-1, 1, 1) + (width - 1, 0, 0))
             back = frame.transform.inverse()
             points = np.stack([back(view[:, :2]) for view in views])
-            looks.append(Looks(points, np.stack([view[:, 2] for view in views]) * back.scale))
+            looks.append(Looks(points[None], np.stack([view[:, 2] for view in views])[None] * back.scale))
         return looks
 
     def _finish(self, picture: Grey, mask: Mask, looks: Looks) -> Registered:
         settings = self.settings
-        points = looks.points[-(2 if settings.flips else 1) :].mean(0)
         placed = None
         if mask.area:
             with contextlib.suppress(ValueError):
-                placed = register.registration(picture, mask.inside, points, settings.canvas)
+                placed = register.registration(picture, mask.inside, looks.settled, settings.canvas)
         verdict = quality.judge(picture, mask, looks, placed, limits=settings.limits, canvas=settings.canvas)
         if placed is None:
             black = {region.name: np.zeros((region.height, region.width), np.uint8) for region in settings.regions}
@@ -179,42 +167,9 @@ class Chain:
         self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
 
 
-class Network:
-    """A run's prediction for lists of inputs, padded to whole batches for its devices."""
-
-    def __init__(self, loaded: LoadedRun, batch_size: int):
-        self._loaded = loaded
-        # One size of batch, so that the last one is not compiled anew; as many as the devices divide.
-        self._batch_size = -(-batch_size // loaded.mesh.size) * loaded.mesh.size
-        self._step = compile_predict_step(loaded.mesh, network=loaded.network, task=loaded.task)
-        self.size = (loaded.config.data.height, loaded.config.data.width)
-        self.local_contrast = loaded.config.data.contrast == "local"
-
-    def __call__(self, inputs: list[Grey], *, flips: bool) -> list[np.ndarray]:
-        """Returns predictions of the inputs, and with `flips` those of their mirror images."""
-        stack = np.stack(inputs)
-        views = [stack, stack[:, :, ::-1]] if flips else [stack]
-        return [np.asarray(self._predict(view)) for view in views]
-
-    def _predict(self, stack: np.ndarray) -> np.ndarray:
-        padding = self._batch_size - len(stack)
-        stack = np.concatenate([stack, np.zeros((padding, *stack.shape[1:]), np.uint8)]) if padding else stack
-        batch = {"image": np.ascontiguousarray(stack), "male": np.zeros(len(stack), np.float32)}
-        said = self._step(self._loaded.arrays, to_devices(batch, self._loaded.mesh))
-        return jax.device_get(said)[: len(stack) - padding]
-
-
 def open_chain(segmentation: pathlib.Path, landmarks: pathlib.Path, settings: Settings) -> Chain:
     """Opens the pipeline of two runs' folders. Raises `UserError` for folders of other tasks."""
     return Chain(run.load(segmentation), run.load(landmarks), settings)
-
-
-def _expect(loaded: LoadedRun, task: str) -> None:
-    if loaded.config.task.name != task:
-        raise UserError(
-            f"{loaded.folder}: a run of the task {loaded.config.task.name!r}, expected {task!r}; train one with "
-            f"boneage train --config=configs/{task}.py"
-        )
 
 
 def _joined(one: Looks, other: Looks) -> Looks:

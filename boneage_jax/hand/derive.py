@@ -23,7 +23,7 @@ from boneage_jax.data import build, images, parallel
 from boneage_jax.data.images import Grey
 from boneage_jax.data.sources import Dataset, Records, as_str
 from boneage_jax.errors import UserError
-from boneage_jax.files import check_writable, replacing
+from boneage_jax.files import check_writable, replacing, write_text
 from boneage_jax.hand.chain import Chain, Registered
 
 ABOUT = "registered.json"
@@ -122,18 +122,21 @@ def derive(
     }
     about = json.loads(json.dumps(about))
     full_name = f"registered_hands/{name}"
-    with contextlib.suppress(UserError):
-        built = Dataset.open(out, full_name)
-        return _as_built(built, about)
-    check_writable(out)
     key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
     work = out / "registered_hands" / f".{name}-{key}"
+    built = None
+    with contextlib.suppress(UserError):
+        built = Dataset.open(out, full_name)
+    # Cut short after the records and before their table: the parts are still there, and the rest is written anew.
+    if built is not None and ((built.path / ABOUT).exists() or not work.exists()):
+        return _as_built(built, about)
+    check_writable(out)
     parts = {}
     for split in splits:
         records = source.split(split)
         files = _register_split(records, chain, work, split)
         parts[split] = Parts(tuple(files), drop_flagged)
-    dataset = _write(name, parts, chain, out)
+    dataset = built or _write(name, parts, chain, out)
     _write_flags(parts, dataset.path / FLAGS)
     write_text(dataset.path / ABOUT, json.dumps(about, indent=2) + "\n")
     shutil.rmtree(work, ignore_errors=True)
@@ -266,8 +269,8 @@ def _write_flags(parts: dict[str, Parts], path: pathlib.Path) -> None:
 
 
 _MEASURES = (
-    "area", "confidence", "agreement", "second", "contrast", "cut", "disagreement", "spread", "side", "thumb_x",
-    "thumb_y", "outside",
+    "area", "confidence", "agreement", "second", "contrast", "cut", "disagreement", "moved", "spread", "side",
+    "thumb_x", "thumb_y", "outside",
 )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from boneage_jax.data import images
+from boneage_jax.geometry import Similarity
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +37,7 @@ def clean(
     probability: Float[np.ndarray, "n m"],
     mirrored: Float[np.ndarray, "n m"] | None,
     shape: tuple[int, int],
+    transform: Similarity | None = None,
 ) -> Mask:
     """Returns the hand: the largest piece above one half, its holes filled.
 
@@ -43,9 +45,15 @@ def clean(
       probability: that a pixel shows the hand, for the image fitted into the network's input.
       mirrored: the same for the mirrored image, mirrored back; averaged with the other. None for none.
       shape: height and width of the image.
+      transform: from the image's pixels to the map's; None for an image fitted into the map whole. What the map does
+        not show is not hand.
     """
     mean = probability if mirrored is None else 0.5 * (probability + mirrored)
-    full = images.unfit(np.asarray(mean, np.float32), shape)
+    mean = np.asarray(mean, np.float32)
+    if transform is None:
+        full = images.unfit(mean, shape)
+    else:
+        full = cv2.warpAffine(mean, transform.inverse().matrix, shape[::-1], flags=cv2.INTER_LINEAR)
     above = (full > 0.5).astype(np.uint8)
     outlines, _ = cv2.findContours(above, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     inside = np.zeros(shape, np.uint8)
@@ -65,6 +73,16 @@ def clean(
         agreement,
         float(full[hand].mean() - (full[~hand].mean() if not hand.all() else 0.0)),
     )
+
+
+def second_thoughts(first: Mask, second: Mask) -> Mask:
+    """Returns the mask of a second, closer look, unless it lost what the first had found.
+
+    Two hands show in the first alone, and so does the rest of the picture.
+    """
+    if second.area < 0.5 * first.area:
+        return first
+    return dataclasses.replace(second, second=max(first.second, second.second), confidence=first.confidence)
 
 
 def iou(one: Bool[np.ndarray, "h w"], other: Bool[np.ndarray, "h w"]) -> float:

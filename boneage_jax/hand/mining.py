@@ -15,6 +15,7 @@ ones for the next round. It ends when few are added. People may forbid masks (`v
 
 from __future__ import annotations
 
+import concurrent.futures
 import csv
 import dataclasses
 import json
@@ -29,17 +30,16 @@ from jaxtyping import Bool
 
 from boneage_jax.config import ExperimentConfig
 from boneage_jax.data import annotations as drawn
-from boneage_jax.data import contrast, images, parallel
+from boneage_jax.data import images, parallel
 from boneage_jax.data.annotations import mask_folder
 from boneage_jax.data.images import Grey
-from boneage_jax.data.reading import view_of
 from boneage_jax.data.sources import Dataset, Records
 from boneage_jax.errors import UserError
 from boneage_jax.files import check_writable, replacing, write_text
 from boneage_jax.geometry import Similarity
 from boneage_jax.hand import masks, mining_page
-from boneage_jax.hand.chain import Network
 from boneage_jax.hand.masks import Mask
+from boneage_jax.hand.segment import Segmenter
 from boneage_jax.train import run
 from boneage_jax.train.loop import train
 
@@ -47,6 +47,8 @@ _SMALLER = 0.8
 """Size of the second picture that a mask must agree with."""
 
 _HELD_OUT = 0.1
+
+_BATCH, _THREADS = 16, 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -299,21 +301,23 @@ def _predict_round(
 ) -> None:
     """Predicts and scores every image that has no mask by hand."""
     loaded = run.load(trained)
-    batch_size = 16
-    network = Network(loaded, batch_size)
     skipped = given | _ids_in(request.folder / "held_out")
     ids = records.ids()
     numbers = [n for n, image_id in enumerate(ids) if image_id not in skipped]
     rows: list[tuple[str, float, Mask]] = []
-    batches = [numbers[start : start + batch_size] for start in range(0, len(numbers), batch_size)]
+    batches = [numbers[start : start + _BATCH] for start in range(0, len(numbers), _BATCH)]
 
     def decode(batch: list[int]) -> list[Grey]:
         return [records.image(n) for n in batch]
 
     pictures = parallel.ordered_map(decode, batches, workers=2, kind="thread", ahead=1)
-    with parallel.progress_of(total=len(numbers), label=f"round {place.name}: scoring masks") as bar:
+    with (
+        concurrent.futures.ThreadPoolExecutor(_THREADS) as pool,
+        parallel.progress_of(total=len(numbers), label=f"round {place.name}: scoring masks") as bar,
+    ):
+        segmenter = Segmenter(loaded, pool, batch_size=_BATCH)
         for batch, decoded in zip(batches, pictures, strict=True):
-            for n, (found, value) in zip(batch, _scored(network, decoded, prior), strict=True):
+            for n, (found, value) in zip(batch, _scored(segmenter, decoded, prior), strict=True):
                 mask_folder.write_one(ids[n], found.inside, place / "masks")
                 rows.append((ids[n], value, found))
             bar.update(len(batch))
@@ -325,20 +329,20 @@ def _predict_round(
             writer.writerow([image_id, *(f"{x:.5f}" for x in numbers_shown)])
 
 
-def _scored(network: Network, pictures: Sequence[Grey], prior: Prior) -> list[tuple[Mask, float]]:
+def _scored(segmenter: Segmenter, pictures: Sequence[Grey], prior: Prior) -> list[tuple[Mask, float]]:
     """Each picture's mask and score."""
+    found = segmenter.masks(pictures)
+    network = segmenter.network
     height, width = network.size
-    inputs = [images.fit(contrast.local(p) if network.local_contrast else p, height, width) for p in pictures]
-    plain, mirrored = network(inputs, flips=True)
     middle = ((width - 1) / 2 * (1 - _SMALLER), (height - 1) / 2 * (1 - _SMALLER))
     shrink = Similarity(a=_SMALLER, x=middle[0], y=middle[1])
-    (small,) = network([images.warp(x, shrink, height, width) for x in inputs], flips=False)
-    results = []
-    for n, picture in enumerate(pictures):
-        found = masks.clean(plain[n], mirrored[n, :, ::-1], picture.shape)
-        back = cv2.warpAffine(small[n], shrink.inverse().matrix, (width, height), flags=cv2.INTER_LINEAR)
-        results.append((found, score(found, back > 0.5, prior)))
-    return results
+    small = [images.warp(framed.image, shrink, height, width) for framed in segmenter.inputs(pictures)]
+    (maps,) = network(small, flips=False)
+    scores = []
+    for mask, seen in zip(found, maps, strict=True):
+        back = cv2.warpAffine(seen, shrink.inverse().matrix, (width, height), flags=cv2.INTER_LINEAR)
+        scores.append(score(mask, back > 0.5, prior))
+    return list(zip(found, scores, strict=True))
 
 
 def _scores(place: pathlib.Path) -> dict[str, float]:
@@ -361,18 +365,15 @@ def _iou_of(request: MiningRequest, trained: pathlib.Path) -> float:
     path = trained / "measured.json"
     if not path.exists():
         loaded = run.load(trained)
-        data = dataclasses.replace(request.config.data, masks="", eval_masks="")
-        dataset = Dataset.open(pathlib.Path(data.dir).expanduser(), data.name)
-        records = dataset.split(request.measure, view_of(data, loaded.task.layers))
-        network = Network(loaded, 16)
+        data = request.config.data
+        records = Dataset.open(pathlib.Path(data.dir).expanduser(), data.name).split(request.measure)
         values = []
-        for start in range(0, len(records), 16):
-            numbers = range(start, min(start + 16, len(records)))
-            examples = [records[n] for n in numbers]
-            plain, mirrored = network([e["image"] for e in examples], flips=True)
-            for n, (p, m) in enumerate(zip(plain, mirrored, strict=True)):
-                truth = records.mask(numbers[n])
-                values.append(masks.iou(masks.clean(p, m[:, ::-1], truth.shape).inside, truth))
+        with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
+            segmenter = Segmenter(loaded, pool, batch_size=_BATCH)
+            for start in range(0, len(records), _BATCH):
+                numbers = range(start, min(start + _BATCH, len(records)))
+                found = segmenter.masks([records.image(n) for n in numbers])
+                values += [masks.iou(one.inside, records.mask(n)) for one, n in zip(found, numbers, strict=True)]
         write_text(path, json.dumps({"split": request.measure, "iou": float(np.mean(values))}) + "\n")
     return float(json.loads(path.read_text())["iou"])
 

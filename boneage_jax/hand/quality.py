@@ -23,7 +23,8 @@ class Limits:
       agreement: smallest IoU of the masks of a picture and of its mirror image.
       second: largest second piece of the mask, as a fraction of the hand's area.
       cut: largest length of fingers and palm along the picture's edge.
-      disagreement: largest distance between looks at a key point.
+      disagreement: largest distance of a view of the last look from the mean of its views.
+      moved: largest way of a key point from the first look to the last.
       spread: largest width of a key point's heat map.
       side: smallest distance of the thumb's tip from the axis of the hand.
       thumb: x, y ranges of the thumb's tip on the canvas, in canvas pixels.
@@ -37,6 +38,7 @@ class Limits:
     second: float = 0.20
     cut: float = 0.04
     disagreement: float = 0.02
+    moved: float = 0.06
     spread: float = 0.05
     side: float = 0.12
     thumb: tuple[tuple[float, float], tuple[float, float]] = ((1050.0, 1750.0), (550.0, 1600.0))
@@ -49,12 +51,17 @@ class Looks:
     """What the network said of the key points of one hand, each time it looked; in pixels of the original.
 
     Attributes:
-      points: x, y of the key points, look by look.
-      spreads: widths of the heat maps.
+      points: x, y of the key points, look by look; a look is at the picture and perhaps at its mirror image.
+      spreads: widths of the heat maps, likewise.
     """
 
-    points: Float[np.ndarray, "looks 3 2"]
-    spreads: Float[np.ndarray, "looks 3"]
+    points: Float[np.ndarray, "looks views 3 2"]
+    spreads: Float[np.ndarray, "looks views 3"]
+
+    @property
+    def settled(self) -> Float[np.ndarray, "3 2"]:
+        """The key points: the mean over the views of the last look."""
+        return self.points[-1].mean(0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,8 +127,10 @@ def judge(
 
     length = max(float(hand_length(placed.key_points)), 1e-6)
     measures["cut"] = _along_the_edge(mask.inside, placed, canvas) / length
-    measures["disagreement"] = float(np.linalg.norm(looks.points - looks.points.mean(0), axis=-1).max() / length)
-    measures["spread"] = float(looks.spreads.max() / length)
+    last = looks.points[-1]
+    measures["disagreement"] = float(np.linalg.norm(last - looks.settled, axis=-1).max() / length)
+    measures["moved"] = float(np.linalg.norm(looks.points[0].mean(0) - looks.settled, axis=-1).max() / length)
+    measures["spread"] = float(looks.spreads[-1].max() / length)
     measures["side"] = placed.side
     thumb = placed.to_canvas(placed.key_points)[THUMB]
     measures["thumb_x"], measures["thumb_y"] = (float(value) for value in thumb)
@@ -133,6 +142,7 @@ def judge(
     (left, right), (top, bottom) = limits.thumb
     implausible = (
         measures["disagreement"] > limits.disagreement
+        or measures["moved"] > limits.moved
         or measures["spread"] > limits.spread
         or measures["outside"] > limits.outside
         or not (left <= thumb[0] <= right and top <= thumb[1] <= bottom)

@@ -12,7 +12,7 @@ from boneage_jax import NOT_A_MEDICAL_DEVICE, anatomy, page
 from boneage_jax.data import images
 from boneage_jax.data.annotations import Annotation, mask_folder, outlines_of, write
 from boneage_jax.data.sources import Dataset, as_str
-from boneage_jax.files import replacing
+from boneage_jax.files import replacing, write_text
 from boneage_jax.hand import pictures
 from boneage_jax.hand.derive import Derived
 

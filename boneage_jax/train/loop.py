@@ -14,7 +14,7 @@ import numpy as np
 from boneage_jax import tasks
 from boneage_jax.config import Duration, ExperimentConfig
 from boneage_jax.data.pipeline import training_batches
-from boneage_jax.data.reading import view_of
+from boneage_jax.data.reading import source_of, view_of
 from boneage_jax.data.sources import Dataset, Source
 from boneage_jax.errors import UserError
 from boneage_jax.train import checkpoint, run
@@ -227,7 +227,8 @@ def train(config: ExperimentConfig, folder: pathlib.Path) -> Result:
 def _open(config: ExperimentConfig, task: tasks.Task, split: str, *, evaluation: bool = False) -> Source:
     """Opens a split, all examples of which have what the task learns from."""
     dataset = Dataset.open(pathlib.Path(config.data.dir).expanduser(), config.data.name)
-    records = dataset.split(split, view_of(config.data, task.layers, evaluation=evaluation))
+    view = view_of(config.data, task.layers, evaluation=evaluation)
+    records = dataset.split(split, view)
     if not len(records):
         raise UserError(f"{dataset.path}: the split {split!r} holds no image that can be used")
     if task.needs_age:
@@ -238,7 +239,7 @@ def _open(config: ExperimentConfig, task: tasks.Task, split: str, *, evaluation:
                 f"{dataset.path}: {unknown} of {len(ages)} images of the split {split!r} have no bone age; expected a "
                 "reading for each. Choose another split"
             )
-    return records
+    return source_of(dataset, split, config.data, view)
 
 
 def _finite(step: int, metrics: Metrics, folder: pathlib.Path, checkpoints: checkpoint.Checkpoints) -> dict[str, float]:

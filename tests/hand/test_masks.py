@@ -147,7 +147,7 @@ def test_region_lists_are_cut_at_the_right_commas():
 
 def looks_at(points, spread=1.0, shift=0.0):
     views = np.stack([points, points + shift])
-    return Looks(views, np.full((2, 3), spread))
+    return Looks(views[None], np.full((1, 2, 3), spread))
 
 
 def verdict(picture, mask, points, **changes):

@@ -70,4 +70,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator[Any]]:
         del dl_manager
-        return {split: parts.examples() for split, parts in self._parts.items()}
+        return {split: self._generate_examples(parts) for split, parts in self._parts.items()}
+
+    def _generate_examples(self, parts: Parts) -> Iterator[tuple[str, dict[str, Any]]]:
+        yield from parts.examples()
