@@ -88,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
         "boneage data build rsna_bone_age --from downloads/rsna --out data --workers 8\n"
         "boneage data build rsna_bone_age --from downloads/rsna --out data --size 500x375 --encoding jpeg",
     )
-    build.add_argument("dataset", help="hand_phantom/tiny|small|registered|raw|full, rsna_bone_age[/full|small]")
+    build.add_argument("dataset", help="hand_phantom/tiny|small|registered|raw_tiny|raw|full, rsna_bone_age[/small]")
     build.add_argument(
         "--out", type=pathlib.Path, default=pathlib.Path("data"), help="folder of all built datasets (default: data)"
     )

@@ -1,4 +1,4 @@
-"""The whole way on phantoms: build, train, evaluate, report; what is done is not done again."""
+"""The whole way on phantoms: radiographs, masks, key points, registration, regions, ages; nothing done is redone."""
 
 from __future__ import annotations
 
@@ -6,12 +6,21 @@ import pathlib
 import sys
 import time
 
-from boneage_jax import experiment
-from boneage_jax.analysis import evaluate, report
+import numpy as np
+
+from boneage_jax import experiment, page
+from boneage_jax.analysis import evaluate, per_image, report
+from boneage_jax.analysis.scores import Score
 from boneage_jax.data import build
+from boneage_jax.data.sources import Dataset
 from boneage_jax.files import check_writable
+from boneage_jax.hand import commands, sheets
+from boneage_jax.hand.derive import Derived
 from boneage_jax.train import run
 from boneage_jax.train.loop import train
+
+_REGIONS = "whole@260x200,A@250x188,B@188x188,C@150x350"
+_SHOWN = 6
 
 
 def demo(folder: pathlib.Path, *, workers: int, arguments: list[str]) -> str:
@@ -20,28 +29,92 @@ def demo(folder: pathlib.Path, *, workers: int, arguments: list[str]) -> str:
     Args:
       folder: where everything goes.
       workers: that render.
-      arguments: further `--config.key=value`.
+      arguments: further `--config.key=value`, for the age network.
     """
     start = time.monotonic()
     check_writable(folder)
     data_dir = folder / "data"
-    own = ["--config=configs/tiny.py", f"--config.data.dir={data_dir}"]
-    config = experiment.load([*own, *arguments])
+    where = f"--config.data.dir={data_dir}"
+    config = experiment.load(["--config=configs/tiny.py", where, *arguments])
+    # What shortens the age network's training shortens the others' too.
+    lengths = [argument for argument in arguments if argument.startswith("--config.train.length=")]
+    stages = {
+        name: experiment.load([f"--config=configs/{name}.py:tiny", where, *lengths])
+        for name in ("segmentation", "landmarks")
+    }
+    raw = stages["segmentation"].data.name
 
-    print(f"1/4 phantoms: {config.data.name}", file=sys.stderr)
-    build.build(config.data.name, data_dir, workers=workers)
-    print("2/4 training", file=sys.stderr)
+    print(f"1/5 phantoms: {raw} as acquired, {config.data.name} registered", file=sys.stderr)
+    for name in (raw, config.data.name):
+        build.build(name, data_dir, workers=workers)
+    print("2/5 training: masks, key points, ages", file=sys.stderr)
+    for name, stage in stages.items():
+        train(stage, folder / name)
     train(config, folder / "run")
-    print("3/4 evaluation", file=sys.stderr)
+    print("3/5 the hand pipeline", file=sys.stderr)
+    request = commands.RegisterRequest(
+        raw, data_dir, folder / "segmentation", folder / "landmarks", data_dir, splits=("test",), regions=_REGIONS
+    )
+    derived = commands.derived_of(request)
+    print("4/5 evaluation", file=sys.stderr)
     loaded = run.load(folder / "run")
-    result = evaluate.evaluate(loaded, split="test", data_dir=data_dir)
-    print("4/4 report", file=sys.stderr)
-    report.write(result, loaded, folder / "report.html")
-
+    exact = evaluate.evaluate(loaded, split="test", data_dir=data_dir)
+    result = evaluate.evaluate(loaded, split="test", data_dir=data_dir, dataset=derived.dataset.name)
+    print("5/5 report", file=sys.stderr)
+    sections = [
+        _found(folder, data_dir, derived),
+        _way(Dataset.open(data_dir, raw), derived, result),
+        _compared(exact, result),
+    ]
+    report.write(result, loaded, folder / "report.html", sections=sections)
     return (
-        f"{evaluate.as_text(result)}\n\nDone in {time.monotonic() - start:.0f} s. Everything lies in {folder}:\n"
+        f"{evaluate.as_text(exact)}\n\nthrough the whole chain: {evaluate.as_text(result)}\n\n"
+        f"{sheets.as_text(derived)}\n\n"
+        f"Done in {time.monotonic() - start:.0f} s. Everything lies in {folder}:\n"
         f"  page         {folder / 'report.html'}\n"
         f"  predictions  {result.folder / 'predictions.csv'}\n"
-        f"  run          {folder / 'run'}\n"
+        f"  runs         {folder / 'segmentation'}, {folder / 'landmarks'}, {folder / 'run'}\n"
+        f"  hands        {derived.dataset.path / sheets.PAGE}\n"
         f"  data         {data_dir}"
+    )
+
+
+def _found(folder: pathlib.Path, data_dir: pathlib.Path, derived: Derived) -> report.Section:
+    """How good masks and key points are by themselves, and what was flagged."""
+    rows = []
+    for name in ("segmentation", "landmarks"):
+        scored = per_image.score(run.load(folder / name), data_dir=data_dir)
+        facts = [f"{key} {value:.4g}" for key, value in scored.summary.items() if key != "images"]
+        rows.append([name, f"{scored.score.label} {scored.score.unit}".strip(), *facts])
+    flags = ", ".join(f"{flag} {count}" for flag, count in sorted(derived.flags["test"].items())) or "none"
+    body = page.table(["network", "score", "", "", ""], rows)
+    return report.Section("Masks and key points", f"{body}<p>Flagged of {derived.images['test']} images: {flags}.</p>")
+
+
+def _way(source: Dataset, derived: Derived, result: evaluate.Evaluation) -> report.Section:
+    """Each stage in pictures, for hands spread over the ages."""
+    order = np.argsort(result.reading)
+    chosen = order[np.linspace(0, len(order) - 1, min(_SHOWN, len(order))).round().astype(int)]
+    captions = {
+        result.ids[n]: f"{'boy' if result.male[n] else 'girl'}, read {result.reading[n]:.0f} months, "
+        f"predicted {result.predicted[n]:.0f}"
+        for n in chosen
+    }
+    return report.Section(
+        "The way of a hand",
+        "<p>Radiograph; outline and key points found; regions A, B and C; the whole canvas; the age.</p>",
+        sheets.way(source, derived, "test", captions),
+        "Framed red where the pipeline itself has doubts.",
+    )
+
+
+def _compared(exact: evaluate.Evaluation, result: evaluate.Evaluation) -> report.Section:
+    """What the chain's own errors cost."""
+    rows = []
+    for name, one in (("registered by truth", exact), ("registered by the pipeline", result)):
+        mae = one.table["all"]["MAE"]
+        assert isinstance(mae, Score)
+        rows.append([name, str(len(one.ids)), f"{mae.value:.2f} [{mae.low:.2f}, {mae.high:.2f}]"])
+    return report.Section(
+        "What the pipeline's errors cost", page.table(["hands", "images", "MAE of the age, months"], rows)
     )

@@ -43,4 +43,10 @@ def get_config(variant: str = "heatmap") -> ml_collections.ConfigDict:
     config.optimizer.name, config.optimizer.weight_decay = "adamw", 1e-4
     config.optimizer.learning_rate = 3e-3
     config.train.length = "10 epochs"
+    if variant == "tiny":
+        config.data.name = "hand_phantom/raw_tiny"
+        config.data.height, config.data.width = 160, 128
+        config.model.widths = (12, 16, 24, 32)
+        config.train.length = "8 epochs"
+        config.train.ema = 0.98
     return config

@@ -38,4 +38,11 @@ def get_config(size: str = "full") -> ml_collections.ConfigDict:
     config.train.batch_size = 16
     config.train.ema = 0.995
     config.eval.batch_size = 32
+    if size == "tiny":
+        config.data.name = "hand_phantom/raw_tiny"
+        config.data.height = config.data.width = 160
+        config.model.widths, config.model.patch = (12, 16, 24, 32), 2
+        config.augment.rotation = 30.0
+        config.train.length = "4 epochs"
+        config.train.ema = 0.98
     return config

@@ -35,6 +35,7 @@ class Evaluation:
       male: whether each child is a boy.
       table: see `scores.score_all`.
       baseline_mae: MAE of always predicting the training split's mean, in months.
+      is_phantom: whether the images are rendered, so that no figure may be read as one on children.
     """
 
     folder: pathlib.Path
@@ -46,11 +47,7 @@ class Evaluation:
     male: np.ndarray
     table: dict[str, dict[str, scores.Score | int]]
     baseline_mae: float
-
-    @property
-    def is_phantom(self) -> bool:
-        """Whether the images are rendered, so that no figure may be read as one on children."""
-        return self.dataset.startswith("hand_phantom")
+    is_phantom: bool
 
 
 def evaluate(
@@ -97,6 +94,7 @@ def evaluate(
         male,
         scores.score_all(predicted, reading, male),
         _baseline(opened, config.data.train_split, reading),
+        opened.is_phantom,
     )
     _write(result, loaded.step, int((~known).sum()))
     return result

@@ -29,6 +29,7 @@ class PerImage:
       score: what was measured.
       ids: of the images.
       values: one an image.
+      is_phantom: whether the images are rendered.
     """
 
     folder: pathlib.Path
@@ -36,6 +37,7 @@ class PerImage:
     score: Score
     ids: list[str]
     values: np.ndarray
+    is_phantom: bool
 
     @property
     def summary(self) -> dict[str, float]:
@@ -50,7 +52,7 @@ class PerImage:
 
     def as_text(self) -> str:
         """Returns the summary for people."""
-        of_what = " (rendered phantoms)" if self.dataset.startswith("hand_phantom") else ""
+        of_what = " (rendered phantoms)" if self.is_phantom else ""
         facts = ", ".join(f"{name} {value:.4g}" for name, value in self.summary.items())
         unit = f", {self.score.unit}" if self.score.unit else ""
         return f"{self.dataset}{of_what}\n{self.score.label}{unit}: {facts}\ntable and JSON lie in {self.folder}"
@@ -81,7 +83,7 @@ def score(
         prefetch=config.data.prefetch,
     )
     folder = loaded.folder / "evaluation" / name.replace("/", "-") / split.replace("/", "-")
-    result = PerImage(folder, f"{name} {split}", loaded.task.score, records.ids(), values)
+    result = PerImage(folder, f"{name} {split}", loaded.task.score, records.ids(), values, opened.is_phantom)
     with replacing(folder / "scores.csv") as scratch, scratch.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["id", result.score.name])

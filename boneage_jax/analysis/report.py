@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html
 import json
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -16,13 +18,36 @@ from boneage_jax.files import replacing, write_text
 from boneage_jax.train.run import LoadedRun
 
 
-def write(result: Evaluation, loaded: LoadedRun, path: pathlib.Path) -> None:
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """A further part of the page.
+
+    Attributes:
+      title: heading.
+      body: HTML.
+      picture: JPEG bytes below it; empty for none.
+      caption: of the picture.
+    """
+
+    title: str
+    body: str
+    picture: bytes = b""
+    caption: str = ""
+
+    def as_html(self) -> str:
+        """Returns it as HTML."""
+        picture = page.figure(self.picture, self.caption, kind="jpeg") if self.picture else ""
+        return f"<h2>{html.escape(self.title)}</h2>{self.body}{picture}"
+
+
+def write(result: Evaluation, loaded: LoadedRun, path: pathlib.Path, *, sections: Sequence[Section] = ()) -> None:
     """Writes the page, and its figures as PNG files into `figures/` beside it.
 
     Args:
       result: the evaluation to show.
       loaded: the run it is of.
       path: of the page.
+      sections: that stand before the scores.
     """
     plots = {
         "predicted_against_reading": figures.predicted_against_reading(result.predicted, result.reading, result.male),
@@ -33,7 +58,7 @@ def write(result: Evaluation, loaded: LoadedRun, path: pathlib.Path) -> None:
     for name, png in plots.items():
         with replacing(path.parent / "figures" / f"{name}.png") as scratch:
             scratch.write_bytes(png)
-    write_text(path, _page(result, loaded, plots))
+    write_text(path, _page(result, loaded, plots, sections))
 
 
 def _examples(result: Evaluation) -> bytes:
@@ -50,7 +75,7 @@ def _examples(result: Evaluation) -> bytes:
     return figures.gallery([result.records[by_id[result.ids[n]]]["image"] for n in chosen], captions)
 
 
-def _page(result: Evaluation, loaded: LoadedRun, plots: dict[str, bytes]) -> str:
+def _page(result: Evaluation, loaded: LoadedRun, plots: dict[str, bytes], sections: Sequence[Section]) -> str:
     mae = result.table["all"]["MAE"]
     assert isinstance(mae, Score)
     what = (
@@ -62,6 +87,7 @@ def _page(result: Evaluation, loaded: LoadedRun, plots: dict[str, bytes]) -> str
 <p class="lead">MAE {mae.value:.2f} months [{mae.low:.2f}, {mae.high:.2f}] on {len(result.ids):,} images;
 always predicting the training mean: {result.baseline_mae:.2f}, {result.baseline_mae / mae.value:.1f} times as much.</p>
 <p class="notice">{NOT_A_MEDICAL_DEVICE} Measured on {what}.</p>
+{"".join(section.as_html() for section in sections)}
 <h2>Scores</h2>{_table(result)}
 <p class="lead">Months; bias is prediction minus reading; below each value its 95% bootstrap interval.</p>
 <div class="pair">

@@ -18,6 +18,9 @@ from boneage_jax.data import frames, images
 from boneage_jax.errors import UserError
 from boneage_jax.files import write_text
 
+REGISTERED = "registered.json"
+"""Beside the records of registered hands: what they were made of, and how."""
+
 INDEX = "labels.json"
 """Beside a dataset's records: ids, ages and sexes by split. Datasets that TFDS itself has built do without."""
 
@@ -110,6 +113,17 @@ class Dataset:
     splits: dict[str, int]
     features: list[str]
     fingerprint: str
+
+    @property
+    def origin(self) -> str:
+        """The dataset that its images come from: that of the radiographs, where hands were registered."""
+        path = self.path / REGISTERED
+        return str(json.loads(path.read_text())["source"]) if path.exists() else self.name
+
+    @property
+    def is_phantom(self) -> bool:
+        """Whether its images are rendered, so that no figure may be read as one on children."""
+        return self.origin.startswith("hand_phantom")
 
     @classmethod
     def open(cls, data_dir: pathlib.Path, name: str) -> Dataset:

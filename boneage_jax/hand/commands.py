@@ -8,6 +8,7 @@ import pathlib
 from boneage_jax.data.sources import Dataset
 from boneage_jax.hand import derive, sheets
 from boneage_jax.hand.chain import Chain, Settings
+from boneage_jax.hand.derive import Derived
 from boneage_jax.hand.regions import named, split_names
 from boneage_jax.train import run
 
@@ -45,8 +46,8 @@ class RegisterRequest:
     annotations: pathlib.Path | None = None
 
 
-def register(request: RegisterRequest) -> str:
-    """Registers a dataset, writes its page, and returns what came out, for people.
+def derived_of(request: RegisterRequest) -> Derived:
+    """Registers a dataset and writes its page.
 
     Raises:
       UserError: for runs, datasets, splits and regions that cannot be used, and disks that cannot be written.
@@ -69,11 +70,20 @@ def register(request: RegisterRequest) -> str:
             splits=request.splits,
             drop_flagged=request.drop_flagged,
         )
-    page = sheets.write_page(source, derived)
-    lines = [sheets.as_text(derived), f"page      {page}", f"flags     {derived.dataset.path / derive.FLAGS}"]
-    lines.append(
-        f"dataset   {derived.dataset.name} in {request.out}; train with --config.data.name={derived.dataset.name}"
-    )
+    sheets.write_page(source, derived)
+    return derived
+
+
+def register(request: RegisterRequest) -> str:
+    """Does what `derived_of` does; returns what came out, for people."""
+    derived = derived_of(request)
+    place, name = derived.dataset.path, derived.dataset.name
+    lines = [
+        sheets.as_text(derived),
+        f"page      {place / sheets.PAGE}",
+        f"flags     {place / derive.FLAGS}",
+        f"dataset   {name} in {request.out}; train with --config.data.name={name}",
+    ]
     if request.annotations:
         sheets.write_annotations(derived, request.annotations)
         lines.append(f"masks and key points to correct   {request.annotations}")

@@ -21,12 +21,11 @@ import numpy as np
 from boneage_jax import resources
 from boneage_jax.data import build, images, parallel
 from boneage_jax.data.images import Grey
-from boneage_jax.data.sources import Dataset, Records, as_str
+from boneage_jax.data.sources import REGISTERED, Dataset, Records, as_str
 from boneage_jax.errors import UserError
 from boneage_jax.files import check_writable, replacing, write_text
 from boneage_jax.hand.chain import Chain, Registered
 
-ABOUT = "registered.json"
 FLAGS = "flags.csv"
 _PART = 64
 """Images in a part: what is lost at most when the work is cut short."""
@@ -128,7 +127,7 @@ def derive(
     with contextlib.suppress(UserError):
         built = Dataset.open(out, full_name)
     # Cut short after the records and before their table: the parts are still there, and the rest is written anew.
-    if built is not None and ((built.path / ABOUT).exists() or not work.exists()):
+    if built is not None and ((built.path / REGISTERED).exists() or not work.exists()):
         return _as_built(built, about)
     check_writable(out)
     parts = {}
@@ -138,14 +137,14 @@ def derive(
         parts[split] = Parts(tuple(files), drop_flagged)
     dataset = built or _write(name, parts, chain, out)
     _write_flags(parts, dataset.path / FLAGS)
-    write_text(dataset.path / ABOUT, json.dumps(about, indent=2) + "\n")
+    write_text(dataset.path / REGISTERED, json.dumps(about, indent=2) + "\n")
     shutil.rmtree(work, ignore_errors=True)
     return _as_built(dataset, about)
 
 
 def _as_built(dataset: Dataset, about: dict[str, Any]) -> Derived:
     """What is built already, if it was made in the same way."""
-    path = dataset.path / ABOUT
+    path = dataset.path / REGISTERED
     before = json.loads(path.read_text()) if path.exists() else {}
     differing = [key for key in about if before.get(key) != about[key]]
     if differing:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,8 @@ from boneage_jax.data.sources import Dataset, as_str
 from boneage_jax.files import replacing, write_text
 from boneage_jax.hand import pictures
 from boneage_jax.hand.derive import Derived
+
+PAGE = "register.html"
 
 _GOOD_SHOWN, _FLAGGED_SHOWN = 24, 48
 
@@ -29,7 +31,7 @@ def as_text(derived: Derived) -> str:
 
 
 def write_page(source: Dataset, derived: Derived) -> pathlib.Path:
-    """Writes `register.html` and its contact sheets beside the records; returns its path."""
+    """Writes `PAGE` and its contact sheets beside the records; returns its path."""
     good: list[np.ndarray] = []
     flagged: list[np.ndarray] = []
     for split in derived.images:
@@ -66,9 +68,30 @@ def write_page(source: Dataset, derived: Derived) -> pathlib.Path:
         f"<h2>Flags</h2>{page.table(['split', 'images', *kinds], rows)}<h2>Hands</h2>"
         + "".join(page.figure(data, captions[name], kind="jpeg") for name, data in sheets.items())
     )
-    path = folder / "register.html"
+    path = folder / PAGE
     write_text(path, page.document(f"Registered hands: {derived.dataset.name}", body))
     return path
+
+
+def way(source: Dataset, derived: Derived, split: str, captions: Mapping[str, str]) -> bytes:
+    """Returns the way of some hands as JPEG: radiograph with what was found, whole canvas, regions; a row each.
+
+    Args:
+      source: radiographs.
+      derived: the same, registered.
+      split: of both.
+      captions: by id, in order.
+    """
+    records, of_source = derived.dataset.split(split), source.split(split)
+    at, original_at = ({image_id: n for n, image_id in enumerate(r.ids())} for r in (records, of_source))
+    rows = []
+    for image_id, caption in captions.items():
+        row = records.row(at[image_id])
+        original = of_source.image(original_at[image_id])
+        over = pictures.overlay(original, images.decode(row["mask"]) > 127, np.asarray(row["key_points"]))
+        regions = [images.decode(row[name]) for name in sorted(row) if name.startswith("region_")]
+        rows.append(pictures.tile([original, over, *regions], caption, good=bool(row["good"]), height=220))
+    return pictures.contact_sheet(rows, width=max(row.shape[1] for row in rows))
 
 
 def _tile(original: images.Grey, row: dict[str, Any]) -> np.ndarray:

@@ -130,6 +130,16 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             shapes=((520, 400), (512, 320), (480, 480), (400, 520), (560, 416)),
         ),
         PhantomConfig(
+            name="raw_tiny",
+            description="For the demo's segmentation and key points: as raw, small, in one shape.",
+            height=260,
+            width=208,
+            train=1200,
+            validation=100,
+            test=200,
+            view="raw",
+        ),
+        PhantomConfig(
             name="full",
             description="As many, as large and as different in shape as RSNA's, all disturbances on.",
             train=12611,

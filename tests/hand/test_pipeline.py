@@ -1,0 +1,232 @@
+"""From radiographs to registered hands with networks that have learnt a little: plumbing, restarts, mining."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from boneage_jax.canvas import Canvas
+from boneage_jax.config import default_config, validate
+from boneage_jax.data import annotations as drawn
+from boneage_jax.data import build
+from boneage_jax.data.sources import Dataset, View
+from boneage_jax.errors import UserError
+from boneage_jax.hand import commands, derive, masks, mining
+from boneage_jax.hand.chain import Chain, Settings
+from boneage_jax.hand.commands import RegisterRequest
+from boneage_jax.hand.regions import named
+from boneage_jax.train import run
+from boneage_jax.train.loop import train
+
+
+def learnt(data_dir, dataset, task, **changes):
+    config = default_config()
+    config.data.dir, config.data.name = str(data_dir), dataset.name
+    config.data.height = config.data.width = 96
+    config.task.name = task
+    config.model.name, config.model.head = "unet", {"segmentation": "mask", "landmarks": "heatmap"}[task]
+    config.model.widths, config.model.patch = (8, 12, 16, 24), 2
+    config.data.frame = {"segmentation": "looks", "landmarks": "hand"}[task]
+    config.data.contrast = "local"
+    config.optimizer.learning_rate = 5e-3
+    config.train.length, config.train.batch_size, config.train.devices = "150 steps", 8, 1
+    config.eval.every = config.checkpoint.every = "75 steps"
+    config.eval.batch_size = 8
+    config.augment.rotation = 10.0
+    for key, value in changes.items():
+        section, name = key.split("__")
+        config[section][name] = value
+    return validate(config)
+
+
+@pytest.fixture(scope="module")
+def radiographs(data_dir) -> Dataset:
+    return build.build(
+        "hand_phantom/raw_tiny",
+        data_dir,
+        workers=2,
+        size=(160, 128),
+        counts={"train": 96, "validation": 16, "test": 20},
+    )
+
+
+@pytest.fixture(scope="module")
+def runs(data_dir, radiographs, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("hand-runs")
+    for task in ("segmentation", "landmarks"):
+        train(learnt(data_dir, radiographs, task), folder / task)
+    return folder
+
+
+def request_of(runs, data_dir, radiographs, out, **changes):
+    return RegisterRequest(
+        radiographs.name,
+        data_dir,
+        runs / "segmentation",
+        runs / "landmarks",
+        out,
+        regions="whole@104x80,B@40x40",
+        **changes,
+    )
+
+
+def test_the_networks_have_learnt_and_the_chain_finds_hands(runs, radiographs):
+    settings = Settings(tuple(named(["whole@104x80"])), batch_size=8, threads=2)
+    records = radiographs.split("test")
+    with Chain(run.load(runs / "segmentation", devices=1), run.load(runs / "landmarks", devices=1), settings) as chain:
+        found = [
+            hand for start in (0, 8) for hand in chain.register([records.image(n) for n in range(start, start + 8)])
+        ]
+    iou = [masks.iou(hand.mask.inside, records.mask(n)) for n, hand in enumerate(found)]
+    assert np.median(iou) > 0.75
+    canvas = Canvas()
+    for hand in found:
+        if hand.placed is not None:
+            ends = hand.placed.to_canvas(hand.placed.key_points)[[0, 2]]
+            np.testing.assert_allclose(ends, (canvas.fingertip, canvas.capitate), atol=1e-3)
+            assert hand.regions["whole"].shape == (104, 80)
+
+
+def test_a_run_of_another_task_is_refused(runs, radiographs, data_dir, tmp_path):
+    request = RegisterRequest(radiographs.name, data_dir, runs / "landmarks", runs / "landmarks", tmp_path)
+    with pytest.raises(UserError, match=r"a run of the task 'landmarks', expected 'segmentation'"):
+        commands.register(request)
+
+
+def test_a_dataset_of_hands_cut_short_and_taken_up_again(runs, radiographs, data_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr(derive, "_PART", 8)
+    whole = commands.derived_of(request_of(runs, data_dir, radiographs, tmp_path / "whole", batch_size=8))
+    calls = []
+    plain = Chain.register
+
+    def counted(self, pictures):
+        calls.append(len(pictures))
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return plain(self, pictures)
+
+    monkeypatch.setattr(Chain, "register", counted)
+    request = request_of(runs, data_dir, radiographs, tmp_path / "cut", batch_size=8)
+    with pytest.raises(KeyboardInterrupt):
+        commands.derived_of(request)
+    assert not list((tmp_path / "cut").glob("registered_hands/*/*/dataset_info.json"))
+    done = sum(calls[:3])
+    cut = commands.derived_of(request)
+    assert sum(calls[4:]) == 96 + 16 + 20 - done
+    assert cut.flags == whole.flags
+    for split in ("train", "test"):
+        ours, theirs = cut.dataset.split(split), whole.dataset.split(split)
+        assert ours.ids() == theirs.ids()
+        for n in (0, len(ours) - 1):
+            assert all(np.array_equal(ours.row(n)[key], theirs.row(n)[key], equal_nan=key in ("key_points", "to_canvas"))
+                       for key in ours.row(n))  # fmt: skip
+    assert not list((tmp_path / "cut" / "registered_hands").glob(".*-*"))
+
+    monkeypatch.setattr(Chain, "register", None)
+    assert commands.derived_of(request).images == cut.images
+    with pytest.raises(UserError, match=r"registered otherwise \(regions"):
+        commands.derived_of(RegisterRequest(**{**vars(request), "regions": "A"}))
+
+
+def test_what_a_dataset_of_hands_holds(runs, radiographs, data_dir, tmp_path):
+    text = commands.register(
+        request_of(runs, data_dir, radiographs, tmp_path, splits=("test",), annotations=tmp_path / "fix", name="mine")
+    )
+    dataset = Dataset.open(tmp_path, "registered_hands/mine")
+    assert "registered_hands/mine: 20 images" in text
+    assert dataset.is_phantom
+    source = {image_id: n for n, image_id in enumerate(radiographs.split("test").ids())}
+    records, b = dataset.split("test"), dataset.split("test", View(40, 40, feature="region_B"))
+    table = {row["id"]: row for row in csv.DictReader((dataset.path / derive.FLAGS).open())}
+    for n, image_id in enumerate(records.ids()):
+        row = records.row(n)
+        original = radiographs.split("test").row(source[image_id])
+        assert row["bone_age"] == original["bone_age"]
+        assert row["male"] == original["male"]
+        assert table[image_id]["flags"] == row["flags"].decode()
+        assert bool(row["good"]) == (not row["flags"])
+        assert b[n]["image"].shape == (40, 40)
+        if np.isfinite(row["to_canvas"]).all():
+            fingertip = row["to_canvas"] @ [*row["key_points"][0], 1]
+            np.testing.assert_allclose(fingertip, Canvas().fingertip, atol=0.01)
+    assert "data:image/jpeg" in (dataset.path / "register.html").read_text()
+    with pytest.raises(UserError, match="no image feature 'region_Z'"):
+        dataset.split("test", View(feature="region_Z"))
+
+    corrected = drawn.read(tmp_path / "fix" / "coco.json")
+    assert {a.id for a in corrected} == set(source)
+    pictures = {a.id: a for a in drawn.read(tmp_path / "fix" / "masks")}
+    for a in corrected:
+        np.testing.assert_array_equal(a.mask(), pictures[a.id].mask((160, 128)))
+
+
+def test_only_images_with_masks_are_trained_on(radiographs, data_dir, tmp_path):
+    records = radiographs.split("train")
+    for n in (0, 5, 7):
+        drawn.mask_folder.write_one(records.ids()[n], records.mask(n), tmp_path / "masks")
+    labels = drawn.AnnotatedLabels(tuple(drawn.read(tmp_path / "masks")))
+    some = radiographs.split("train", View(96, 96, layers=("hand",), labels=labels))
+    assert some.ids() == [records.ids()[n] for n in (0, 5, 7)]
+    all_of_them = radiographs.split("train", View(96, 96, layers=("hand",)))
+    np.testing.assert_array_equal(some[1]["hand"], all_of_them[5]["hand"])
+    assert some.fingerprint != all_of_them.fingerprint
+
+
+def test_mining_grows_honours_vetoes_and_goes_on(radiographs, data_dir, tmp_path):
+    config = learnt(data_dir, radiographs, "segmentation", train__length="60 steps", eval__every="60 steps")
+    folder = tmp_path / "mining"
+
+    def request(rounds):
+        return mining.MiningRequest(config, folder, labelled=40, rounds=rounds, accept=0.5, measure="test")
+
+    (first,) = mining.mine(request(1))
+    assert first["trained_on"] == 36
+    assert 0 < first["accepted"] <= 56
+    scores = {row["id"]: float(row["score"]) for row in csv.DictReader((folder / "rounds/0/scores.csv").open())}
+    given = {path.stem for name in ("labels", "held_out") for path in (folder / name).glob("*.png")}
+    assert len(given) == 40
+    assert not given & set(scores)
+    assert first["accepted"] == sum(value >= 0.5 for value in scores.values())
+    best = max(scores, key=lambda image_id: scores[image_id])
+    worst = min(scores, key=lambda image_id: scores[image_id])
+    (folder / "veto.txt").write_text(f"{best}  # the thumb is missing\n")
+    numbers = {image_id: n for n, image_id in enumerate(radiographs.split("train").ids())}
+    corrected = radiographs.split("train").mask(numbers[worst])
+    drawn.mask_folder.write_one(worst, corrected, folder / "corrections")
+
+    before = (folder / "rounds/0/scores.csv").read_bytes()
+    curve = mining.mine(request(2))
+    assert (folder / "rounds/0/scores.csv").read_bytes() == before
+    trained_on = {path.stem for path in (folder / "rounds/1/train").glob("*.png")}
+    assert best not in trained_on
+    assert worst in trained_on
+    used = {a.id: a for a in drawn.read(folder / "rounds/1/train")}[worst]
+    np.testing.assert_array_equal(used.mask(corrected.shape), corrected)
+    assert curve[1]["trained_on"] == len(trained_on)
+    assert json.loads((folder / "curve.json").read_text()) == curve
+    assert (folder / "rounds/1/round.html").exists()
+    with pytest.raises(UserError, match="another mining"):
+        mining.mine(mining.MiningRequest(config, folder, labelled=30, accept=0.5))
+
+
+def test_a_mask_is_scored_by_what_can_be_seen_of_it():
+    """A hand-like mask scores high; ragged, doubled, unsteady or strange ones lower."""
+    y, x = np.mgrid[:96, :96]
+    truth = np.hypot(x - 48, y - 50) < 25
+    prior = mining.Prior.of(
+        shape for r in (23, 25, 27) if (shape := mining.Shape.of(np.hypot(x - 48, y - 50) < r)) is not None
+    )
+
+    def score(mask, mirrored, smaller):
+        return mining.score(masks.clean(mask.astype(float), mirrored.astype(float), (96, 96)), smaller, prior)
+
+    good = score(truth, truth, truth)
+    assert good > 0.95
+    assert score(truth, np.roll(truth, 12, 1), truth) < 0.8
+    assert score(truth, truth, np.roll(truth, 12, 0)) < 0.8
+    twins = truth | (np.hypot(x - 10, y - 10) < 9)
+    assert score(twins, twins, truth) < good - 0.05
+    tiny = np.hypot(x - 48, y - 50) < 5
+    assert score(tiny, tiny, tiny) < 0.5
+    assert score(truth & False, truth & False, truth) == 0
