@@ -11,7 +11,18 @@ from boneage_jax.anatomy import OSSIFICATION_AREAS
 from tests.conftest import REAL, boneage, needs_real
 
 
-@pytest.mark.parametrize("name", ["input_pipeline", "train_step", "phantom_layout", "phantom_realism", "phantom_speed"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "hand_accuracy",
+        "hand_speed",
+        "input_pipeline",
+        "train_step",
+        "phantom_layout",
+        "phantom_realism",
+        "phantom_speed",
+    ],
+)
 def test_benchmarks_start(name, pytestconfig):
     done = subprocess.run(
         [sys.executable, "-m", f"benchmarks.{name}", "--help"],

@@ -15,8 +15,7 @@ from boneage_jax.data.reading import view_of
 from boneage_jax.data.sources import Dataset, Records
 from boneage_jax.errors import UserError
 from boneage_jax.files import replacing, write_text
-from boneage_jax.train.mesh import check_batch_size
-from boneage_jax.train.predict import predict_all
+from boneage_jax.train.predict import predict_with
 from boneage_jax.train.run import LoadedRun
 from boneage_jax.train.step import compile_predict_step
 
@@ -72,16 +71,8 @@ def evaluate(
     known = np.isfinite(reading)
     if not known.any():
         raise UserError(f"{opened.path}: no image of the split {split!r} has a bone age; use boneage predict instead")
-    check_batch_size("eval.batch_size", config.eval.batch_size, loaded.mesh)
-    predicted = predict_all(
-        compile_predict_step(loaded.mesh, network=loaded.network, task=loaded.task),
-        loaded.arrays,
-        records,
-        loaded.mesh,
-        batch_size=config.eval.batch_size,
-        threads=config.data.threads,
-        prefetch=config.data.prefetch,
-    )
+    step = compile_predict_step(loaded.mesh, network=loaded.network, task=loaded.task)
+    predicted = predict_with(loaded, step, records)
     ids = [image_id for image_id, keep in zip(records.ids(), known, strict=True) if keep]
     reading, predicted, male = reading[known], predicted[known], male[known]
     result = Evaluation(

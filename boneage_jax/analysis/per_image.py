@@ -13,8 +13,7 @@ from boneage_jax.data.reading import view_of
 from boneage_jax.data.sources import Dataset
 from boneage_jax.files import replacing, write_text
 from boneage_jax.tasks import Score
-from boneage_jax.train.mesh import check_batch_size
-from boneage_jax.train.predict import predict_all
+from boneage_jax.train.predict import predict_with
 from boneage_jax.train.run import LoadedRun
 from boneage_jax.train.step import compile_score_step
 
@@ -72,16 +71,8 @@ def score(
     name = dataset or config.data.name
     opened = Dataset.open((data_dir or pathlib.Path(config.data.dir)).expanduser(), name)
     records = opened.split(split, view_of(config.data, loaded.task.layers))
-    check_batch_size("eval.batch_size", config.eval.batch_size, loaded.mesh)
-    values = predict_all(
-        compile_score_step(loaded.mesh, network=loaded.network, task=loaded.task),
-        loaded.arrays,
-        records,
-        loaded.mesh,
-        batch_size=config.eval.batch_size,
-        threads=config.data.threads,
-        prefetch=config.data.prefetch,
-    )
+    step = compile_score_step(loaded.mesh, network=loaded.network, task=loaded.task)
+    values = predict_with(loaded, step, records)
     folder = loaded.folder / "evaluation" / name.replace("/", "-") / split.replace("/", "-")
     result = PerImage(folder, f"{name} {split}", loaded.task.score, records.ids(), values, opened.is_phantom)
     with replacing(folder / "scores.csv") as scratch, scratch.open("w", newline="") as file:

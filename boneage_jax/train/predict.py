@@ -11,7 +11,8 @@ from jax.sharding import Mesh
 from boneage_jax.data.pipeline import evaluation_batches
 from boneage_jax.data.sources import Source
 from boneage_jax.train.feed import DeviceFeed
-from boneage_jax.train.mesh import share
+from boneage_jax.train.mesh import check_batch_size, share
+from boneage_jax.train.run import LoadedRun
 from boneage_jax.train.state import Arrays
 from boneage_jax.train.step import EvalStep
 
@@ -45,3 +46,22 @@ def predict_all(
         if len(outputs) > 4:
             jax.block_until_ready(outputs[-5])
     return jax.tree.map(lambda *parts: np.concatenate(parts)[: len(source)], *jax.device_get(outputs))
+
+
+def predict_with(loaded: LoadedRun, step: EvalStep, source: Source) -> Any:
+    """Returns `predict_all`'s results of a run, with the batch size and threads of its config.
+
+    Raises:
+      UserError: for a batch size that the devices do not divide.
+    """
+    config = loaded.config
+    check_batch_size("eval.batch_size", config.eval.batch_size, loaded.mesh)
+    return predict_all(
+        step,
+        loaded.arrays,
+        source,
+        loaded.mesh,
+        batch_size=config.eval.batch_size,
+        threads=config.data.threads,
+        prefetch=config.data.prefetch,
+    )
