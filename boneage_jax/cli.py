@@ -207,8 +207,8 @@ def _parser() -> argparse.ArgumentParser:
         "lay every hand of a dataset on the common canvas: a new dataset of hands and regions",
         "boneage register hand_phantom/raw --segmentation runs/segmentation --landmarks runs/landmarks --data data\n"
         "boneage register rsna_bone_age/full --segmentation runs/s --landmarks runs/l --regions whole,A,B,C\n"
-        "boneage register rsna_bone_age/full --segmentation runs/s --landmarks runs/l \\\n"
-        "    --regions 'A,wrist=1500:2000,400:1200@250x400' --name wrists --drop-flagged\n\n"
+        "boneage register rsna_bone_age/full --segmentation runs/s --landmarks runs/l --drop-flagged \\\n"
+        "    --regions A,wrist=1500:2000,400:1200@250x400 --name wrists\n\n"
         "the same command goes on where it was cut short",
     )
     register.add_argument("dataset", help="built dataset of radiographs, as in hand_phantom/raw")

@@ -43,6 +43,6 @@ def get_config(size: str = "full") -> ml_collections.ConfigDict:
         config.data.height = config.data.width = 160
         config.model.widths, config.model.patch = (12, 16, 24, 32), 2
         config.augment.rotation = 30.0
-        config.train.length = "4 epochs"
+        config.train.length = "3 epochs"
         config.train.ema = 0.98
     return config

@@ -1,13 +1,24 @@
 """The command line: help, exit statuses, messages without tracebacks."""
 
 import re
+import shlex
 import subprocess
 
 import pytest
 
 from boneage_jax import cli
 
-COMMANDS = [["data", "build"], ["data", "info"], ["train"], ["evaluate"], ["predict"], ["demo"]]
+COMMANDS = [
+    ["data", "build"],
+    ["data", "info"],
+    ["train"],
+    ["evaluate"],
+    ["mine"],
+    ["register"],
+    ["annotations", "convert"],
+    ["predict"],
+    ["demo"],
+]
 
 
 def call(capsys, *arguments):
@@ -25,7 +36,7 @@ def test_every_command_has_help_with_an_example_that_parses(command, capsys):
     examples = re.findall(rf"^  (boneage {' '.join(command)} .*)$", text, re.M)
     assert examples
     for example in examples:
-        cli._parse(example.split()[1:])
+        cli._parse(shlex.split(example.rstrip("\\"))[1:])
 
 
 def test_bad_usage_is_status_2():
@@ -51,6 +62,10 @@ def test_bad_usage_is_status_2():
         (["predict", "hand.png", "--run=nowhere"], "not a run's folder"),
         (["data", "info", "hand_phantom/tiny", "--out=nowhere"], "Build it with: boneage data build"),
         (["data", "build", "rsna_bone_age"], "name its folder with --from"),
+        (["register", "hand_phantom/raw", "--segmentation=a", "--landmarks=b"], "nothing is built there"),
+        (["register", "x", "--segmentation=a", "--landmarks=b", "--regions=Q"], "region 'Q': expected one of A, B, C"),
+        (["mine", "--config=configs/tiny.py", "--out=m"], "task.name: found 'bone_age', expected 'segmentation'"),
+        (["annotations", "convert", "nowhere.json", "--out=a.json"], "no such file or folder"),
         (["data", "build", "rsna_bone_age", "--from=nowhere"], "no such folder"),
         (["data", "info", "x", "--config.train.seed=1"], "takes no config"),
     ],
