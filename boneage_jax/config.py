@@ -122,6 +122,9 @@ class TaskConfig:
     target_centre: float = setting(120.0, "months that the scaled target 0 stands for (PAPER: confirmed)")
     target_scale: float = setting(120.0, "months in one unit of the scaled target (PAPER: confirmed)", above=0.0)
     jaccard: float = setting(1.0, "segmentation: weight of log J beside the cross-entropy (paper: 1)", low=0.0)
+    jaccard_form: Literal["mean", "ratio"] = setting(
+        "mean", "segmentation: J as the mean of y p / (y + p - y p) over pixels (paper), or as the ratio of its sums"
+    )
     points: Literal["heatmap", "regression"] = setting(
         "heatmap", "landmarks: heat maps with soft-argmax (unet), or six numbers (vgg, as in the paper)"
     )

@@ -20,6 +20,8 @@ def get_config(size: str = "full") -> ml_collections.ConfigDict:
         raise ValueError(f"size {size!r}, expected full or tiny")
     config = default_config()
     config.task.name = "segmentation"
+    # The paper's form makes masks too wide: 5.2% of the hand's area too much against 0.6% missed, on phantoms.
+    config.task.jaccard_form = "ratio"
     config.model.name, config.model.head = "unet", "mask"
     config.data.name = "hand_phantom/raw"
     # Square, so that pictures across are seen as large as upright ones.

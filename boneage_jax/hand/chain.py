@@ -91,6 +91,8 @@ class Chain:
             second_look=settings.second_look,
         )
         self._landmarks = Network(landmarks, settings.batch_size)
+        # Of a heat map that is just as its training target: a normal distribution, both ways.
+        self._width = 2**0.5 * landmarks.config.task.sigma * landmarks.config.model.patch
         self._frame = first_look(landmarks.config.data)
         self.seconds: dict[str, float] = {}
 
@@ -141,7 +143,7 @@ class Chain:
                 views.append(said[1][n] * (-1, 1, 1) + (width - 1, 0, 0))
             back = frame.transform.inverse()
             points = np.stack([back(view[:, :2]) for view in views])
-            looks.append(Looks(points[None], np.stack([view[:, 2] for view in views])[None] * back.scale))
+            looks.append(Looks(points[None], np.stack([view[:, 2] for view in views])[None] / self._width))
         return looks
 
     def _finish(self, picture: Grey, mask: Mask, looks: Looks) -> Registered:

@@ -25,7 +25,7 @@ class Limits:
       cut: largest length of fingers and palm along the picture's edge.
       disagreement: largest distance of a view of the last look from the mean of its views.
       moved: largest way of a key point from the first look to the last.
-      spread: largest width of a key point's heat map.
+      spread: largest width of a key point's heat map, as a multiple of the width it was trained to have.
       side: smallest distance of the thumb's tip from the axis of the hand.
       thumb: x, y ranges of the thumb's tip on the canvas, in canvas pixels.
       outside: largest distance of a key point from the mask.
@@ -36,12 +36,12 @@ class Limits:
     confidence: float = 0.60
     agreement: float = 0.93
     second: float = 0.20
-    cut: float = 0.04
+    cut: float = 0.12
     disagreement: float = 0.02
     moved: float = 0.06
-    spread: float = 0.05
+    spread: float = 4.0
     side: float = 0.12
-    thumb: tuple[tuple[float, float], tuple[float, float]] = ((1050.0, 1750.0), (550.0, 1600.0))
+    thumb: tuple[tuple[float, float], tuple[float, float]] = ((1000.0, 1950.0), (450.0, 1400.0))
     outside: float = 0.03
     contrast: float = 12.0
 
@@ -52,7 +52,7 @@ class Looks:
 
     Attributes:
       points: x, y of the key points, look by look; a look is at the picture and perhaps at its mirror image.
-      spreads: widths of the heat maps, likewise.
+      spreads: widths of the heat maps, likewise, as multiples of the width they were trained to have.
     """
 
     points: Float[np.ndarray, "looks views 3 2"]
@@ -130,7 +130,7 @@ def judge(
     last = looks.points[-1]
     measures["disagreement"] = float(np.linalg.norm(last - looks.settled, axis=-1).max() / length)
     measures["moved"] = float(np.linalg.norm(looks.points[0].mean(0) - looks.settled, axis=-1).max() / length)
-    measures["spread"] = float(looks.spreads[-1].max() / length)
+    measures["spread"] = float(looks.spreads[-1].max())
     measures["side"] = placed.side
     thumb = placed.to_canvas(placed.key_points)[THUMB]
     measures["thumb_x"], measures["thumb_y"] = (float(value) for value in thumb)

@@ -168,7 +168,7 @@ def test_a_plain_hand_is_good():
 def test_reasons_are_named():
     picture, mask, points, _ = placed_hand()
     assert "low contrast" in verdict(picture, mask, points).flags
-    assert "implausible key points" in verdict(picture, mask, points, spread=40.0).flags
+    assert "implausible key points" in verdict(picture, mask, points, spread=4.0).flags
     assert "implausible key points" in verdict(picture, mask, points, shift=20.0).flags
     outside = points - (0, points[0, 1] + 30)
     assert "cut off" in verdict(picture, mask, outside).flags

@@ -29,6 +29,15 @@ def test_the_loss_is_the_papers():
     np.testing.assert_allclose(halved["loss"], entropy - 0.5 * np.log(jaccard), rtol=1e-5)
 
 
+def test_the_other_form_is_the_soft_intersection_over_union():
+    logits, y = some()
+    p = 1 / (1 + np.exp(-logits))
+    entropy = -(y * np.log(p) + (1 - y) * np.log(1 - p)).mean((1, 2))
+    soft = (y * p).sum((1, 2)) / (y + p - y * p).sum((1, 2))
+    values = task(jaccard_form="ratio").losses(jnp.asarray(logits, jnp.float32)[..., None], {"hand": jnp.asarray(y)})
+    np.testing.assert_allclose(values["loss"], entropy - np.log(soft), rtol=1e-5)
+
+
 def test_the_score_is_intersection_over_union():
     logits, y = some()
     said = logits > 0

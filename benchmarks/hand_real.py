@@ -1,0 +1,113 @@
+"""The hand pipeline on the few real radiographs at hand, against what the paper's own pipeline made of them.
+
+    python -m benchmarks.hand_real runs/segmentation runs/landmarks --real ../shared/real --out hand_real.html
+
+- `hand_1381`: as acquired, and after background removal and registration by others: intersection over union of our mask
+  on the canvas and of their foreground, as they lie and after the best similarity between the two.
+- `4556`, `4557`: registered already; what our pipeline would still change.
+- `15600`, `15605`: masked only; where they come to lie.
+
+The page shows real images: it is for looking at, not for publishing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+
+import cv2
+import numpy as np
+import scipy.optimize
+
+from boneage_jax import NOT_A_MEDICAL_DEVICE, page
+from boneage_jax.data import images
+from boneage_jax.files import write_text
+from boneage_jax.geometry import Similarity
+from boneage_jax.hand import masks, pictures, register
+from boneage_jax.hand.chain import Registered, Settings, open_chain
+from boneage_jax.hand.regions import named
+
+FILES = {
+    "hand_1381/original.png": "as acquired",
+    "hands/4556_registered.png": "registered by others",
+    "hands/4557_registered.png": "registered by others",
+    "hands/15600_masked.png": "masked by others",
+    "hands/15605_masked.png": "masked by others",
+}
+
+
+def best_similarity(ours: np.ndarray, theirs: np.ndarray) -> tuple[float, Similarity]:
+    """Returns the largest IoU over similarities of `theirs`, and the similarity, found by Nelder and Mead's method."""
+    soft = (theirs * 255).astype(np.uint8)
+    middle = Similarity.moving(-ours.shape[1] / 2, -ours.shape[0] / 2)
+
+    def transform(v: np.ndarray) -> Similarity:
+        turn = Similarity(np.exp(v[0]) * np.cos(v[1]), np.exp(v[0]) * np.sin(v[1]), 100 * v[2], 100 * v[3])
+        return middle.then(turn).then(middle.inverse())
+
+    def loss(v: np.ndarray) -> float:
+        return -masks.iou(images.warp(soft, transform(v), *ours.shape) > 127, ours)
+
+    start = np.vstack([np.zeros(4), np.diag([0.05, 0.05, 0.1, 0.1])])
+    found = scipy.optimize.minimize(loss, np.zeros(4), method="Nelder-Mead", options={"initial_simplex": start})
+    return -float(found.fun), transform(found.x)
+
+
+def main() -> None:
+    """Measures, prints, and writes the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("segmentation", type=pathlib.Path)
+    parser.add_argument("landmarks", type=pathlib.Path)
+    parser.add_argument("--real", type=pathlib.Path, required=True)
+    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("hand_real.html"))
+    options = parser.parse_args()
+    (whole,) = regions = named(["whole@1040x800"])
+    found = {name: images.read(options.real / name) for name in FILES}
+    with open_chain(options.segmentation, options.landmarks, Settings(tuple(regions), batch_size=len(found))) as chain:
+        hands = dict(zip(found, chain.register(list(found.values())), strict=True))
+    rows, tiles = [], []
+    for name, hand in hands.items():
+        rows.append([name, FILES[name], _facts(hand), ", ".join(hand.verdict.flags) or "none"])
+        points = hand.placed.key_points if hand.placed else None
+        over = pictures.overlay(found[name], hand.mask.inside, points, side=900)
+        tiles.append(pictures.tile([over, hand.regions["whole"]], name, good=hand.verdict.good, height=560))
+    original = hands["hand_1381/original.png"]
+    figures = []
+    if original.placed is not None:
+        theirs = cv2.resize(images.read(options.real / "hand_1381/registered.png"), (800, 1040)) > 10
+        ours = register.mask_on_canvas(original.mask.inside, original.placed, whole)
+        plain = masks.iou(ours, theirs)
+        aligned, transform = best_similarity(ours, theirs)
+        rows.append(
+            ["hand_1381", "mask against theirs", f"IoU {plain:.4f} as it lies, {aligned:.4f} aligned (bar 0.95)", ""]
+        )
+        moved = images.warp((theirs * 255).astype(np.uint8), transform, *ours.shape) > 127
+        both = np.zeros((*ours.shape, 3), np.uint8)
+        both[..., 1] = both[..., 2] = 70 * (ours & moved)
+        both[ours & ~moved] = (60, 60, 230)
+        both[moved & ~ours] = (230, 140, 60)
+        tiles.append(pictures.tile([both], "both; red ours alone, blue theirs alone", height=560))
+    figures.append(page.figure(pictures.contact_sheet(tiles), "Left as it came, right on the canvas.", kind="jpeg"))
+    for row in rows:
+        print("  ".join(row))
+    body = f"<h1>Real hands</h1><p class='notice'>{NOT_A_MEDICAL_DEVICE}</p>" + page.table(
+        ["file", "what", "transform to the canvas", "flags"], rows
+    )
+    write_text(options.out, page.document("Real hands", body + "".join(figures)))
+    print(f"page: {options.out}")
+
+
+def _facts(hand: Registered) -> str:
+    if hand.placed is None:
+        return "no hand"
+    transform = hand.placed.to_canvas
+    middle = np.array([800.0, 850.0])
+    shift = transform(middle) - middle
+    return (
+        f"scale {transform.scale:.3f}, rotation {transform.degrees:.1f} degrees, "
+        f"shift of the middle {shift[0]:.0f}, {shift[1]:.0f} px{', mirrored' if transform.mirrored else ''}"
+    )
+
+
+if __name__ == "__main__":
+    main()
