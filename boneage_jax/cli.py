@@ -280,6 +280,9 @@ def _parser() -> argparse.ArgumentParser:
         default=pathlib.Path("boneage_demo"),
         help="folder for everything (default: boneage_demo)",
     )
+    demo.add_argument(
+        "--quick", action="store_true", help="few phantoms and steps: shows that all runs, learns nothing"
+    )
     demo.add_argument("--workers", type=_positive, default=None, help="that render (default: all processors)")
     return parser
 
@@ -469,7 +472,8 @@ def _demo(options: argparse.Namespace, config_arguments: list[str]) -> None:
     from boneage_jax import demo
     from boneage_jax.data import parallel
 
-    print(demo.demo(options.out, workers=options.workers or parallel.default_workers(), arguments=config_arguments))
+    workers = options.workers or parallel.default_workers()
+    print(demo.demo(options.out, workers=workers, arguments=config_arguments, quick=options.quick))
 
 
 if __name__ == "__main__":

@@ -23,30 +23,37 @@ _REGIONS = "whole@260x200,A@250x188,B@188x188,C@150x350"
 _SHOWN = 6
 
 
-def demo(folder: pathlib.Path, *, workers: int, arguments: list[str]) -> str:
+_QUICK = {
+    "hand_phantom/raw_tiny": {"train": 96, "validation": 16, "test": 24},
+    "hand_phantom/tiny": {"train": 240, "validation": 40, "test": 40},
+}
+_QUICK_STEPS = 12
+
+
+def demo(folder: pathlib.Path, *, workers: int, arguments: list[str], quick: bool = False) -> str:
     """Runs the demo in a folder and returns what it found, for people.
 
     Args:
       folder: where everything goes.
       workers: that render.
       arguments: further `--config.key=value`, for the age network.
+      quick: few phantoms and steps: shows that everything runs, and learns nothing.
     """
     start = time.monotonic()
     check_writable(folder)
     data_dir = folder / "data"
     where = f"--config.data.dir={data_dir}"
-    config = experiment.load(["--config=configs/tiny.py", where, *arguments])
-    # What shortens the age network's training shortens the others' too.
-    lengths = [argument for argument in arguments if argument.startswith("--config.train.length=")]
+    print("1/5 phantoms: as acquired, and registered", file=sys.stderr)
+    raw, tiny = (
+        build.build(name, data_dir, workers=workers, counts=counts if quick else None).name
+        for name, counts in _QUICK.items()
+    )
+    short = [f"--config.train.length={_QUICK_STEPS} steps"] if quick else []
+    config = experiment.load(["--config=configs/tiny.py", where, f"--config.data.name={tiny}", *short, *arguments])
     stages = {
-        name: experiment.load([f"--config=configs/{name}.py:tiny", where, *lengths])
+        name: experiment.load([f"--config=configs/{name}.py:tiny", where, f"--config.data.name={raw}", *short])
         for name in ("segmentation", "landmarks")
     }
-    raw = stages["segmentation"].data.name
-
-    print(f"1/5 phantoms: {raw} as acquired, {config.data.name} registered", file=sys.stderr)
-    for name in (raw, config.data.name):
-        build.build(name, data_dir, workers=workers)
     print("2/5 training: masks, key points, ages", file=sys.stderr)
     for name, stage in stages.items():
         train(stage, folder / name)

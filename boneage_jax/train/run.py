@@ -19,7 +19,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from boneage_jax import tasks
-from boneage_jax.config import MAY_DIFFER_ON_RESUME, ExperimentConfig, flatten, validate
+from boneage_jax.config import MAY_DIFFER_ON_RESUME, ExperimentConfig, flatten, to_dict, validate
 from boneage_jax.errors import UserError, fail_if_any, reason
 from boneage_jax.files import check_writable, write_text
 from boneage_jax.train.checkpoint import Checkpoints
@@ -45,7 +45,9 @@ def claim(folder: pathlib.Path, about: dict[str, Any]) -> None:
         return
     try:
         old = json.loads(path.read_text())
-        before, now = flatten(old["config"]), flatten(about["config"])
+        # Settings that did not exist when the run began have their defaults, which do as before.
+        before = {**flatten(to_dict(ExperimentConfig())), **flatten(old["config"])}
+        now = flatten(about["config"])
         fingerprint = old["data_fingerprint"]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: not a run's config ({error!r}); restore the file or use another folder") from error
