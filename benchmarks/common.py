@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.metadata
 import json
 import os
@@ -10,6 +11,17 @@ import platform
 import statistics
 from collections.abc import Callable
 from typing import Any
+
+
+def hand_options(doc: str | None) -> argparse.ArgumentParser:
+    """Returns a parser of what benchmarks of the hand pipeline have in common: two runs, and data."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("segmentation", type=pathlib.Path)
+    parser.add_argument("landmarks", type=pathlib.Path)
+    parser.add_argument("--data", type=pathlib.Path, default=pathlib.Path("data"))
+    parser.add_argument("--dataset", default="hand_phantom/raw")
+    parser.add_argument("--split", default="test")
+    return parser
 
 
 def hardware() -> str:

@@ -7,16 +7,15 @@ Prints the bars of the project beside what was reached. Figures on phantoms, not
 
 from __future__ import annotations
 
-import argparse
 import json
 import pathlib
 from typing import Any
 
 import numpy as np
 
-from benchmarks.common import versions
+from benchmarks.common import hand_options, versions
 from boneage_jax.canvas import Canvas, hand_length, thumb_side
-from boneage_jax.data.parallel import progress
+from boneage_jax.data.parallel import in_batches, progress, read_ahead
 from boneage_jax.data.sources import Dataset, Records
 from boneage_jax.hand import masks
 from boneage_jax.hand.chain import Chain, Settings, open_chain
@@ -33,12 +32,10 @@ def measure(records: Records, chain: Chain) -> list[dict[str, Any]]:
     """Returns what can be said of each image."""
     canvas = Canvas()
     rows: list[dict[str, Any]] = []
-    size = chain.settings.batch_size
-    for start in progress(
-        range(0, len(records), size), total=-(-len(records) // size), label="measuring", unit=" batches"
-    ):
-        numbers = range(start, min(start + size, len(records)))
-        for n, hand in zip(numbers, chain.register([records.image(n) for n in numbers]), strict=True):
+    batches = in_batches(len(records), chain.settings.batch_size)
+    read = progress(read_ahead(records.image, batches), total=len(batches), label="measuring", unit=" batches")
+    for numbers, decoded in read:
+        for n, hand in zip(numbers, chain.register(decoded), strict=True):
             truth, points = records.mask(n), np.asarray(records.row(n)["key_points"], np.float64)
             row: dict[str, Any] = {"n": n, "iou": masks.iou(hand.mask.inside, truth), "flags": hand.verdict.flags}
             row |= hand.verdict.measures
@@ -62,12 +59,7 @@ def measure(records: Records, chain: Chain) -> list[dict[str, Any]]:
 
 def main() -> None:
     """Measures and prints."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("segmentation", type=pathlib.Path)
-    parser.add_argument("landmarks", type=pathlib.Path)
-    parser.add_argument("--data", type=pathlib.Path, default=pathlib.Path("data"))
-    parser.add_argument("--dataset", default="hand_phantom/raw")
-    parser.add_argument("--split", default="test")
+    parser = hand_options(__doc__)
     parser.add_argument("--images", type=int, default=500)
     parser.add_argument("--json", type=pathlib.Path, help="where each image's figures go")
     parser.add_argument("--single", action="store_true", help="one look, no mirror images")

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import pathlib
 import resource
 import subprocess
 import sys
@@ -19,7 +18,7 @@ import time
 import cv2
 import jax
 
-from benchmarks.common import hardware, versions
+from benchmarks.common import hand_options, hardware, versions
 from boneage_jax.data.sources import Dataset
 from boneage_jax.hand.chain import Settings, open_chain
 from boneage_jax.hand.regions import named
@@ -56,12 +55,7 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
 
 def main() -> None:
     """Measures each number of images in a process of its own and prints them."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("segmentation", type=pathlib.Path)
-    parser.add_argument("landmarks", type=pathlib.Path)
-    parser.add_argument("--data", type=pathlib.Path, default=pathlib.Path("data"))
-    parser.add_argument("--dataset", default="hand_phantom/raw")
-    parser.add_argument("--split", default="test")
+    parser = hand_options(__doc__)
     parser.add_argument("--size", default="", help="HEIGHTxWIDTH")
     parser.add_argument("--images", type=int, default=0, help="one number only; prints JSON")
     options = parser.parse_args()

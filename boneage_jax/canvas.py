@@ -13,6 +13,7 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from boneage_jax import anatomy
+from boneage_jax.errors import UserError
 from boneage_jax.geometry import Similarity
 
 FINGERTIP, THUMB, CAPITATE = range(3)
@@ -35,6 +36,23 @@ class Canvas:
     fingertip: tuple[float, float] = anatomy.CANVAS_FINGERTIP
     capitate: tuple[float, float] = anatomy.CANVAS_CAPITATE
 
+    @classmethod
+    def of(
+        cls, height: float, width: float, tip_x: float, tip_y: float, capitate_x: float, capitate_y: float
+    ) -> Canvas:
+        """Returns a canvas of a size with its two places, all in pixels.
+
+        Raises:
+          UserError: for a canvas without area, or one whose fingertip is not above its capitate.
+        """
+        canvas = cls(round(height), round(width), (tip_x, tip_y), (capitate_x, capitate_y))
+        if min(canvas.height, canvas.width) < 16 or tip_y >= capitate_y:
+            raise UserError(
+                f"canvas {height:g} x {width:g}, fingertip at row {tip_y:g}, capitate at row {capitate_y:g}: expected "
+                "at least 16 x 16 pixels, and the fingertip above the capitate"
+            )
+        return canvas
+
     def transform(self, key_points: ArrayLike) -> Similarity:
         """Returns the transform from a picture to the canvas.
 
@@ -48,13 +66,8 @@ class Canvas:
         """
         points = np.asarray(key_points, np.float64)
         source = points[[FINGERTIP, CAPITATE]]
-        mirrored = thumb_side(points) * thumb_side(self._order()) < 0
-        return Similarity.between(source, (self.fingertip, self.capitate), mirrored=mirrored)
-
-    def _order(self) -> Float[np.ndarray, "3 2"]:
-        """Key points of a hand whose thumb is on the right, as the paper has it."""
-        right = (self.capitate[0] + 1.0, self.fingertip[1])
-        return np.array([self.fingertip, right, self.capitate])
+        # The paper has the thumb on the right.
+        return Similarity.between(source, (self.fingertip, self.capitate), mirrored=thumb_side(points) < 0)
 
 
 def thumb_side(key_points: Float[np.ndarray, "3 2"]) -> float:

@@ -208,7 +208,9 @@ def _parser() -> argparse.ArgumentParser:
         "boneage register hand_phantom/raw --segmentation runs/segmentation --landmarks runs/landmarks --data data\n"
         "boneage register rsna_bone_age/full --segmentation runs/s --landmarks runs/l --regions whole,A,B,C\n"
         "boneage register rsna_bone_age/full --segmentation runs/s --landmarks runs/l --drop-flagged \\\n"
-        "    --regions A,wrist=1500:2000,400:1200@250x400 --name wrists\n\n"
+        "    --regions A,wrist=1500:2000,400:1200@250x400 --name wrists\n"
+        "boneage register rsna_bone_age/full --segmentation runs/s --landmarks runs/l --regions whole \\\n"
+        "    --canvas 1040,800,400,50,400,800 --name small\n\n"
         "the same command goes on where it was cut short",
     )
     register.add_argument("dataset", help="built dataset of radiographs, as in hand_phantom/raw")
@@ -228,6 +230,15 @@ def _parser() -> argparse.ArgumentParser:
         help="separated by commas: whole, A, B, C, any @HEIGHTxWIDTH, or NAME=ROW0:ROW1,COL0:COL1@HEIGHTxWIDTH "
         "(default: whole,A,B,C)",
     )
+    register.add_argument(
+        "--canvas",
+        type=_numbers(6, "HEIGHT,WIDTH,TIP_X,TIP_Y,CAPITATE_X,CAPITATE_Y"),
+        metavar="HEIGHT,WIDTH,TIP_X,TIP_Y,CAPITATE_X,CAPITATE_Y",
+        help="canvas in pixels, and where middle fingertip and capitate go (default: the paper's, "
+        "2080,1600,800,100,800,1600)",
+    )
+    register.add_argument("--no-flips", action="store_true", help="networks do not see mirror images: half the time")
+    register.add_argument("--no-second-look", action="store_true", help="networks look once: half the time, less exact")
     register.add_argument("--batch-size", type=_positive, default=16, help="images the networks see at once")
     register.add_argument("--threads", type=_positive, default=4, help="threads between the networks (default: 4)")
     register.add_argument("--drop-flagged", action="store_true", help="leave images with flags out of the dataset")
@@ -332,6 +343,16 @@ def _ages(text: str) -> list[float]:
     return [first + n * step for n in range(int((last - first) / step + 1e-6) + 1)]
 
 
+def _numbers(count: int, names: str) -> Callable[[str], tuple[float, ...]]:
+    def parse(text: str) -> tuple[float, ...]:
+        parts = text.split(",")
+        if len(parts) != count or not all(re.fullmatch(r"-?\d+(\.\d+)?", part.strip()) for part in parts):
+            raise argparse.ArgumentTypeError(f"found {text!r}, expected {names}")
+        return tuple(map(float, parts))
+
+    return parse
+
+
 def _names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
@@ -432,6 +453,7 @@ def _mine(options: argparse.Namespace, config_arguments: list[str]) -> None:
 
 
 def _register(options: argparse.Namespace, _: list[str]) -> None:
+    from boneage_jax.canvas import Canvas
     from boneage_jax.hand import commands
 
     request = commands.RegisterRequest(
@@ -445,6 +467,9 @@ def _register(options: argparse.Namespace, _: list[str]) -> None:
         regions=options.regions,
         batch_size=options.batch_size,
         threads=options.threads,
+        canvas=Canvas.of(*options.canvas) if options.canvas else Canvas(),
+        flips=not options.no_flips,
+        second_look=not options.no_second_look,
         drop_flagged=options.drop_flagged,
         annotations=options.annotations,
     )

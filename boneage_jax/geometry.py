@@ -71,6 +71,21 @@ class Similarity:
         """Returns a shift by x, y pixels."""
         return cls(x=x, y=y)
 
+    @classmethod
+    def framing(cls, rows: tuple[float, float], columns: tuple[float, float], height: int, width: int) -> Similarity:
+        """Returns what lays a rectangle into the middle of a picture, as large as it fits whole.
+
+        Args:
+          rows: first and last row (exclusive) of the rectangle, in pixels.
+          columns: likewise.
+          height: of the picture, in pixels.
+          width: likewise.
+        """
+        scale = min(height / (rows[1] - rows[0]), width / (columns[1] - columns[0]))
+        x = (width - 1) / 2 - scale * (columns[0] + columns[1] - 1) / 2
+        y = (height - 1) / 2 - scale * (rows[0] + rows[1] - 1) / 2
+        return cls(a=scale, x=x, y=y)
+
     @property
     def matrix(self) -> Float[np.ndarray, "2 3"]:
         """The transform as a matrix that acts on (x, y, 1)."""

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from boneage_jax.canvas import Canvas, hand_length, thumb_side
+from boneage_jax.errors import UserError
 from boneage_jax.geometry import Similarity
 
 finite = st.floats(-50, 50, allow_nan=False)
@@ -48,6 +49,16 @@ def test_angles_are_kept_and_lengths_scaled(transform):
     assert (np.linalg.det(matrix) < 0) == transform.mirrored
 
 
+@given(*(st.floats(-500, 500) for _ in range(2)), *(st.floats(1, 900) for _ in range(2)), *(st.integers(8, 600),) * 2)
+def test_a_framed_rectangle_lies_whole_in_the_middle_and_touches_two_edges(top, left, rows, columns, height, width):
+    transform = Similarity.framing((top, top + rows), (left, left + columns), height, width)
+    corners = np.array([(left - 0.5, top - 0.5), (left + columns - 0.5, top + rows - 0.5)])
+    (x0, y0), (x1, y1) = transform(corners)
+    margins = np.array([[x0 + 0.5, width - 0.5 - x1], [y0 + 0.5, height - 0.5 - y1]])
+    np.testing.assert_allclose(margins[:, 0], margins[:, 1], atol=1e-6)
+    assert margins.min() == pytest.approx(0, abs=1e-6)
+
+
 @given(similarities(), st.lists(st.tuples(finite, finite), min_size=3, max_size=8, unique=True).map(np.array))
 def test_least_squares_finds_what_was_done(transform, some):
     if np.ptp(some, axis=0).max() < 1e-2:
@@ -84,3 +95,13 @@ def test_scaling_keeps_the_edges():
     np.testing.assert_allclose(double([(-0.5, -0.5), (0, 3)]), [(-0.5, -0.5), (0.5, 6.5)])
     assert double.degrees == 0
     assert Similarity(0.0, 1.0).degrees == pytest.approx(90)
+
+
+def test_another_canvas_has_its_places_where_they_are_named():
+    canvas = Canvas.of(520, 400, 210, 30, 190, 380)
+    points = np.array([(90.0, 10.0), (160.0, 120.0), (100.0, 200.0)])
+    placed = canvas.transform(points)(points)
+    np.testing.assert_allclose(placed[[0, 2]], [(210, 30), (190, 380)], atol=1e-9)
+    assert thumb_side(placed) > 0
+    with pytest.raises(UserError, match="fingertip above"):
+        Canvas.of(520, 400, 210, 380, 190, 30)

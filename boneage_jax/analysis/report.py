@@ -63,7 +63,7 @@ def write(result: Evaluation, loaded: LoadedRun, path: pathlib.Path, *, sections
 
 def _examples(result: Evaluation) -> bytes:
     """Six images spread over the ages, and the six with the largest errors."""
-    by_id = {image_id: n for n, image_id in enumerate(result.records.ids())}
+    by_id = result.records.numbers()
     by_age = np.argsort(result.reading)
     spread = by_age[np.linspace(0, len(by_age) - 1, min(6, len(by_age))).round().astype(int)]
     worst = np.argsort(-np.abs(result.predicted - result.reading))[:6]

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal, get_args
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -22,7 +22,6 @@ from boneage_jax.data.images import Grey
 from boneage_jax.geometry import Similarity
 
 Frame = Literal["image", "box", "masked", "hand", "canvas"]
-FRAMES: tuple[Frame, ...] = get_args(Frame)
 
 BOX_MARGIN = 0.06
 """Border around a hand's box, as a fraction of its longer side."""
@@ -108,11 +107,8 @@ def box(mask: Bool[np.ndarray, "h w"]) -> tuple[int, int, int, int]:
 def box_transform(mask: Bool[np.ndarray, "h w"], height: int, width: int, *, margin: float = BOX_MARGIN) -> Similarity:
     """Returns the transform that fits a mask's box, with its margin, into the middle of height x width."""
     x0, y0, x1, y1 = box(mask)
-    border = 2 * margin * max(x1 - x0, y1 - y0)
-    scale = min(height / (y1 - y0 + border), width / (x1 - x0 + border))
-    middle = np.array([(x0 + x1 - 1) / 2, (y0 + y1 - 1) / 2])
-    x, y = np.array([(width - 1) / 2, (height - 1) / 2]) - scale * middle
-    return Similarity(a=scale, x=float(x), y=float(y))
+    border = margin * max(x1 - x0, y1 - y0)
+    return Similarity.framing((y0 - border, y1 + border), (x0 - border, x1 + border), height, width)
 
 
 def canvas_transform(key_points: Float[np.ndarray, "3 2"], height: int, width: int) -> Similarity:
@@ -126,7 +122,4 @@ def canvas_transform(key_points: Float[np.ndarray, "3 2"], height: int, width: i
     Raises:
       ValueError: where fingertip and capitate coincide.
     """
-    (top, bottom), (left, right) = SECOND_LOOK
-    scale = min(height / (bottom - top), width / (right - left))
-    x, y = np.array([(width - 1) / 2, (height - 1) / 2]) - scale * np.array([(left + right) / 2, (top + bottom) / 2])
-    return Canvas().transform(key_points).then(Similarity(a=scale, x=float(x), y=float(y)))
+    return Canvas().transform(key_points).then(Similarity.framing(*SECOND_LOOK, height, width))

@@ -10,7 +10,7 @@ from typing import Literal
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 
 from boneage_jax.errors import UserError, missing_extra
 from boneage_jax.geometry import Similarity
@@ -63,6 +63,11 @@ def to_grey(image: np.ndarray) -> Grey:
     if alpha is not None and alpha.min() < 1:
         image = np.round(image * alpha).astype(np.uint8)
     return image
+
+
+def of_mask(mask: Bool[np.ndarray, "h w"]) -> Grey:
+    """Returns a mask as a picture: 255 inside, 0 outside."""
+    return mask.astype(np.uint8) * np.uint8(255)
 
 
 def stretch(image: np.ndarray) -> Grey:

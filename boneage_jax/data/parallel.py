@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal, TypeVar
 
 import tqdm
@@ -56,6 +56,27 @@ def ordered_map(
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
+
+
+def read_ahead(
+    read: Callable[[Item], Result], batches: Sequence[Sequence[Item]]
+) -> Iterator[tuple[Sequence[Item], list[Result]]]:
+    """Yields batches of items with what was read for them; the next batches are read while this one is used.
+
+    Args:
+      read: work that releases the interpreter's lock, such as decoding an image.
+      batches: items by batch.
+    """
+
+    def all_of(batch: Sequence[Item]) -> list[Result]:
+        return [read(item) for item in batch]
+
+    yield from zip(batches, ordered_map(all_of, batches, workers=2, kind="thread", ahead=1), strict=True)
+
+
+def in_batches(number: int, size: int) -> list[range]:
+    """Returns 0 to `number` in ranges of `size`, the last one perhaps shorter."""
+    return [range(start, min(start + size, number)) for start in range(0, number, size)]
 
 
 def progress(items: Iterable[Item], *, total: int, label: str, unit: str = " images") -> Iterator[Item]:

@@ -290,7 +290,7 @@ class Records:
         )
         example["image"] = framed.image
         if "hand" in view.layers and mask is not None:
-            soft = mask.astype(np.uint8) * np.uint8(255)
+            soft = images.of_mask(mask)
             # The whole picture is fitted, and so is its mask; other frames are laid by a transform.
             example["hand"] = (
                 images.fit(soft, view.height, view.width)
@@ -300,6 +300,10 @@ class Records:
         if "key_points" in view.layers and points is not None:
             example["key_points"] = framed.transform(points).astype(np.float32)
         return example
+
+    def numbers(self) -> dict[str, int]:
+        """Returns each id's number."""
+        return {image_id: n for n, image_id in enumerate(self.ids())}
 
     def labels(self) -> tuple[Float32[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
         """Returns all ages in months and whether each child is male, without decoding images."""

@@ -1,7 +1,7 @@
 """The hand pipeline: decoded radiographs in, registered hands with their verdicts out, a batch at a time.
 
 The networks see batches; everything between them works image by image on threads (OpenCV and NumPy release the
-interpreter's lock). A few batches are in flight at once, so memory does not grow with the number of images.
+interpreter's lock). Who calls it reads the next batch ahead; nothing is kept of the last one.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ class Chain:
         if mask.area:
             with contextlib.suppress(ValueError):
                 placed = register.registration(picture, mask.inside, looks.settled, settings.canvas)
-        verdict = quality.judge(picture, mask, looks, placed, limits=settings.limits, canvas=settings.canvas)
+        verdict = quality.judge(picture, mask, looks, placed, limits=settings.limits)
         if placed is None:
             black = {region.name: np.zeros((region.height, region.width), np.uint8) for region in settings.regions}
             return Registered(mask, None, None, verdict, black)

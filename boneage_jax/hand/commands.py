@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 
+from boneage_jax.canvas import Canvas
 from boneage_jax.data.sources import Dataset
 from boneage_jax.hand import derive, sheets
 from boneage_jax.hand.chain import Chain, Settings
@@ -28,6 +29,9 @@ class RegisterRequest:
       regions: see `regions.named`, separated by commas.
       batch_size: images that the networks see at once.
       threads: between the networks.
+      canvas: that hands are laid on.
+      flips: whether the networks see mirror images too: twice the time, steadier masks and points.
+      second_look: whether they look twice, the second time at what the first look found.
       drop_flagged: leave images with flags out.
       annotations: folder for predictions as annotations; None for none.
     """
@@ -42,6 +46,9 @@ class RegisterRequest:
     regions: str = "whole,A,B,C"
     batch_size: int = 16
     threads: int = 4
+    canvas: Canvas = Canvas()
+    flips: bool = True
+    second_look: bool = True
     drop_flagged: bool = False
     annotations: pathlib.Path | None = None
 
@@ -52,9 +59,16 @@ def derived_of(request: RegisterRequest) -> Derived:
     Raises:
       UserError: for runs, datasets, splits and regions that cannot be used, and disks that cannot be written.
     """
-    regions = tuple(named(split_names(request.regions)))
+    regions = tuple(named(split_names(request.regions), request.canvas))
     source = Dataset.open(request.data, request.dataset)
-    settings = Settings(regions, batch_size=request.batch_size, threads=request.threads)
+    settings = Settings(
+        regions,
+        request.canvas,
+        flips=request.flips,
+        second_look=request.second_look,
+        batch_size=request.batch_size,
+        threads=request.threads,
+    )
     segmentation, landmarks = run.load(request.segmentation), run.load(request.landmarks)
     about: dict[str, str] = {
         loaded.config.task.name: f"step {loaded.step}, weights {run.digest(loaded)}"

@@ -25,6 +25,7 @@ from boneage_jax.data.sources import REGISTERED, Dataset, Records, as_str
 from boneage_jax.errors import UserError
 from boneage_jax.files import check_writable, replacing, write_text
 from boneage_jax.hand.chain import Chain, Registered
+from boneage_jax.hand.quality import MEASURES
 
 FLAGS = "flags.csv"
 _PART = 64
@@ -154,13 +155,36 @@ def _as_built(dataset: Dataset, about: dict[str, Any]) -> Derived:
         )
     flags: dict[str, dict[str, int]] = {}
     count: dict[str, int] = {}
-    with (dataset.path / FLAGS).open(newline="") as file:
-        for row in csv.DictReader(file):
-            of_split = flags.setdefault(row["split"], {})
-            count[row["split"]] = count.get(row["split"], 0) + 1
-            for flag in filter(None, row["flags"].split(", ")):
-                of_split[flag] = of_split.get(flag, 0) + 1
+    for row in read_flags(dataset):
+        of_split = flags.setdefault(row.split, {})
+        count[row.split] = count.get(row.split, 0) + 1
+        for flag in row.flags:
+            of_split[flag] = of_split.get(flag, 0) + 1
     return Derived(dataset, flags, count)
+
+
+@dataclasses.dataclass(frozen=True)
+class Flagged:
+    """A row of the table of flags.
+
+    Attributes:
+      split: that the image is in.
+      id: of the image.
+      flags: what speaks against it; empty for a good one.
+    """
+
+    split: str
+    id: str
+    flags: tuple[str, ...]
+
+
+def read_flags(dataset: Dataset) -> list[Flagged]:
+    """Returns the table of flags of a dataset of registered hands, also of images that were left out of it."""
+    with (dataset.path / FLAGS).open(newline="") as file:
+        return [
+            Flagged(row["split"], row["id"], tuple(filter(None, row["flags"].split(", "))))
+            for row in csv.DictReader(file)
+        ]
 
 
 def _register_split(records: Records, chain: Chain, work: pathlib.Path, split: str) -> list[pathlib.Path]:
@@ -174,18 +198,12 @@ def _register_split(records: Records, chain: Chain, work: pathlib.Path, split: s
         for _, start in missing
         for first in range(start, min(start + _PART, len(records)), batch_size)
     ]
-
-    def decode(numbers: list[int]) -> list[Grey]:
-        return [records.image(n) for n in numbers]
-
-    # The next batches are decoded while the networks work on this one.
-    pictures = parallel.ordered_map(decode, batches, workers=2, kind="thread", ahead=1)
     done = parallel.progress_of(total=len(records), label=f"{split}: registering")
     with done as bar:
         bar.update(len(records) - sum(map(len, batches)))
         rows: list[dict[str, Any]] = []
         waiting = iter(missing)
-        for numbers, decoded in zip(batches, pictures, strict=True):
+        for numbers, decoded in parallel.read_ahead(records.image, batches):
             registered = chain.register(decoded)
             rows += [
                 _row(records, n, picture, hand) for n, picture, hand in zip(numbers, decoded, registered, strict=True)
@@ -205,7 +223,7 @@ def _row(records: Records, n: int, picture: Grey, hand: Registered) -> dict[str,
     return {
         "image": next(iter(pictures.values())),
         **pictures,
-        "mask": images.encode(hand.mask.inside.astype(np.uint8) * np.uint8(255), "png"),
+        "mask": images.encode(images.of_mask(hand.mask.inside), "png"),
         "id": as_str(row["id"]),
         "bone_age": np.float32(row["bone_age"]),
         "male": np.bool_(row["male"]),
@@ -257,22 +275,8 @@ def _write(name: str, parts: dict[str, Parts], chain: Chain, out: pathlib.Path) 
 def _write_flags(parts: dict[str, Parts], path: pathlib.Path) -> None:
     """Writes the table of flags: a row an image, with all that was measured."""
     with replacing(path) as scratch, scratch.open("w", newline="") as file:
-        writer: csv.DictWriter | None = None
+        writer = csv.DictWriter(file, ["split", "id", "flags", *MEASURES], restval="")
+        writer.writeheader()
         for split, of_split in parts.items():
             for row in of_split.rows():
-                line = {"split": split, "id": row["id"], "flags": row["flags"], **_blank(json.loads(row["measures"]))}
-                if writer is None:
-                    writer = csv.DictWriter(file, list(line))
-                    writer.writeheader()
-                writer.writerow(line)
-
-
-_MEASURES = (
-    "area", "confidence", "agreement", "second", "contrast", "cut", "disagreement", "moved", "spread", "side",
-    "thumb_x", "thumb_y", "outside",
-)  # fmt: skip
-
-
-def _blank(measures: dict[str, float]) -> dict[str, Any]:
-    """All measures, empty where one was not taken."""
-    return {name: measures.get(name, "") for name in _MEASURES}
+                writer.writerow({"split": split, "id": row["id"], "flags": row["flags"], **json.loads(row["measures"])})

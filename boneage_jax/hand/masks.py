@@ -6,7 +6,7 @@ import dataclasses
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float
 
 from boneage_jax.data import images
 from boneage_jax.geometry import Similarity
@@ -64,12 +64,11 @@ def clean(
     cv2.drawContours(inside, outlines, int(order[0]), 1, cv2.FILLED)
     agreement = 1.0 if mirrored is None else iou(probability > 0.5, mirrored > 0.5)
     hand = inside > 0
-    edge = int(hand[0].sum() + hand[-1].sum() + hand[1:-1, 0].sum() + hand[1:-1, -1].sum())
     return Mask(
         hand,
         float(hand.mean()),
         float(areas[order[1]] / areas[order[0]]) if len(order) > 1 else 0.0,
-        edge / len(outlines[order[0]]),
+        np.count_nonzero(on_the_edge(hand)) / len(outlines[order[0]]),
         agreement,
         float(full[hand].mean() - (full[~hand].mean() if not hand.all() else 0.0)),
     )
@@ -85,12 +84,14 @@ def second_thoughts(first: Mask, second: Mask) -> Mask:
     return dataclasses.replace(second, second=max(first.second, second.second), confidence=first.confidence)
 
 
+def on_the_edge(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
+    """Returns the part of a mask that lies on the picture's edge."""
+    edge = np.ones_like(mask)
+    edge[1:-1, 1:-1] = False
+    return mask & edge
+
+
 def iou(one: Bool[np.ndarray, "h w"], other: Bool[np.ndarray, "h w"]) -> float:
     """Returns intersection over union; 1 for two empty masks."""
     union = np.count_nonzero(one | other)
     return np.count_nonzero(one & other) / union if union else 1.0
-
-
-def as_picture(mask: Bool[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w"]:
-    """Returns 255 inside, 0 outside."""
-    return mask.astype(np.uint8) * np.uint8(255)

@@ -144,7 +144,7 @@ def score(found: Mask, smaller: Bool[np.ndarray, "n m"], prior: Prior) -> float:
     shape = Shape.of(found.inside)
     if shape is None:
         return 0.0
-    full = images.fit(masks.as_picture(found.inside), *smaller.shape) > 127
+    full = images.fit(images.of_mask(found.inside), *smaller.shape) > 127
     steady = min(found.agreement, masks.iou(full, smaller))
     alone = 1.0 - min(1.0, found.second)
     # A hand leaves the picture with its forearm: a sixth of its circumference at most.
@@ -180,9 +180,9 @@ def mine(request: MiningRequest) -> list[dict[str, float]]:
     for number in range(request.rounds):
         place = folder / "rounds" / str(number)
         trained_on = _write_training(request, place, accepted)
-        result = _train_round(request, place)
+        train(_config_of(request, str(place / "train")), place / "run")
         if not (place / "scores.csv").exists():
-            _predict_round(request, records, place, given, prior, result)
+            _predict_round(request, records, place, given, prior)
         before = set(accepted)
         accepted = _accepted(request, place)
         line: dict[str, float] = {"round": number, "trained_on": trained_on, "accepted": len(accepted)}
@@ -190,7 +190,7 @@ def mine(request: MiningRequest) -> list[dict[str, float]]:
             line["iou"] = _iou_of(request, place / "run")
         curve.append(line)
         write_text(folder / "curve.json", json.dumps(curve, indent=2) + "\n")
-        _page(request, records, place, curve)
+        mining_page.write(folder, records, place, curve, _scores(place), set(accepted))
         if len(accepted) - len(before) <= request.growth * max(len(before), 1):
             break
     return curve
@@ -225,7 +225,7 @@ def _write_labels(request: MiningRequest, records: Records) -> None:
     folder, done = request.folder, request.folder / "labels.done"
     if done.exists():
         return
-    numbers = {image_id: n for n, image_id in enumerate(records.ids())}
+    numbers = records.numbers()
     if request.masks:
         given = {a.id: a for a in drawn.read(request.masks) if a.has_mask and a.id in numbers}
         ids = sorted(given)
@@ -276,19 +276,15 @@ def _write_training(request: MiningRequest, place: pathlib.Path, accepted: dict[
     return len(_ids_in(target))
 
 
-def _config_of(request: MiningRequest, train_masks: pathlib.Path) -> ExperimentConfig:
+def _config_of(request: MiningRequest, train_masks: str) -> ExperimentConfig:
+    """The request's config with a round's masks to train on; empty for the dataset's own."""
     data = dataclasses.replace(
         request.config.data,
-        masks=str(train_masks),
+        masks=train_masks,
         eval_masks=str(request.folder / "held_out"),
         eval_split=request.config.data.train_split,
     )
     return dataclasses.replace(request.config, data=data)
-
-
-def _train_round(request: MiningRequest, place: pathlib.Path) -> pathlib.Path:
-    train(_config_of(request, place / "train"), place / "run")
-    return place / "run"
 
 
 def _predict_round(
@@ -297,26 +293,20 @@ def _predict_round(
     place: pathlib.Path,
     given: set[str],
     prior: Prior,
-    trained: pathlib.Path,
 ) -> None:
     """Predicts and scores every image that has no mask by hand."""
-    loaded = run.load(trained)
+    loaded = run.load(place / "run")
     skipped = given | _ids_in(request.folder / "held_out")
     ids = records.ids()
     numbers = [n for n, image_id in enumerate(ids) if image_id not in skipped]
     rows: list[tuple[str, float, Mask]] = []
-    batches = [numbers[start : start + _BATCH] for start in range(0, len(numbers), _BATCH)]
-
-    def decode(batch: list[int]) -> list[Grey]:
-        return [records.image(n) for n in batch]
-
-    pictures = parallel.ordered_map(decode, batches, workers=2, kind="thread", ahead=1)
+    batches = [[numbers[n] for n in batch] for batch in parallel.in_batches(len(numbers), _BATCH)]
     with (
         concurrent.futures.ThreadPoolExecutor(_THREADS) as pool,
         parallel.progress_of(total=len(numbers), label=f"round {place.name}: scoring masks") as bar,
     ):
         segmenter = Segmenter(loaded, pool, batch_size=_BATCH)
-        for batch, decoded in zip(batches, pictures, strict=True):
+        for batch, decoded in parallel.read_ahead(records.image, batches):
             for n, (found, value) in zip(batch, _scored(segmenter, decoded, prior), strict=True):
                 mask_folder.write_one(ids[n], found.inside, place / "masks")
                 rows.append((ids[n], value, found))
@@ -331,12 +321,15 @@ def _predict_round(
 
 def _scored(segmenter: Segmenter, pictures: Sequence[Grey], prior: Prior) -> list[tuple[Mask, float]]:
     """Each picture's mask and score."""
-    found = segmenter.masks(pictures)
+    inputs = segmenter.inputs(pictures)
+    found = segmenter.masks(pictures, inputs)
     network = segmenter.network
     height, width = network.size
-    middle = ((width - 1) / 2 * (1 - _SMALLER), (height - 1) / 2 * (1 - _SMALLER))
-    shrink = Similarity(a=_SMALLER, x=middle[0], y=middle[1])
-    small = [images.warp(framed.image, shrink, height, width) for framed in segmenter.inputs(pictures)]
+    border = (1 / _SMALLER - 1) / 2
+    shrink = Similarity.framing(
+        (-border * height, (1 + border) * height), (-border * width, (1 + border) * width), height, width
+    )
+    small = [images.warp(framed.image, shrink, height, width) for framed in inputs]
     (maps,) = network(small, flips=False)
     scores = []
     for mask, seen in zip(found, maps, strict=True):
@@ -370,10 +363,9 @@ def _iou_of(request: MiningRequest, trained: pathlib.Path) -> float:
         values = []
         with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
             segmenter = Segmenter(loaded, pool, batch_size=_BATCH)
-            for start in range(0, len(records), _BATCH):
-                numbers = range(start, min(start + _BATCH, len(records)))
-                found = segmenter.masks([records.image(n) for n in numbers])
-                values += [masks.iou(one.inside, records.mask(n)) for one, n in zip(found, numbers, strict=True)]
+            for batch, decoded in parallel.read_ahead(records.image, parallel.in_batches(len(records), _BATCH)):
+                found = segmenter.masks(decoded)
+                values += [masks.iou(one.inside, records.mask(n)) for one, n in zip(found, batch, strict=True)]
         write_text(path, json.dumps({"split": request.measure, "iou": float(np.mean(values))}) + "\n")
     return float(json.loads(path.read_text())["iou"])
 
@@ -381,20 +373,9 @@ def _iou_of(request: MiningRequest, trained: pathlib.Path) -> float:
 def _reference(request: MiningRequest) -> None:
     """Trains on all masks of the dataset, and measures it."""
     place = request.folder / "reference"
-    data = dataclasses.replace(
-        request.config.data,
-        masks="",
-        eval_masks=str(request.folder / "held_out"),
-        eval_split=request.config.data.train_split,
-    )
-    train(dataclasses.replace(request.config, data=data), place / "run")
+    train(_config_of(request, ""), place / "run")
     if request.measure:
         write_text(request.folder / "reference.json", json.dumps({"iou": _iou_of(request, place / "run")}) + "\n")
-
-
-def _page(request: MiningRequest, records: Records, place: pathlib.Path, curve: list[dict[str, float]]) -> None:
-    """Writes the page of a round: masks accepted and rejected, those nearest to the threshold first."""
-    mining_page.write(request.folder, records, place, curve, _scores(place), set(_accepted(request, place)))
 
 
 def as_text(request: MiningRequest, curve: list[dict[str, float]]) -> str:

@@ -34,7 +34,7 @@ def write(
       scores: of all masks of the round, by id.
       accepted: ids.
     """
-    numbers = {image_id: n for n, image_id in enumerate(records.ids())}
+    numbers = records.numbers()
     by_score = sorted(scores, key=lambda image_id: scores[image_id])
     # Those near the threshold first: there a look changes most.
     rejected = [image_id for image_id in reversed(by_score) if image_id not in accepted][:_SHOWN]

@@ -9,7 +9,8 @@ from jaxtyping import Bool, Float
 
 from boneage_jax.canvas import THUMB, Canvas, hand_length
 from boneage_jax.data.images import Grey
-from boneage_jax.hand.masks import Mask
+from boneage_jax.geometry import Similarity
+from boneage_jax.hand.masks import Mask, on_the_edge
 from boneage_jax.hand.register import Registration
 
 
@@ -27,7 +28,7 @@ class Limits:
       moved: largest way of a key point from the first look to the last.
       spread: largest width of a key point's heat map, as a multiple of the width it was trained to have.
       side: smallest distance of the thumb's tip from the axis of the hand.
-      thumb: x, y ranges of the thumb's tip on the canvas, in canvas pixels.
+      thumb: x, y ranges of the thumb's tip on the paper's canvas, in its pixels.
       outside: largest distance of a key point from the mask.
       contrast: smallest range of the hand's grey levels, 1st to 99th percentile.
     """
@@ -84,6 +85,12 @@ class Verdict:
 
 NO_HAND = "no hand"
 
+MEASURES = (
+    "area", "confidence", "agreement", "second", "contrast", "cut", "disagreement", "moved", "spread", "side",
+    "thumb_x", "thumb_y", "outside",
+)  # fmt: skip
+"""All that a verdict may have measured; what needs a registration is left out where there is none."""
+
 
 def judge(
     image: Grey,
@@ -92,7 +99,6 @@ def judge(
     placed: Registration | None,
     *,
     limits: Limits = Limits(),
-    canvas: Canvas = Canvas(),
 ) -> Verdict:
     """Returns the verdict on one image.
 
@@ -102,7 +108,6 @@ def judge(
       looks: at its key points; None where no hand was found.
       placed: its registration; None where there is none.
       limits: where trust ends.
-      canvas: that it is registered to.
     """
     measures = {
         "area": mask.area,
@@ -125,14 +130,16 @@ def judge(
     if looks is None or placed is None:
         return Verdict(tuple(flags or [NO_HAND]), measures)
 
+    # On the paper's canvas, whichever one the hand is laid on: so limits stay what they are.
+    upright = Canvas().transform(placed.key_points)
     length = max(float(hand_length(placed.key_points)), 1e-6)
-    measures["cut"] = _along_the_edge(mask.inside, placed, canvas) / length
+    measures["cut"] = _along_the_edge(mask.inside, upright) / length
     last = looks.points[-1]
     measures["disagreement"] = float(np.linalg.norm(last - looks.settled, axis=-1).max() / length)
     measures["moved"] = float(np.linalg.norm(looks.points[0].mean(0) - looks.settled, axis=-1).max() / length)
     measures["spread"] = float(looks.spreads[-1].max())
     measures["side"] = placed.side
-    thumb = placed.to_canvas(placed.key_points)[THUMB]
+    thumb = upright(placed.key_points)[THUMB]
     measures["thumb_x"], measures["thumb_y"] = (float(value) for value in thumb)
     measures["outside"] = max(_distance(mask.inside, point) for point in placed.key_points) / length
     if measures["cut"] > limits.cut or _beyond(placed.key_points, image.shape):
@@ -152,15 +159,13 @@ def judge(
     return Verdict(tuple(flags), measures)
 
 
-def _along_the_edge(inside: Bool[np.ndarray, "h w"], placed: Registration, canvas: Canvas) -> float:
+def _along_the_edge(inside: Bool[np.ndarray, "h w"], upright: Similarity) -> float:
     """Pixels of the picture's edge that show the hand above the wrist; forearms leave every picture."""
-    edge = np.zeros_like(inside)
-    edge[0], edge[-1], edge[:, 0], edge[:, -1] = inside[0], inside[-1], inside[:, 0], inside[:, -1]
-    y, x = np.nonzero(edge)
+    y, x = np.nonzero(on_the_edge(inside))
     if not len(x):
         return 0.0
-    along = placed.to_canvas(np.stack([x, y], -1))[:, 1]
-    return float(np.count_nonzero(along < canvas.capitate[1]))
+    along = upright(np.stack([x, y], -1))[:, 1]
+    return float(np.count_nonzero(along < Canvas().capitate[1]))
 
 
 def _beyond(points: Float[np.ndarray, "3 2"], shape: tuple[int, ...]) -> bool:

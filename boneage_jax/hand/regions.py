@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 
 from boneage_jax import anatomy
+from boneage_jax.canvas import Canvas
 from boneage_jax.errors import UserError
 from boneage_jax.geometry import Similarity
 
@@ -35,24 +36,21 @@ class Region:
     @property
     def transform(self) -> Similarity:
         """From canvas pixels to those of the cut picture; what is wanted in other proportions is centred."""
-        rows, columns = self.rows[1] - self.rows[0], self.columns[1] - self.columns[0]
-        scale = min(self.height / rows, self.width / columns)
-        left, top = (self.width - scale * columns) / 2, (self.height - scale * rows) / 2
-        start = Similarity.moving(-self.columns[0], -self.rows[0])
-        return start.then(Similarity.scaling(scale)).then(Similarity.moving(left, top))
+        return Similarity.framing(self.rows, self.columns, self.height, self.width)
 
 
-def named(texts: Sequence[str]) -> list[Region]:
+def named(texts: Sequence[str], canvas: Canvas = Canvas()) -> list[Region]:
     """Returns regions by name, or by name and place.
 
     Args:
       texts: `A`, `B`, `C`, `whole` (the canvas at a quarter of its size), or `NAME=ROW0:ROW1,COL0:COL1@HEIGHTxWIDTH`
         in canvas pixels, as in `wrist=1500:2000,400:1200@250x400`; `A@250x188` for another size.
+      canvas: that they are cut from; A, B and C are known on the paper's alone.
 
     Raises:
       UserError: for anything else, and for names that stand twice.
     """
-    regions = [_region(text.strip()) for text in texts]
+    regions = [_region(text.strip(), canvas) for text in texts]
     names = [region.name for region in regions]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -65,12 +63,12 @@ def split_names(text: str) -> list[str]:
     return [part for part in re.split(r",(?!\s*-?\d)", text) if part.strip()]
 
 
-def _region(text: str) -> Region:
+def _region(text: str, canvas: Canvas) -> Region:
     known = {
         region.name: Region(region.name, region.rows, region.columns, *SIZES[region.name])
         for region in anatomy.CANVAS_REGIONS
     }
-    known["whole"] = Region("whole", (0, anatomy.CANVAS[0]), (0, anatomy.CANVAS[1]), 520, 400)
+    known["whole"] = Region("whole", (0, canvas.height), (0, canvas.width), canvas.height // 4, canvas.width // 4)
     expected = f"one of {', '.join(known)}, perhaps with @HEIGHTxWIDTH, or NAME=ROW0:ROW1,COL0:COL1@HEIGHTxWIDTH"
     number = r"(-?\d+(?:\.\d+)?)"
     match = re.fullmatch(rf"(\w+)(?:={number}:{number},{number}:{number})?(?:@(\d+)x(\d+))?", text)
@@ -81,6 +79,11 @@ def _region(text: str) -> Region:
         if name not in known:
             raise UserError(f"region {text!r}: expected {expected}")
         region = known[name]
+        if name != "whole" and canvas != Canvas():
+            raise UserError(
+                f"region {text!r}: {Canvas().height} x {Canvas().width} is the paper's canvas, found one "
+                f"of {canvas.height} x {canvas.width}; name its place there, {name}=ROW0:ROW1,COL0:COL1@HEIGHTxWIDTH"
+            )
     else:
         if size[0] is None:
             raise UserError(f"region {text!r}: found no size, expected @HEIGHTxWIDTH at its end")

@@ -71,7 +71,7 @@ def cut(image: Grey, mask: Bool[np.ndarray, "h w"], placed: Registration, region
 def mask_on_canvas(mask: Bool[np.ndarray, "h w"], placed: Registration, region: Region) -> Bool[np.ndarray, "h w"]:
     """Returns a mask of the original as it lies in a region."""
     transform = placed.to_canvas.then(region.transform)
-    return images.warp(mask.astype(np.uint8) * np.uint8(255), transform, region.height, region.width) > 127
+    return images.warp(images.of_mask(mask), transform, region.height, region.width) > 127
 
 
 def mask_from_canvas(
@@ -79,4 +79,4 @@ def mask_from_canvas(
 ) -> Bool[np.ndarray, "h w"]:
     """Returns a mask in a region as it lies in the original of a shape; the inverse of `mask_on_canvas`."""
     transform = placed.to_canvas.then(region.transform).inverse()
-    return images.warp(mask.astype(np.uint8) * np.uint8(255), transform, *shape) > 127
+    return images.warp(images.of_mask(mask), transform, *shape) > 127

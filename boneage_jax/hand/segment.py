@@ -81,9 +81,14 @@ class Segmenter:
         size = self.network.size
         return list(self._pool.map(lambda picture: frames.lay("image", picture, *size, local=self._local), pictures))
 
-    def masks(self, pictures: Sequence[Grey]) -> list[Mask]:
-        """Returns the hand in each of at most `batch_size` pictures."""
-        found = self._look(pictures, self.inputs(pictures), whole=True)
+    def masks(self, pictures: Sequence[Grey], inputs: list[frames.Framed] | None = None) -> list[Mask]:
+        """Returns the hand in each of at most `batch_size` pictures.
+
+        Args:
+          pictures: grey levels.
+          inputs: what `inputs` returned for them, where it is known already.
+        """
+        found = self._look(pictures, self.inputs(pictures) if inputs is None else inputs, whole=True)
         if not self._twice:
             return found
         size = self.network.size

@@ -11,9 +11,9 @@ import numpy as np
 from boneage_jax import NOT_A_MEDICAL_DEVICE, anatomy, page
 from boneage_jax.data import images
 from boneage_jax.data.annotations import Annotation, mask_folder, outlines_of, write
-from boneage_jax.data.sources import Dataset, as_str
+from boneage_jax.data.sources import Dataset, Records, as_str
 from boneage_jax.files import replacing, write_text
-from boneage_jax.hand import pictures
+from boneage_jax.hand import derive, pictures
 from boneage_jax.hand.derive import Derived
 
 PAGE = "register.html"
@@ -32,22 +32,15 @@ def as_text(derived: Derived) -> str:
 
 def write_page(source: Dataset, derived: Derived) -> pathlib.Path:
     """Writes `PAGE` and its contact sheets beside the records; returns its path."""
-    good: list[np.ndarray] = []
-    flagged: list[np.ndarray] = []
-    for split in derived.images:
-        records, of_source = derived.dataset.split(split), source.split(split)
-        numbers = {image_id: n for n, image_id in enumerate(of_source.ids())}
-        for n in range(len(records)):
-            row = records.row(n)
-            shown, most = (good, _GOOD_SHOWN) if row["good"] else (flagged, _FLAGGED_SHOWN)
-            if len(shown) < most:
-                original = of_source.image(numbers[as_str(row["id"])])
-                shown.append(_tile(original, row))
-        if len(good) >= _GOOD_SHOWN and len(flagged) >= _FLAGGED_SHOWN:
-            break
-    sheets = {"registered": pictures.contact_sheet(good)}
-    if flagged:
-        sheets["flagged"] = pictures.contact_sheet(flagged)
+    pairs = {split: _Pair(source.split(split), derived.dataset.split(split)) for split in derived.images}
+    table = [row for row in derive.read_flags(derived.dataset) if row.id in pairs[row.split].numbers]
+    good = [row for row in table if not row.flags][:_GOOD_SHOWN]
+    flagged = [row for row in table if row.flags][:_FLAGGED_SHOWN]
+    sheets = {
+        name: pictures.contact_sheet([_tile(*pairs[row.split].of(row.id)) for row in rows])
+        for name, rows in (("registered", good), ("flagged", flagged))
+        if rows
+    }
     folder = derived.dataset.path
     for name, data in sheets.items():
         with replacing(folder / f"{name}.jpg") as scratch:
@@ -82,22 +75,34 @@ def way(source: Dataset, derived: Derived, split: str, captions: Mapping[str, st
       split: of both.
       captions: by id, in order.
     """
-    records, of_source = derived.dataset.split(split), source.split(split)
-    at, original_at = ({image_id: n for n, image_id in enumerate(r.ids())} for r in (records, of_source))
+    pair = _Pair(source.split(split), derived.dataset.split(split))
     rows = []
     for image_id, caption in captions.items():
-        row = records.row(at[image_id])
-        original = of_source.image(original_at[image_id])
-        over = pictures.overlay(original, images.decode(row["mask"]) > 127, np.asarray(row["key_points"]))
+        original, row = pair.of(image_id)
+        over = _overlay(original, row)
         regions = [images.decode(row[name]) for name in sorted(row) if name.startswith("region_")]
         rows.append(pictures.tile([original, over, *regions], caption, good=bool(row["good"]), height=220))
     return pictures.contact_sheet(rows, width=max(row.shape[1] for row in rows))
 
 
+class _Pair:
+    """A split as it came and as it was registered, by id."""
+
+    def __init__(self, source: Records, registered: Records):
+        self._source, self._registered = source, registered
+        self._of_source, self.numbers = source.numbers(), registered.numbers()
+
+    def of(self, image_id: str) -> tuple[images.Grey, dict[str, Any]]:
+        """Returns the radiograph and the features of the registered hand."""
+        return self._source.image(self._of_source[image_id]), self._registered.row(self.numbers[image_id])
+
+
+def _overlay(original: images.Grey, row: dict[str, Any]) -> np.ndarray:
+    return pictures.overlay(original, images.decode(row["mask"]) > 127, np.asarray(row["key_points"]))
+
+
 def _tile(original: images.Grey, row: dict[str, Any]) -> np.ndarray:
-    mask = images.decode(row["mask"]) > 127
-    over = pictures.overlay(original, mask, np.asarray(row["key_points"]))
-    flags = as_str(row["flags"])
+    over, flags = _overlay(original, row), as_str(row["flags"])
     caption = as_str(row["id"]) + (f": {flags}" if flags else "")
     return pictures.tile([over, images.decode(row["image"])], caption, good=bool(row["good"]))
 

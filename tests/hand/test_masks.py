@@ -141,6 +141,13 @@ def test_bad_regions_are_answered(text):
         regions.named(["A", "A"])
 
 
+def test_whole_is_a_quarter_of_the_canvas():
+    (whole,) = regions.named(["whole"], Canvas.of(1200, 800, 400, 100, 400, 900))
+    assert (whole.rows, whole.columns, whole.height, whole.width) == ((0, 1200), (0, 800), 300, 200)
+    with pytest.raises(UserError, match="paper's canvas"):
+        regions.named(["B"], Canvas.of(1200, 800, 400, 100, 400, 900))
+
+
 def test_region_lists_are_cut_at_the_right_commas():
     assert regions.split_names("A,w=1:20,3:40@20x20,B") == ["A", "w=1:20,3:40@20x20", "B"]
 

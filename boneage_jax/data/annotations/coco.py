@@ -15,6 +15,7 @@ import numpy as np
 from boneage_jax import anatomy
 from boneage_jax.data.annotations.model import (
     Annotation,
+    Drawing,
     Malformed,
     Outline,
     collected,
@@ -23,6 +24,7 @@ from boneage_jax.data.annotations.model import (
     outlines_of,
     polygon,
     rectangle,
+    within,
 )
 from boneage_jax.errors import UserError
 from boneage_jax.files import write_text
@@ -55,29 +57,17 @@ def read(path: pathlib.Path) -> list[Annotation]:
         )
 
     def parse(image: Any) -> Annotation | None:
-        outlines: list[Outline] = []
-        points: dict[str, tuple[float, float]] = {}
-        boxes: list[tuple[str, tuple[float, float, float, float]]] = []
+        drawing = Drawing()
         for n, entry in drawn.get(image["id"], []):
             category = names.get(entry.get("category_id"), {})
-            try:
-                outlines += _outlines(entry.get("segmentation"))
-                points.update(_points(entry.get("keypoints"), category.get("keypoints")))
+            with within(f"annotation {n}"):
+                drawing.outlines += _outlines(entry.get("segmentation"))
+                drawing.points.update(_points(entry.get("keypoints"), category.get("keypoints")))
                 if entry.get("bbox"):
                     x, y, w, h = (number(value, "bbox") for value in entry["bbox"])
-                    boxes.append((str(category.get("name", "hand")), rectangle(x, y, x + w, y + h)))
-            except Malformed as error:
-                raise Malformed(f"annotation {n}: {error}") from error
-        if not (outlines or points or boxes):
-            return None
-        return Annotation(
-            str(image.get("file_name", image["id"])),
-            int(image.get("width", 0)),
-            int(image.get("height", 0)),
-            tuple(outlines),
-            points,
-            tuple(boxes),
-        )
+                    drawing.boxes.append((str(category.get("name", "hand")), rectangle(x, y, x + w, y + h)))
+        width, height = (int(image.get(key, 0)) for key in ("width", "height"))
+        return drawing.annotation(str(image.get("file_name", image["id"])), width, height)
 
     return collected(path, [(f"image {n}", image) for n, image in enumerate(content["images"])], parse)
 

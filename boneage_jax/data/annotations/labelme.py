@@ -7,13 +7,14 @@ from typing import Any
 
 from boneage_jax.data.annotations.model import (
     Annotation,
+    Drawing,
     Malformed,
-    Outline,
     collected,
     load_json,
     number,
     polygon,
     rectangle,
+    within,
 )
 
 
@@ -28,33 +29,19 @@ def read(path: pathlib.Path) -> list[Annotation]:
 
 
 def _annotation(content: Any) -> Annotation | None:
-    outlines: list[Outline] = []
-    points: dict[str, tuple[float, float]] = {}
-    boxes: list[tuple[str, tuple[float, float, float, float]]] = []
+    drawing = Drawing()
     for n, shape in enumerate(content["shapes"]):
-        try:
+        with within(f"shape {n}"):
             kind, label = shape.get("shape_type") or "polygon", str(shape["label"])
             corners = [(number(x, "x"), number(y, "y")) for x, y in shape["points"]]
             if kind in ("polygon", "linestrip"):
-                outlines.append(polygon([x for x, _ in corners], [y for _, y in corners]))
+                drawing.outlines.append(polygon([x for x, _ in corners], [y for _, y in corners]))
             elif kind == "point":
-                points[label] = corners[0]
+                drawing.points[label] = corners[0]
             elif kind == "rectangle":
                 (xa, ya), (xb, yb) = corners
-                boxes.append((label, rectangle(min(xa, xb), min(ya, yb), max(xa, xb), max(ya, yb))))
+                drawing.boxes.append((label, rectangle(min(xa, xb), min(ya, yb), max(xa, xb), max(ya, yb))))
             else:
                 raise Malformed(f"found shape_type {kind!r}, expected polygon, linestrip, point or rectangle")
-        except Malformed as error:
-            raise Malformed(f"shape {n}: {error}") from error
-        except KeyError as error:
-            raise Malformed(f"shape {n}: found no {error.args[0]!r}") from error
-    if not (outlines or points or boxes):
-        return None
-    return Annotation(
-        str(content["imagePath"]),
-        int(content.get("imageWidth") or 0),
-        int(content.get("imageHeight") or 0),
-        tuple(outlines),
-        points,
-        tuple(boxes),
-    )
+    width, height = (int(content.get(key) or 0) for key in ("imageWidth", "imageHeight"))
+    return drawing.annotation(str(content["imagePath"]), width, height)

@@ -48,4 +48,4 @@ def write_one(image_id: str, mask: np.ndarray, folder: pathlib.Path) -> None:
     if pathlib.PurePath(image_id).name != image_id:
         raise UserError(f"id {image_id!r}: expected one that can be a file's name")
     with replacing(folder / f"{image_id}.png") as scratch:
-        scratch.write_bytes(images.encode(mask.astype(np.uint8) * np.uint8(255), "png"))
+        scratch.write_bytes(images.encode(images.of_mask(mask), "png"))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import cv2
@@ -87,12 +88,50 @@ class Malformed(ValueError):
     """An entry that cannot be used; says which and why."""
 
 
+@contextlib.contextmanager
+def within(what: str) -> Iterator[None]:
+    """Names the part of an entry that what is raised inside is about. Raises `Malformed`, for missing keys too."""
+    try:
+        yield
+    except Malformed as error:
+        raise Malformed(f"{what}: {error}") from error
+    except KeyError as error:
+        raise Malformed(f"{what}: found no {error.args[0]!r}") from error
+
+
+@dataclasses.dataclass
+class Drawing:
+    """What is found on one image, as it is read.
+
+    Attributes:
+      outlines: see `Annotation`.
+      points: likewise.
+      boxes: likewise.
+    """
+
+    outlines: list[Outline] = dataclasses.field(default_factory=list)
+    points: dict[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
+    boxes: list[tuple[str, tuple[float, float, float, float]]] = dataclasses.field(default_factory=list)
+
+    def annotation(self, file: str, width: int = 0, height: int = 0) -> Annotation | None:
+        """Returns the annotation of an image; None where nothing is drawn on it."""
+        if not (self.outlines or self.points or self.boxes):
+            return None
+        return Annotation(file, width, height, tuple(self.outlines), self.points, tuple(self.boxes))
+
+
+def read_text(path: pathlib.Path) -> str:
+    """Returns a file's text. Raises `UserError` for one that is not in UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not text in UTF-8 ({reason(error)})") from error
+
+
 def load_json(path: pathlib.Path) -> Any:
     """Returns a file's JSON. Raises `UserError` naming file and place of the error."""
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not text in UTF-8 ({reason(error)})") from error
+        return json.loads(read_text(path))
     except ValueError as error:
         raise UserError(f"{path}: not JSON ({reason(error)})") from error
 

@@ -16,13 +16,15 @@ import numpy as np
 
 from boneage_jax.data.annotations.model import (
     Annotation,
+    Drawing,
     Malformed,
-    Outline,
     collected,
     load_json,
     number,
     polygon,
+    read_text,
     rectangle,
+    within,
 )
 from boneage_jax.errors import UserError, reason
 
@@ -57,11 +59,7 @@ def read_json(path: pathlib.Path) -> list[Annotation]:
 
 def read_csv(path: pathlib.Path) -> list[Annotation]:
     """Reads a VIA CSV file, one row a region. Raises `UserError` with file, row and reason."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not text in UTF-8 ({reason(error)})") from error
-    rows = list(csv.reader(io.StringIO(text)))
+    rows = list(csv.reader(io.StringIO(read_text(path))))
     header = [name.lstrip("#").strip() for name in rows[0]] if rows else []
     missing = [name for name in _HEADER if name not in header]
     if missing:
@@ -85,34 +83,26 @@ def read_csv(path: pathlib.Path) -> list[Annotation]:
 
 
 def _annotation(file: str, regions: list[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> Annotation | None:
-    outlines: list[Outline] = []
-    points: dict[str, tuple[float, float]] = {}
-    boxes: list[tuple[str, tuple[float, float, float, float]]] = []
+    drawing = Drawing()
     for n, (shape, attributes) in enumerate(regions):
-        try:
+        with within(f"region {n}"):
             kind, label = shape["name"], _label(attributes)
             if kind in ("polygon", "polyline"):
-                outlines.append(polygon(shape["all_points_x"], shape["all_points_y"]))
+                drawing.outlines.append(polygon(shape["all_points_x"], shape["all_points_y"]))
             elif kind == "point":
-                points[label or str(n + 1)] = (number(shape["cx"], "cx"), number(shape["cy"], "cy"))
+                drawing.points[label or str(n + 1)] = (number(shape["cx"], "cx"), number(shape["cy"], "cy"))
             elif kind == "rect":
                 x, y, w, h = (number(shape[key], key) for key in ("x", "y", "width", "height"))
-                boxes.append((label or "hand", rectangle(x, y, x + w, y + h)))
+                drawing.boxes.append((label or "hand", rectangle(x, y, x + w, y + h)))
             elif kind in ("circle", "ellipse"):
                 rx = number(shape["r" if kind == "circle" else "rx"], "radius")
                 ry = rx if kind == "circle" else number(shape["ry"], "radius")
                 turn = np.linspace(0, 2 * np.pi, 64, endpoint=False)
                 x, y = number(shape["cx"], "cx"), number(shape["cy"], "cy")
-                outlines.append(np.stack([x + rx * np.cos(turn), y + ry * np.sin(turn)], -1))
+                drawing.outlines.append(np.stack([x + rx * np.cos(turn), y + ry * np.sin(turn)], -1))
             else:
                 raise Malformed(f"found shape {kind!r}, expected polygon, polyline, point, rect, circle or ellipse")
-        except Malformed as error:
-            raise Malformed(f"region {n}: {error}") from error
-        except KeyError as error:
-            raise Malformed(f"region {n}: found no {error.args[0]!r}") from error
-    if not (outlines or points or boxes):
-        return None
-    return Annotation(file, outlines=tuple(outlines), points=points, boxes=tuple(boxes))
+    return drawing.annotation(file)
 
 
 def _label(attributes: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pathlib
 import xml.etree.ElementTree as ElementTree
 
-from boneage_jax.data.annotations.model import Annotation, Malformed, collected, rectangle
+from boneage_jax.data.annotations.model import Annotation, Malformed, collected, rectangle, within
 from boneage_jax.errors import UserError, fail_if_any
 
 
@@ -31,11 +31,9 @@ def _file(path: pathlib.Path) -> Annotation:
         raise Malformed(f"found <{root.tag}>, expected Pascal VOC's <annotation>")
     boxes = []
     for n, entry in enumerate(root.findall("object")):
-        try:
+        with within(f"object {n}"):
             x0, y0, x1, y1 = (_number(entry, f"bndbox/{key}") for key in ("xmin", "ymin", "xmax", "ymax"))
             boxes.append((_text(entry, "name"), rectangle(x0, y0, x1, y1)))
-        except Malformed as error:
-            raise Malformed(f"object {n}: {error}") from error
     width, height = (int(float(root.findtext(f"size/{key}") or 0)) for key in ("width", "height"))
     # What the file calls its image is often a path on somebody's disk; the file's own name is what ids go by.
     return Annotation(path.with_suffix(".png").name, width, height, boxes=tuple(boxes))
