@@ -58,7 +58,8 @@ class Settings:
       canvas: that hands are laid on.
       limits: of trust.
       flips: whether each network also sees the mirror image.
-      second_look: whether key points are looked for again on the canvas that the first look leads to.
+      second_look: whether each network looks again at what the first look leads to, where it was trained to: the mask
+        in the hand's box, the key points on the canvas.
       batch_size: images that the networks see at once.
       threads: that work between the networks.
     """
@@ -94,6 +95,8 @@ class Chain:
         # Of a heat map that is just as its training target: a normal distribution, both ways.
         self._width = 2**0.5 * landmarks.config.task.sigma * landmarks.config.model.patch
         self._frame = first_look(landmarks.config.data)
+        # Who learnt from masked whole pictures, as the paper's network, has never seen hands as large as on the canvas.
+        self._twice = settings.second_look and self._frame == "hand"
         self.seconds: dict[str, float] = {}
 
     def __enter__(self) -> Chain:
@@ -112,7 +115,7 @@ class Chain:
         with self._timed("frames"):
             framed = self._map(lambda n: self._first(pictures[n], found[n]), range(len(pictures)))
         looks = self._look(framed, "key point network")
-        if self.settings.second_look:
+        if self._twice:
             with self._timed("frames"):
                 framed = self._map(lambda n: self._again(pictures[n], found[n], looks[n]), range(len(pictures)))
             second = self._look(framed, "key point network")
