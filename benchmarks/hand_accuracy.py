@@ -62,12 +62,11 @@ def main() -> None:
     parser = hand_options(__doc__)
     parser.add_argument("--images", type=int, default=500)
     parser.add_argument("--json", type=pathlib.Path, help="where each image's figures go")
-    parser.add_argument("--single", action="store_true", help="one look, no mirror images")
+    parser.add_argument("--views", type=int, default=6, choices=(1, 2, 6))
+    parser.add_argument("--single", action="store_true", help="one look")
     options = parser.parse_args()
     records = Dataset.open(options.data, options.dataset).split(f"{options.split}[:{options.images}]")
-    settings = Settings(
-        tuple(named(["whole@260x200"])), flips=not options.single, second_look=not options.single, threads=2
-    )
+    settings = Settings(tuple(named(["whole@260x200"])), views=options.views, second_look=not options.single, threads=2)
     with open_chain(options.segmentation, options.landmarks, settings) as chain:
         rows = measure(records, chain)
     if options.json:

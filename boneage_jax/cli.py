@@ -237,7 +237,13 @@ def _parser() -> argparse.ArgumentParser:
         help="canvas in pixels, and where middle fingertip and capitate go (default: the paper's, "
         "2080,1600,800,100,800,1600)",
     )
-    register.add_argument("--no-flips", action="store_true", help="networks do not see mirror images: half the time")
+    register.add_argument(
+        "--views",
+        type=int,
+        choices=(1, 2, 6),
+        default=6,
+        help="that each network's last look takes: 2 with the mirror image, 6 with turned ones too (default: 6)",
+    )
     register.add_argument("--no-second-look", action="store_true", help="networks look once: half the time, less exact")
     register.add_argument("--batch-size", type=_positive, default=16, help="images the networks see at once")
     register.add_argument("--threads", type=_positive, default=4, help="threads between the networks (default: 4)")
@@ -468,7 +474,7 @@ def _register(options: argparse.Namespace, _: list[str]) -> None:
         batch_size=options.batch_size,
         threads=options.threads,
         canvas=Canvas.of(*options.canvas) if options.canvas else Canvas(),
-        flips=not options.no_flips,
+        views=options.views,
         second_look=not options.no_second_look,
         drop_flagged=options.drop_flagged,
         annotations=options.annotations,

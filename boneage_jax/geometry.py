@@ -86,6 +86,13 @@ class Similarity:
         y = (height - 1) / 2 - scale * (rows[0] + rows[1] - 1) / 2
         return cls(a=scale, x=x, y=y)
 
+    @classmethod
+    def turning(cls, degrees: float, height: int, width: int) -> Similarity:
+        """Returns the rotation of a picture of height x width pixels about its middle, from x towards y."""
+        a, b = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+        x, y = (width - 1) / 2, (height - 1) / 2
+        return cls(a, b, x - (a * x - b * y), y - (b * x + a * y))
+
     @property
     def matrix(self) -> Float[np.ndarray, "2 3"]:
         """The transform as a matrix that acts on (x, y, 1)."""

@@ -49,6 +49,17 @@ def test_angles_are_kept_and_lengths_scaled(transform):
     assert (np.linalg.det(matrix) < 0) == transform.mirrored
 
 
+@given(st.floats(-180, 180), st.integers(1, 400), st.integers(1, 400))
+def test_a_picture_is_turned_about_its_middle(degrees, height, width):
+    transform = Similarity.turning(degrees, height, width)
+    middle = np.array([(width - 1) / 2, (height - 1) / 2])
+    np.testing.assert_allclose(transform(middle), middle, atol=1e-9)
+    radians = np.deg2rad(degrees)
+    np.testing.assert_allclose(
+        transform(middle + np.array([1, 0])) - middle, [np.cos(radians), np.sin(radians)], atol=1e-9
+    )
+
+
 @given(*(st.floats(-500, 500) for _ in range(2)), *(st.floats(1, 900) for _ in range(2)), *(st.integers(8, 600),) * 2)
 def test_a_framed_rectangle_lies_whole_in_the_middle_and_touches_two_edges(top, left, rows, columns, height, width):
     transform = Similarity.framing((top, top + rows), (left, left + columns), height, width)

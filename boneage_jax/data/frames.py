@@ -58,6 +58,7 @@ def lay(
     mask: Bool[np.ndarray, "h w"] | None = None,
     key_points: Float[np.ndarray, "3 2"] | None = None,
     local: bool = False,
+    turn: float = 0.0,
 ) -> Framed:
     """Lays an image into an input of height x width.
 
@@ -69,15 +70,17 @@ def lay(
       mask: the hand, at the image's size; for all frames but `image`.
       key_points: of `anatomy.KEY_POINTS` in the image's pixels; for `canvas`.
       local: whether the contrast of `image` and `box` is equalised locally.
+      turn: degrees by which the picture is turned in the input, about its middle; not for `image`.
     """
     if frame == "image":
         shown = contrast.local(image) if local else image
         return Framed(images.fit(shown, height, width), images.fitting(image.shape, height, width))
     assert mask is not None
+    turning = Similarity.turning(turn, height, width)
     if frame == "masked":
         transform = images.fitting(image.shape, height, width)
     elif frame == "box":
-        transform = box_transform(mask, height, width, margin=WIDE_MARGIN)
+        transform = box_transform(mask, height, width, margin=WIDE_MARGIN).then(turning)
         # Of what is seen, so that borders outside the box take nothing of the range.
         seen = images.warp(image, transform, height, width)
         return Framed(contrast.local(seen) if local else seen, transform)
@@ -86,6 +89,7 @@ def lay(
     else:
         assert key_points is not None
         transform = canvas_transform(key_points, height, width)
+    transform = transform.then(turning)
     return Framed(images.warp(contrast.equalise(image, widened(mask)), transform, height, width), transform)
 
 

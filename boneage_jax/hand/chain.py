@@ -25,7 +25,7 @@ from boneage_jax.hand.masks import Mask
 from boneage_jax.hand.quality import Limits, Looks, Verdict
 from boneage_jax.hand.regions import Region
 from boneage_jax.hand.register import Registration
-from boneage_jax.hand.segment import Network, Segmenter, expect_task
+from boneage_jax.hand.segment import Network, Segmenter, expect_task, turns_of
 from boneage_jax.train import run
 from boneage_jax.train.run import LoadedRun
 
@@ -57,7 +57,7 @@ class Settings:
       regions: that are cut.
       canvas: that hands are laid on.
       limits: of trust.
-      flips: whether each network also sees the mirror image.
+      views: of each network's last look: 1, 2 with the mirror image, 6 with turned ones too.
       second_look: whether each network looks again at what the first look leads to, where it was trained to: the mask
         in the hand's box, the key points on the canvas.
       batch_size: images that the networks see at once.
@@ -67,7 +67,7 @@ class Settings:
     regions: tuple[Region, ...]
     canvas: Canvas = Canvas()
     limits: Limits = Limits()
-    flips: bool = True
+    views: int = 6
     second_look: bool = True
     batch_size: int = 16
     threads: int = 4
@@ -88,7 +88,7 @@ class Chain:
             segmentation,
             self._pool,
             batch_size=settings.batch_size,
-            flips=settings.flips,
+            views=settings.views,
             second_look=settings.second_look,
         )
         self._landmarks = Network(landmarks, settings.batch_size)
@@ -114,12 +114,13 @@ class Chain:
         # ---- key points ------------------------------------------------------------------------------------------
         with self._timed("frames"):
             framed = self._map(lambda n: self._first(pictures[n], found[n]), range(len(pictures)))
-        looks = self._look(framed, "key point network")
+        # A first look that is followed by another has only to find the way to the canvas.
+        looks = self._look([framed], flips=self.settings.views > 1 and not self._twice)
         if self._twice:
             with self._timed("frames"):
-                framed = self._map(lambda n: self._again(pictures[n], found[n], looks[n]), range(len(pictures)))
-            second = self._look(framed, "key point network")
-            looks = [_joined(one, other) for one, other in zip(looks, second, strict=True)]
+                turned = [self._again(pictures, found, looks, turn) for turn in turns_of(self.settings.views)]
+            second = self._look(turned, flips=self.settings.views > 1)
+            looks = [dataclasses.replace(again, first=one.settled) for one, again in zip(looks, second, strict=True)]
 
         # ---- registration, regions, verdict ----------------------------------------------------------------------
         with self._timed("registration and regions"):
@@ -128,25 +129,35 @@ class Chain:
     def _first(self, picture: Grey, mask: Mask) -> frames.Framed:
         return frames.lay(self._frame, picture, *self._landmarks.size, mask=mask.inside)
 
-    def _again(self, picture: Grey, mask: Mask, looks: Looks) -> frames.Framed:
-        """Upright, thumb to the right, as large as can be: where the network is at its best."""
-        try:
-            return frames.lay("canvas", picture, *self._landmarks.size, mask=mask.inside, key_points=looks.settled)
-        except ValueError:
-            return self._first(picture, mask)
+    def _again(
+        self, pictures: Sequence[Grey], found: Sequence[Mask], looks: Sequence[Looks], turn: float
+    ) -> list[frames.Framed]:
+        """Upright but for a turn, thumb to the right, as large as can be: where the network is at its best."""
 
-    def _look(self, framed: list[frames.Framed], stage: str) -> list[Looks]:
-        with self._timed(stage):
-            said = self._landmarks([frame.image for frame in framed], flips=self.settings.flips)
+        def one(n: int) -> frames.Framed:
+            points, mask = looks[n].settled, found[n].inside
+            try:
+                return frames.lay("canvas", pictures[n], *self._landmarks.size, mask=mask, key_points=points, turn=turn)
+            except ValueError:
+                return self._first(pictures[n], found[n])
+
+        return self._map(one, range(len(pictures)))
+
+    def _look(self, turned: list[list[frames.Framed]], *, flips: bool) -> list[Looks]:
+        """What the network says of each picture, all ways that it is turned taken together."""
+        with self._timed("key point network"):
+            said = [self._landmarks([frame.image for frame in framed], flips=flips) for framed in turned]
         width = self._landmarks.size[1]
         looks = []
-        for n, frame in enumerate(framed):
-            views = [said[0][n]]
-            if self.settings.flips:
-                views.append(said[1][n] * (-1, 1, 1) + (width - 1, 0, 0))
-            back = frame.transform.inverse()
-            points = np.stack([back(view[:, :2]) for view in views])
-            looks.append(Looks(points[None], np.stack([view[:, 2] for view in views])[None] / self._width))
+        for n in range(len(turned[0])):
+            points, spreads = [], []
+            for framed, views in zip(turned, said, strict=True):
+                back = framed[n].transform.inverse()
+                for mirrored, view in enumerate(views):
+                    straight = view[n] * (-1, 1, 1) + (width - 1, 0, 0) if mirrored else view[n]
+                    points.append(back(straight[:, :2]))
+                    spreads.append(straight[:, 2])
+            looks.append(Looks(np.mean(points, axis=0), np.stack(points), np.stack(spreads) / self._width))
         return looks
 
     def _finish(self, picture: Grey, mask: Mask, looks: Looks) -> Registered:
@@ -175,7 +186,3 @@ class Chain:
 def open_chain(segmentation: pathlib.Path, landmarks: pathlib.Path, settings: Settings) -> Chain:
     """Opens the pipeline of two runs' folders. Raises `UserError` for folders of other tasks."""
     return Chain(run.load(segmentation), run.load(landmarks), settings)
-
-
-def _joined(one: Looks, other: Looks) -> Looks:
-    return Looks(np.concatenate([one.points, other.points]), np.concatenate([one.spreads, other.spreads]))

@@ -30,7 +30,7 @@ class RegisterRequest:
       batch_size: images that the networks see at once.
       threads: between the networks.
       canvas: that hands are laid on.
-      flips: whether the networks see mirror images too: twice the time, steadier masks and points.
+      views: see `chain.Settings`: more are steadier, and slower.
       second_look: whether they look twice, the second time at what the first look found.
       drop_flagged: leave images with flags out.
       annotations: folder for predictions as annotations; None for none.
@@ -47,7 +47,7 @@ class RegisterRequest:
     batch_size: int = 16
     threads: int = 4
     canvas: Canvas = Canvas()
-    flips: bool = True
+    views: int = 6
     second_look: bool = True
     drop_flagged: bool = False
     annotations: pathlib.Path | None = None
@@ -64,7 +64,7 @@ def derived_of(request: RegisterRequest) -> Derived:
     settings = Settings(
         regions,
         request.canvas,
-        flips=request.flips,
+        views=request.views,
         second_look=request.second_look,
         batch_size=request.batch_size,
         threads=request.threads,

@@ -115,7 +115,7 @@ def derive(
         "regions": [dataclasses.asdict(region) for region in chain.settings.regions],
         "limits": dataclasses.asdict(chain.settings.limits),
         "canvas": dataclasses.asdict(chain.settings.canvas),
-        "flips": chain.settings.flips,
+        "views": chain.settings.views,
         "second_look": chain.settings.second_look,
         "drop_flagged": drop_flagged,
         **runs,

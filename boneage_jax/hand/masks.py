@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -21,8 +22,9 @@ class Mask:
       area: of the hand, as a fraction of the image.
       second: area of the next largest piece, as a fraction of the hand's; near 1 for two hands.
       border: part of the image's edge that the hand touches, as a fraction of the hand's circumference.
-      agreement: IoU of the masks of the image and of its mirror image, at the network's size.
-      confidence: mean probability of the pixels inside, minus that of the pixels outside.
+      agreement: lowest IoU of a single view's mask with the mask of their mean, at the network's size.
+      expected: IoU that the probabilities themselves promise: of their sum inside over the hand and their sum outside.
+      change: IoU with the mask of the first look; 1 where there was no second.
     """
 
     inside: Bool[np.ndarray, "h w"]
@@ -30,26 +32,23 @@ class Mask:
     second: float
     border: float
     agreement: float
-    confidence: float
+    expected: float
+    change: float = 1.0
 
 
 def clean(
-    probability: Float[np.ndarray, "n m"],
-    mirrored: Float[np.ndarray, "n m"] | None,
-    shape: tuple[int, int],
-    transform: Similarity | None = None,
+    views: Sequence[Float[np.ndarray, "n m"]], shape: tuple[int, int], transform: Similarity | None = None
 ) -> Mask:
     """Returns the hand: the largest piece above one half, its holes filled.
 
     Args:
-      probability: that a pixel shows the hand, for the image fitted into the network's input.
-      mirrored: the same for the mirrored image, mirrored back; averaged with the other. None for none.
+      views: probabilities that a pixel of the network's input shows the hand, from one or more views of the image, all
+        brought back to the first one's pixels; they are averaged.
       shape: height and width of the image.
       transform: from the image's pixels to the map's; None for an image fitted into the map whole. What the map does
         not show is not hand.
     """
-    mean = probability if mirrored is None else 0.5 * (probability + mirrored)
-    mean = np.asarray(mean, np.float32)
+    mean = np.stack(views).mean(0, dtype=np.float32)
     if transform is None:
         full = images.unfit(mean, shape)
     else:
@@ -62,7 +61,7 @@ def clean(
     areas = [cv2.contourArea(outline) + 0.5 * len(outline) for outline in outlines]
     order = np.argsort(areas)[::-1]
     cv2.drawContours(inside, outlines, int(order[0]), 1, cv2.FILLED)
-    agreement = 1.0 if mirrored is None else iou(probability > 0.5, mirrored > 0.5)
+    agreement = min(iou(view > 0.5, mean > 0.5) for view in views)
     hand = inside > 0
     return Mask(
         hand,
@@ -70,7 +69,7 @@ def clean(
         float(areas[order[1]] / areas[order[0]]) if len(order) > 1 else 0.0,
         np.count_nonzero(on_the_edge(hand)) / len(outlines[order[0]]),
         agreement,
-        float(full[hand].mean() - (full[~hand].mean() if not hand.all() else 0.0)),
+        float(full[hand].sum() / (np.count_nonzero(hand) + full[~hand].sum())),
     )
 
 
@@ -81,7 +80,7 @@ def second_thoughts(first: Mask, second: Mask) -> Mask:
     """
     if second.area < 0.5 * first.area:
         return first
-    return dataclasses.replace(second, second=max(first.second, second.second), confidence=first.confidence)
+    return dataclasses.replace(second, second=max(first.second, second.second), change=iou(first.inside, second.inside))
 
 
 def on_the_edge(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:

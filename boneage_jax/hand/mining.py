@@ -305,7 +305,7 @@ def _predict_round(
         concurrent.futures.ThreadPoolExecutor(_THREADS) as pool,
         parallel.progress_of(total=len(numbers), label=f"round {place.name}: scoring masks") as bar,
     ):
-        segmenter = Segmenter(loaded, pool, batch_size=_BATCH)
+        segmenter = Segmenter(loaded, pool, batch_size=_BATCH, views=2)
         for batch, decoded in parallel.read_ahead(records.image, batches):
             for n, (found, value) in zip(batch, _scored(segmenter, decoded, prior), strict=True):
                 mask_folder.write_one(ids[n], found.inside, place / "masks")

@@ -16,12 +16,16 @@ from boneage_jax.hand.register import Registration
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """Where trust ends. Lengths are fractions of the hand's length, from middle fingertip to capitate.
+    """Where trust ends: chosen on validation phantoms, so that of good hands one in 25 is flagged.
+
+    Lengths are fractions of the hand's length, from middle fingertip to capitate.
 
     Attributes:
       area: smallest part of the picture that a hand covers.
-      confidence: smallest confidence of a mask; see `masks.Mask`.
-      agreement: smallest IoU of the masks of a picture and of its mirror image.
+      hand: smallest IoU that a mask promises by itself; less is no hand at all.
+      expected: likewise; less is an uncertain mask.
+      agreement: smallest IoU of a single view's mask with the mask of all.
+      change: smallest IoU of the masks of the first look and of the second.
       second: largest second piece of the mask, as a fraction of the hand's area.
       cut: largest length of fingers and palm along the picture's edge.
       disagreement: largest distance of a view of the last look from the mean of its views.
@@ -34,35 +38,39 @@ class Limits:
     """
 
     area: float = 0.03
-    confidence: float = 0.60
-    agreement: float = 0.93
+    hand: float = 0.60
+    expected: float = 0.96
+    agreement: float = 0.951
+    change: float = 0.92
     second: float = 0.20
-    cut: float = 0.12
-    disagreement: float = 0.02
-    moved: float = 0.06
-    spread: float = 4.0
+    cut: float = 0.087
+    disagreement: float = 0.0125
+    moved: float = 0.054
+    spread: float = 3.3
     side: float = 0.12
     thumb: tuple[tuple[float, float], tuple[float, float]] = ((1000.0, 1950.0), (450.0, 1400.0))
-    outside: float = 0.03
-    contrast: float = 12.0
+    outside: float = 0.0125
+    contrast: float = 6.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Looks:
-    """What the network said of the key points of one hand, each time it looked; in pixels of the original.
+    """What the network said of the key points of one hand, in pixels of the original.
 
     Attributes:
-      points: x, y of the key points, look by look; a look is at the picture and perhaps at its mirror image.
-      spreads: widths of the heat maps, likewise, as multiples of the width they were trained to have.
+      first: x, y of the key points at the first look.
+      points: the same at the last look, view by view.
+      spreads: widths of the last look's heat maps, as multiples of the width they were trained to have.
     """
 
-    points: Float[np.ndarray, "looks views 3 2"]
-    spreads: Float[np.ndarray, "looks views 3"]
+    first: Float[np.ndarray, "3 2"]
+    points: Float[np.ndarray, "views 3 2"]
+    spreads: Float[np.ndarray, "views 3"]
 
     @property
     def settled(self) -> Float[np.ndarray, "3 2"]:
         """The key points: the mean over the views of the last look."""
-        return self.points[-1].mean(0)
+        return self.points.mean(0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +94,7 @@ class Verdict:
 NO_HAND = "no hand"
 
 MEASURES = (
-    "area", "confidence", "agreement", "second", "contrast", "cut", "disagreement", "moved", "spread", "side",
+    "area", "expected", "agreement", "change", "second", "contrast", "cut", "disagreement", "moved", "spread", "side",
     "thumb_x", "thumb_y", "outside",
 )  # fmt: skip
 """All that a verdict may have measured; what needs a registration is left out where there is none."""
@@ -111,14 +119,15 @@ def judge(
     """
     measures = {
         "area": mask.area,
-        "confidence": mask.confidence,
+        "expected": mask.expected,
         "agreement": mask.agreement,
+        "change": mask.change,
         "second": mask.second,
     }
     flags = []
-    if mask.area < limits.area or mask.confidence < limits.confidence:
+    if mask.area < limits.area or mask.expected < limits.hand:
         flags.append(NO_HAND)
-    if mask.agreement < limits.agreement:
+    if mask.expected < limits.expected or mask.agreement < limits.agreement or mask.change < limits.change:
         flags.append("uncertain mask")
     if mask.second > limits.second:
         flags.append("two hands")
@@ -134,10 +143,9 @@ def judge(
     upright = Canvas().transform(placed.key_points)
     length = max(float(hand_length(placed.key_points)), 1e-6)
     measures["cut"] = _along_the_edge(mask.inside, upright) / length
-    last = looks.points[-1]
-    measures["disagreement"] = float(np.linalg.norm(last - looks.settled, axis=-1).max() / length)
-    measures["moved"] = float(np.linalg.norm(looks.points[0].mean(0) - looks.settled, axis=-1).max() / length)
-    measures["spread"] = float(looks.spreads[-1].max())
+    measures["disagreement"] = float(np.linalg.norm(looks.points - looks.settled, axis=-1).max() / length)
+    measures["moved"] = float(np.linalg.norm(looks.first - looks.settled, axis=-1).max() / length)
+    measures["spread"] = float(looks.spreads.max())
     measures["side"] = placed.side
     thumb = upright(placed.key_points)[THUMB]
     measures["thumb_x"], measures["thumb_y"] = (float(value) for value in thumb)

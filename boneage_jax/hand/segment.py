@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import concurrent.futures
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
+import cv2
 import jax
 import numpy as np
 
 from boneage_jax.data import frames
 from boneage_jax.data.images import Grey
 from boneage_jax.errors import UserError
+from boneage_jax.geometry import Similarity
 from boneage_jax.hand import masks
 from boneage_jax.hand.masks import Mask
 from boneage_jax.train.mesh import to_devices
@@ -42,6 +45,15 @@ class Network:
         return jax.device_get(said)[: len(stack) - padding]
 
 
+TURNS = (0.0, 12.0, -12.0)
+"""Degrees by which what is looked at closely is turned, for six views with the mirror images."""
+
+
+def turns_of(views: int) -> tuple[float, ...]:
+    """Returns the turns of a close look of 1, 2 or 6 views; all but the single one come with their mirror image."""
+    return TURNS if views == 6 else TURNS[:1]
+
+
 class Segmenter:
     """Finds hands.
 
@@ -55,7 +67,7 @@ class Segmenter:
         pool: concurrent.futures.Executor,
         *,
         batch_size: int = 16,
-        flips: bool = True,
+        views: int = 6,
         second_look: bool = True,
     ):
         """Opens a run.
@@ -64,7 +76,7 @@ class Segmenter:
           loaded: a run of the task `segmentation`.
           pool: threads for the work on single images.
           batch_size: most pictures at a time.
-          flips: whether the mirror image is seen too.
+          views: of the last look: 1, 2 with the mirror image, 6 with turned ones too.
           second_look: whether the hand's box is looked at again, where the network was trained to.
 
         Raises:
@@ -72,7 +84,7 @@ class Segmenter:
         """
         expect_task(loaded, "segmentation")
         self.network = Network(loaded, batch_size)
-        self._pool, self._flips = pool, flips
+        self._pool, self._views = pool, views
         self._local = loaded.config.data.contrast == "local"
         self._twice = second_look and loaded.config.data.frame == "looks"
 
@@ -88,25 +100,58 @@ class Segmenter:
           pictures: grey levels.
           inputs: what `inputs` returned for them, where it is known already.
         """
-        found = self._look(pictures, self.inputs(pictures) if inputs is None else inputs, whole=True)
+        inputs = self.inputs(pictures) if inputs is None else inputs
+        # A first look that is followed by another has only to find the hand's box.
+        maps = self._maps([frame.image for frame in inputs], flips=self._views > 1 and not self._twice)
+        found = self._map(lambda n: masks.clean([view[n] for view in maps], pictures[n].shape), len(pictures))
         if not self._twice:
             return found
-        size = self.network.size
-
-        def again(picture: Grey, mask: Mask) -> frames.Framed:
-            return frames.lay("box", picture, *size, mask=mask.inside, local=self._local)
-
-        closer = self._look(pictures, list(self._pool.map(again, pictures, found)), whole=False)
+        closer = self._closely(pictures, found)
         return [masks.second_thoughts(one, other) for one, other in zip(found, closer, strict=True)]
 
-    def _look(self, pictures: Sequence[Grey], framed: list[frames.Framed], *, whole: bool) -> list[Mask]:
-        maps = self.network([frame.image for frame in framed], flips=self._flips)
+    def _closely(self, pictures: Sequence[Grey], found: Sequence[Mask]) -> list[Mask]:
+        """Masks from views of each hand's box."""
+        size = self.network.size
+        framed: list[frames.Framed] = []
+        views: list[np.ndarray] = []
+        for turn in turns_of(self._views):
 
-        def clean(n: int) -> Mask:
-            mirrored = maps[1][n, :, ::-1] if self._flips else None
-            return masks.clean(maps[0][n], mirrored, pictures[n].shape, None if whole else framed[n].transform)
+            def again(n: int, turn: float = turn) -> frames.Framed:
+                return frames.lay("box", pictures[n], *size, mask=found[n].inside, local=self._local, turn=turn)
 
-        return list(self._pool.map(clean, range(len(pictures))))
+            turned = self._map(again, len(pictures))
+            framed = framed or turned
+            maps = self._maps([frame.image for frame in turned], flips=self._views > 1)
+            views += maps if not turn else [self._straightened(view, views[0], turn) for view in maps]
+        return self._map(
+            lambda n: masks.clean([view[n] for view in views], pictures[n].shape, framed[n].transform), len(pictures)
+        )
+
+    def _maps(self, inputs: list[Grey], *, flips: bool) -> list[np.ndarray]:
+        """Maps of the inputs, and of their mirror images, mirrored back."""
+        maps = self.network(inputs, flips=flips)
+        return [maps[0], *(one[:, :, ::-1] for one in maps[1:])]
+
+    def _straightened(self, view: np.ndarray, straight: np.ndarray, turn: float) -> np.ndarray:
+        """Maps of turned inputs, turned back; what they do not show is filled in from the straight view."""
+        height, width = self.network.size
+        back = Similarity.turning(-turn, height, width).matrix
+
+        def one(n: int) -> np.ndarray:
+            # OpenCV writes into `dst`, and leaves alone what lies outside the picture that is turned.
+            return cv2.warpAffine(
+                np.ascontiguousarray(view[n]),
+                back,
+                (width, height),
+                dst=straight[n].copy(),
+                flags=cv2.INTER_LINEAR,
+                borderMode=cv2.BORDER_TRANSPARENT,
+            )
+
+        return np.stack(self._map(one, len(view)))
+
+    def _map(self, function: Callable[[int], Any], count: int) -> list[Any]:
+        return list(self._pool.map(function, range(count)))
 
 
 def expect_task(loaded: LoadedRun, task: str) -> None:

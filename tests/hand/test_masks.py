@@ -20,7 +20,7 @@ def disc(shape, x, y, r):
 def test_the_largest_piece_is_kept_and_its_holes_filled():
     truth = disc((96, 80), 35, 40, 25)
     seen = truth & ~disc((96, 80), 30, 40, 6) | disc((96, 80), 72, 85, 6)
-    found = masks.clean(seen.astype(np.float32), None, (96, 80))
+    found = masks.clean([seen.astype(np.float32)], (96, 80))
     np.testing.assert_array_equal(found.inside, truth)
     assert found.second == pytest.approx(36 / 625, abs=0.03)
     assert found.area == pytest.approx(truth.mean())
@@ -31,18 +31,22 @@ def test_masks_come_back_at_the_pictures_size():
     """A picture of 150 x 100 fitted into 96 x 96: the map's disc lies where the picture's was."""
     truth = disc((150, 100), 40, 90, 30)
     seen = images.fit(truth.astype(np.uint8) * 255, 96, 96) / 255.0
-    found = masks.clean(seen.astype(np.float32), None, (150, 100))
+    found = masks.clean([seen.astype(np.float32)], (150, 100))
     assert masks.iou(found.inside, truth) > 0.98
 
 
-def test_mirror_images_are_averaged_and_compared():
+def test_views_are_averaged_and_the_strangest_is_compared():
     one, other = disc((64, 64), 30, 32, 20), disc((64, 64), 34, 32, 20)
-    found = masks.clean(one.astype(np.float32), other.astype(np.float32), (64, 64))
+    views = [view.astype(np.float32) for view in (one, other, one)]
+    found = masks.clean(views, (64, 64))
+    np.testing.assert_array_equal(found.inside, one)
     assert found.agreement == pytest.approx(masks.iou(one, other))
+    inside, outside = np.mean(views, axis=0)[one].sum(), np.mean(views, axis=0)[~one].sum()
+    assert found.expected == pytest.approx(inside / (one.sum() + outside))
 
 
 def test_no_hand_is_an_empty_mask():
-    found = masks.clean(np.zeros((32, 32), np.float32), None, (64, 64))
+    found = masks.clean([np.zeros((32, 32), np.float32)], (64, 64))
     assert not found.inside.any()
     verdict = quality.judge(np.zeros((64, 64), np.uint8), found, None, None)
     assert quality.NO_HAND in verdict.flags
@@ -154,11 +158,11 @@ def test_region_lists_are_cut_at_the_right_commas():
 
 def looks_at(points, spread=1.0, shift=0.0):
     views = np.stack([points, points + shift])
-    return Looks(views[None], np.full((1, 2, 3), spread))
+    return Looks(points, views, np.full((2, 3), spread))
 
 
 def verdict(picture, mask, points, **changes):
-    found = masks.clean(mask.astype(np.float32), mask.astype(np.float32), mask.shape)
+    found = masks.clean([mask.astype(np.float32)] * 2, mask.shape)
     placed = register.registration(picture, found.inside, points)
     return quality.judge(picture, found, looks_at(points, **changes), placed)
 
@@ -182,9 +186,7 @@ def test_reasons_are_named():
     straight = points.copy()
     straight[1] = 0.5 * (points[0] + points[2])
     assert "wrong side" in verdict(picture, mask, straight).flags
-    two = masks.clean(
-        (disc((100, 200), 45, 50, 30) | disc((100, 200), 150, 50, 28)).astype(np.float32), None, (100, 200)
-    )
+    two = masks.clean([(disc((100, 200), 45, 50, 30) | disc((100, 200), 150, 50, 28)).astype(np.float32)], (100, 200))
     assert "two hands" in quality.judge(np.zeros((100, 200), np.uint8), two, None, None).flags
 
 

@@ -220,7 +220,7 @@ def test_a_mask_is_scored_by_what_can_be_seen_of_it():
     )
 
     def score(mask, mirrored, smaller):
-        return mining.score(masks.clean(mask.astype(float), mirrored.astype(float), (96, 96)), smaller, prior)
+        return mining.score(masks.clean([mask.astype(float), mirrored.astype(float)], (96, 96)), smaller, prior)
 
     good = score(truth, truth, truth)
     assert good > 0.95
