@@ -39,17 +39,17 @@ class Limits:
 
     area: float = 0.03
     hand: float = 0.60
-    expected: float = 0.96
-    agreement: float = 0.951
-    change: float = 0.92
+    expected: float = 0.9475
+    agreement: float = 0.947
+    change: float = 0.90
     second: float = 0.20
-    cut: float = 0.087
-    disagreement: float = 0.0125
-    moved: float = 0.054
-    spread: float = 3.3
+    cut: float = 0.09
+    disagreement: float = 0.03
+    moved: float = 0.03
+    spread: float = 6.5
     side: float = 0.12
     thumb: tuple[tuple[float, float], tuple[float, float]] = ((1000.0, 1950.0), (450.0, 1400.0))
-    outside: float = 0.0125
+    outside: float = 0.0107
     contrast: float = 6.0
 
 
