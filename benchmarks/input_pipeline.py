@@ -110,8 +110,9 @@ def our_side(data: pathlib.Path, name: str) -> Callable[[int], Iterator[Any]]:
     """Batches of our pipeline, put on the device."""
     import jax
 
+    from boneage_jax.data.examples import View
     from boneage_jax.data.pipeline import training_batches
-    from boneage_jax.data.sources import Dataset, View
+    from boneage_jax.data.sources import Dataset
 
     records = Dataset.open(data, name).split("train", View(HEIGHT, WIDTH))
 

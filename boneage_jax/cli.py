@@ -181,6 +181,31 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--step", type=_positive, help="checkpoint (default: the best by evaluation MAE)")
     evaluate.add_argument("--report", action="store_true", help="write report.html beside the scores too")
 
+    paper = _command(
+        commands,
+        "paper",
+        _paper,
+        "train and score the paper's table: models, heads, regions, sexes; ensembles; errors by stage",
+        "boneage paper --out paper --tiny --cells 'm46-*'          # on phantoms, each cell a minute\n"
+        "boneage paper --out paper --dry-run                       # what there is to do, and what it costs\n"
+        "boneage paper --out paper --dataset registered_hands/rsna_bone_age-full --data data\n\n"
+        "the same command goes on where it was cut short",
+        takes_config=False,
+    )
+    paper.add_argument("--out", type=pathlib.Path, required=True, help="folder for runs, tables and page")
+    paper.add_argument(
+        "--data", type=pathlib.Path, default=pathlib.Path("data"), help="folder of built datasets (default: data)"
+    )
+    paper.add_argument(
+        "--dataset", default="hand_phantom/registered", help="registered hands (default: hand_phantom/registered)"
+    )
+    paper.add_argument("--cells", type=_names, default=(), help="as in 'm46-*-A-all,resnet50-*' (default: all 36)")
+    paper.add_argument("--tiny", action="store_true", help="train the cells' tiny twins")
+    paper.add_argument("--validation", default="validation", help="split that ensembles are fitted on")
+    paper.add_argument("--test", default="test", help="split that is reported")
+    paper.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="setting of every cell's config")
+    paper.add_argument("--dry-run", action="store_true", help="list cells, costs and what is done; train nothing")
+
     mine = _command(
         commands,
         "mine",
@@ -439,6 +464,25 @@ def _evaluate(options: argparse.Namespace, _: list[str]) -> None:
     if options.report:
         report.write(result, loaded, result.folder / "report.html")
     print(f"{evaluate.as_text(result)}\n\ntable, JSON and predictions lie in {result.folder}")
+
+
+def _paper(options: argparse.Namespace, _: list[str]) -> None:
+    from boneage_jax.analysis import paper, paper_page
+
+    request = paper.PaperRequest(
+        options.out,
+        options.data,
+        options.dataset,
+        options.cells,
+        tiny=options.tiny,
+        overrides=tuple(f"--config.{setting}" for setting in options.set),
+        validation=options.validation,
+        test=options.test,
+    )
+    if options.dry_run:
+        print(paper.as_text(paper.plan(request)))
+        return
+    print(paper_page.as_text(paper_page.write(paper.results(request), options.out)))
 
 
 def _mine(options: argparse.Namespace, config_arguments: list[str]) -> None:

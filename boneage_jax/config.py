@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import ml_collections
 
+from boneage_jax import anatomy
 from boneage_jax.errors import UserError
 
 
@@ -73,6 +74,9 @@ class DataConfig:
 
     dir: str = setting("data", "folder that holds the built TFDS datasets")
     name: str = setting("hand_phantom/tiny", "dataset/config inside `dir`")
+    fresh: str = setting(
+        "", "train on phantoms rendered as they are needed, VIEW@HEIGHTxWIDTH; '' for the dataset's `train_split`"
+    )
     train_split: str = setting("train", "split that is trained on")
     eval_split: str = setting("validation", "split that chooses the best checkpoint")
     height: int = setting(160, "input height in pixels", low=16)
@@ -85,27 +89,42 @@ class DataConfig:
     contrast: Literal["as is", "local"] = setting(
         "as is", "grey levels of whole images: as they are, or equalised locally, which shows the faintest hand"
     )
-    feature: str = setting("image", "image feature of the dataset that is read")
+    feature: str = setting("image", "image feature of the dataset that is read; several joined by + are seen together")
+    regions: str = setting(
+        "", "regions cut from an image that shows the whole canvas: A, B, C, several joined by +; '' for it whole"
+    )
+    sex: Literal["all", "male", "female"] = setting("all", "children that are read, in training and evaluation")
     masks: str = setting("", "masks by id (folder or annotation file) in place of the dataset's own; '' for these")
     eval_masks: str = setting("", "the same for the evaluation split; '' for those of `masks`")
     key_points: str = setting("", "annotation file of key points by id in place of the dataset's own; '' for these")
     threads: int = setting(4, "host threads that read and decode", low=1)
     prefetch: int = setting(8, "batches read ahead on the host", low=1)
 
+    @property
+    def pictures(self) -> int:
+        """How many pictures of one child are seen together."""
+        return len(self.feature.split("+")) * len(self.regions.split("+"))
+
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
     """Which network."""
 
-    name: Literal["vgg", "unet"] = setting("vgg", "architecture")
-    widths: tuple[int, ...] = setting((16, 32, 48, 64, 96), "channels of each block (vgg) or level (unet)", low=1)
+    name: Literal["vgg", "resnet", "unet"] = setting("vgg", "architecture")
+    widths: tuple[int, ...] = setting(
+        (16, 32, 48, 64, 96), "channels of each block (vgg), stage (resnet: four of them) or level (unet)", low=1
+    )
+    depth: int = setting(
+        50, "resnet: layers; 10, 18, 34 plain, others with bottlenecks", choices=(10, 18, 26, 34, 50, 101, 152)
+    )
     patch: int = setting(1, "unet: side of the patches of pixels that are its first channels", choices=(1, 2, 4))
+    weights: str = setting("", "resnet: file of torchvision's or timm's weights that training starts from; '' for none")
     second_kernel: int = setting(1, "kernel of a block's second convolution: 1 (paper) or 3 (variant)", choices=(1, 3))
     pool: int = setting(3, "window of the max pooling of stride 2: 3 (paper) or 2 (variant)", choices=(2, 3))
-    dense: tuple[int, ...] = setting((128,), "units of each hidden dense layer", low=1)
+    dense: tuple[int, ...] = setting((128,), "units of each hidden dense layer", low=1, may_be_empty=True)
     dropout: float = setting(0.3, "probability of dropping a unit before each hidden dense layer", low=0.0, high=0.95)
     head: Literal["regression", "points", "mask", "heatmap"] = setting(
-        "regression", "what the last layer says: an age or points (vgg), a mask or heat maps (unet)"
+        "regression", "what the last layer says: an age or points (vgg, resnet), a mask or heat maps (unet)"
     )
     sex: Literal["none", "input"] = setting("input", "whether the network is told the sex")
     dtype: Literal["float32", "bfloat16"] = setting("float32", "type of computation; parameters stay float32")
@@ -119,6 +138,11 @@ class TaskConfig:
     """What is learnt."""
 
     name: Literal["bone_age", "segmentation", "landmarks"] = setting("bone_age", "task")
+    age: Literal["regression", "classification", "distribution"] = setting(
+        "regression",
+        "bone_age: one number (paper); 240 classes and their expectation (paper); the same, taught soft labels",
+    )
+    label_sd: float = setting(6.0, "bone_age, distribution: width of the soft labels, in months", above=0.0)
     target_centre: float = setting(120.0, "months that the scaled target 0 stands for (PAPER: confirmed)")
     target_scale: float = setting(120.0, "months in one unit of the scaled target (PAPER: confirmed)", above=0.0)
     jaccard: float = setting(1.0, "segmentation: weight of log J beside the cross-entropy (paper: 1)", low=0.0)
@@ -321,7 +345,7 @@ def _leaf(kind: Any, limits: Mapping[str, Any], value: Any, key: str, problems: 
             problems.append(f"{key}: found {value!r}, expected one of {', '.join(map(repr, choices))}")
         return value
     if origin is tuple:
-        if not isinstance(value, list | tuple) or not value:
+        if not isinstance(value, list | tuple) or not (value or limits.get("may_be_empty")):
             problems.append(f"{key}: found {value!r}, expected a non-empty tuple of whole numbers")
             return value
         return tuple(_leaf(typing.get_args(kind)[0], limits, item, key, problems) for item in value)
@@ -380,29 +404,50 @@ def _check_together(config: ExperimentConfig, problems: list[str]) -> None:
 
 
 _FITTING = {
-    ("bone_age", "heatmap"): ("vgg", "regression"),
-    ("bone_age", "regression"): ("vgg", "regression"),
-    ("segmentation", "heatmap"): ("unet", "mask"),
-    ("segmentation", "regression"): ("unet", "mask"),
-    ("landmarks", "heatmap"): ("unet", "heatmap"),
-    ("landmarks", "regression"): ("vgg", "points"),
+    ("bone_age", "heatmap"): (("vgg", "resnet"), "regression"),
+    ("bone_age", "regression"): (("vgg", "resnet"), "regression"),
+    ("segmentation", "heatmap"): (("unet",), "mask"),
+    ("segmentation", "regression"): (("unet",), "mask"),
+    ("landmarks", "heatmap"): (("unet",), "heatmap"),
+    ("landmarks", "regression"): (("vgg", "resnet"), "points"),
 }
-"""Network and head by task and `task.points`."""
+"""Networks and head by task and `task.points`."""
 
 
 def _check_network(config: ExperimentConfig, problems: list[str]) -> None:
     """Checks that the network fits the task and the size of its input."""
-    name, head = _FITTING[config.task.name, config.task.points]
-    for key, found, expected in (("model.name", config.model.name, name), ("model.head", config.model.head, head)):
-        if found != expected:
-            problems.append(f"{key}: found {found!r}, expected {expected!r} for the task {config.task.name!r}")
+    if config.data.fresh and Duration.parse(config.train.length).unit == "epochs":
+        problems.append(
+            f"train.length: found {config.train.length!r}, expected steps or examples where data.fresh has no end"
+        )
+    known = [region.name for region in anatomy.CANVAS_REGIONS]
+    if config.data.regions and not set(config.data.regions.split("+")) <= set(known):
+        problems.append(f"data.regions: found {config.data.regions!r}, expected of {', '.join(known)}, joined by +")
+    if config.task.name != "bone_age" and config.data.pictures > 1:
+        problems.append(
+            f"data.feature, data.regions: found {config.data.pictures} pictures, expected one for this task"
+        )
+    names, head = _FITTING[config.task.name, config.task.points]
+    for key, found, expected in (("model.name", config.model.name, names), ("model.head", config.model.head, (head,))):
+        if found not in expected:
+            problems.append(
+                f"{key}: found {found!r}, expected {' or '.join(map(repr, expected))} for the task {config.task.name!r}"
+            )
     height, width = config.data.height, config.data.width
+    if config.model.weights and config.model.name != "resnet":
+        problems.append(f"model.weights: found {config.model.weights!r}, expected '' for a {config.model.name}")
     if config.model.name == "unet":
         unit = config.model.patch * 2 ** (len(config.model.widths) - 1)
         if height % unit or width % unit:
             problems.append(
                 f"data.height x data.width: found {height} x {width}, expected multiples of {unit} for a U-Net of "
                 f"{len(config.model.widths)} levels on patches of {config.model.patch}"
+            )
+        return
+    if config.model.name == "resnet":
+        if len(config.model.widths) != 4:
+            problems.append(
+                f"model.widths: found {len(config.model.widths)} widths, expected four for a resnet, one a stage"
             )
         return
     for _ in config.model.widths:

@@ -11,7 +11,8 @@ import pytest
 
 from boneage_jax import NOT_A_MEDICAL_DEVICE
 from boneage_jax.data import images
-from boneage_jax.data.sources import Dataset, View
+from boneage_jax.data.examples import View
+from boneage_jax.data.sources import Dataset
 from boneage_jax.train import run
 from boneage_jax.train.predict import predict_all
 from boneage_jax.train.step import compile_predict_step

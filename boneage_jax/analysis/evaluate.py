@@ -15,9 +15,8 @@ from boneage_jax.data.reading import view_of
 from boneage_jax.data.sources import Dataset, Records
 from boneage_jax.errors import UserError
 from boneage_jax.files import replacing, write_text
-from boneage_jax.train.predict import predict_with
+from boneage_jax.train.predict import predict_ages
 from boneage_jax.train.run import LoadedRun
-from boneage_jax.train.step import compile_predict_step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +30,7 @@ class Evaluation:
       ids: of the images.
       reading: bone ages as labelled, in months.
       predicted: bone ages as predicted, in months.
+      spread: standard deviation of each prediction by the model itself, in months.
       male: whether each child is a boy.
       table: see `scores.score_all`.
       baseline_mae: MAE of always predicting the training split's mean, in months.
@@ -43,6 +43,7 @@ class Evaluation:
     ids: list[str]
     reading: np.ndarray
     predicted: np.ndarray
+    spread: np.ndarray
     male: np.ndarray
     table: dict[str, dict[str, scores.Score | int]]
     baseline_mae: float
@@ -71,17 +72,17 @@ def evaluate(
     known = np.isfinite(reading)
     if not known.any():
         raise UserError(f"{opened.path}: no image of the split {split!r} has a bone age; use boneage predict instead")
-    step = compile_predict_step(loaded.mesh, network=loaded.network, task=loaded.task)
-    predicted = predict_with(loaded, step, records)
+    ages = predict_ages(loaded, records)
     ids = [image_id for image_id, keep in zip(records.ids(), known, strict=True) if keep]
-    reading, predicted, male = reading[known], predicted[known], male[known]
+    reading, male, predicted, spread = reading[known], male[known], ages.months[known], ages.spread[known]
     result = Evaluation(
-        loaded.folder / "evaluation" / name.replace("/", "-") / split.replace("/", "-"),
+        folder_of(loaded.folder, name, split),
         f"{name} {split}",
         records,
         ids,
         reading,
         predicted,
+        spread,
         male,
         scores.score_all(predicted, reading, male),
         _baseline(opened, config.data.train_split, reading),
@@ -89,6 +90,11 @@ def evaluate(
     )
     _write(result, loaded.step, int((~known).sum()))
     return result
+
+
+def folder_of(run: pathlib.Path, dataset: str, split: str) -> pathlib.Path:
+    """Returns where an evaluation's files lie in a run's folder."""
+    return run / "evaluation" / dataset.replace("/", "-") / split.replace("/", "-")
 
 
 def _baseline(dataset: Dataset, train_split: str, reading: np.ndarray) -> float:
@@ -112,12 +118,10 @@ def as_text(result: Evaluation) -> str:
 def _write(result: Evaluation, step: int, without_age: int) -> None:
     with replacing(result.folder / "predictions.csv") as scratch, scratch.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["id", "months", "reading", "error", "sex"])
-        for row in zip(result.ids, result.predicted, result.reading, result.male, strict=True):
-            image_id, predicted, reading, male = row
-            writer.writerow(
-                [image_id, f"{predicted:.2f}", f"{reading:.2f}", f"{predicted - reading:.2f}", "M" if male else "F"]
-            )
+        writer.writerow(["id", "months", "spread", "reading", "error", "sex"])
+        columns = (result.predicted, result.spread, result.reading, result.predicted - result.reading)
+        for image_id, male, *numbers in zip(result.ids, result.male, *columns, strict=True):
+            writer.writerow([image_id, *(f"{number:.2f}" for number in numbers), "M" if male else "F"])
     summary = {
         "dataset": result.dataset,
         "phantom": result.is_phantom,

@@ -85,6 +85,26 @@ def error_by_age(
     return _png(figure)
 
 
+def bland_altman(
+    predicted: Float[np.ndarray, " n"], reading: Float[np.ndarray, " n"], male: Bool[np.ndarray, " n"]
+) -> bytes:
+    """Difference of prediction and reading by their mean, with the bias and the limits of agreement.
+
+    The limits are bias +- 1.96 standard deviations of the differences (Bland and Altman 1986).
+    """
+    figure, axes = plt.subplots(figsize=(6.4, 4.2))
+    difference, mean = predicted - reading, 0.5 * (predicted + reading)
+    bias, sd = float(difference.mean()), float(difference.std(ddof=1)) if len(difference) > 1 else 0.0
+    for members, colour, name in ((male, _MALE, "male"), (~male, _FEMALE, "female")):
+        axes.scatter(mean[members], difference[members], s=12, alpha=0.6, color=colour, label=name, linewidth=0)
+    for level, style in ((bias, "-"), (bias - 1.96 * sd, "--"), (bias + 1.96 * sd, "--")):
+        axes.axhline(level, color=_GUIDE, linewidth=1, linestyle=style)
+        axes.text(1.0, level, f" {level:+.1f}", transform=axes.get_yaxis_transform(), va="center", fontsize=8)
+    axes.set(xlabel="mean of prediction and reading, months", ylabel="prediction minus reading, months")
+    axes.legend(loc="upper left")
+    return _png(figure)
+
+
 def training_curve(metrics_jsonl: pathlib.Path) -> bytes:
     """Training and evaluation MAE by step, and the learning rate."""
     lines = [json.loads(line) for line in metrics_jsonl.read_text().splitlines()]

@@ -63,24 +63,36 @@ def score_all(
 
 
 def _scores(error: np.ndarray, seed: int) -> dict[str, Score]:
-    scores = {}
-    for name, score in _SCORES.items():
-        value = float(score(error))
-        if len(error) < 2:
-            scores[name] = Score(value, value, value)
-            continue
-        interval = scipy.stats.bootstrap(
-            (error,),
-            score,
-            n_resamples=RESAMPLES,
-            batch=200,
-            vectorized=True,
-            method="percentile",
-            confidence_level=CONFIDENCE,
-            rng=np.random.default_rng(seed),
-        ).confidence_interval
-        scores[name] = Score(value, float(interval.low), float(interval.high))
-    return scores
+    return {name: bootstrapped(error, score, seed=seed) for name, score in _SCORES.items()}
+
+
+def mae(error: Float[np.ndarray, " n"], *, seed: int = 0) -> Score:
+    """Returns the mean absolute error with its interval, in the error's unit."""
+    return bootstrapped(np.asarray(error, np.float64), _SCORES["MAE"], seed=seed)
+
+
+def bootstrapped(values: Float[np.ndarray, " n"], score: Callable[..., Any], *, seed: int = 0) -> Score:
+    """Returns a score of values with its 95% bootstrap percentile interval; a point where there is one value.
+
+    Args:
+      values: of the images, at least one.
+      score: function of values along `axis`.
+      seed: of the bootstrap.
+    """
+    value = float(score(values))
+    if len(values) < 2:
+        return Score(value, value, value)
+    interval = scipy.stats.bootstrap(
+        (values,),
+        score,
+        n_resamples=RESAMPLES,
+        batch=200,
+        vectorized=True,
+        method="percentile",
+        confidence_level=CONFIDENCE,
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return Score(value, float(interval.low), float(interval.high))
 
 
 def as_text(table: dict[str, dict[str, Score | int]]) -> str:

@@ -26,7 +26,8 @@ def augment(example: Layers, keys_b: Key[Array, " b"], config: AugmentConfig) ->
     """Shifts, zooms, turns, mirrors and re-exposes each image; masks and points move along.
 
     Args:
-      example: `image` with grey levels in [0, 1], (b, h, w); and where they are there `hand` in [0, 1], of the same
+      example: `image` with grey levels in [0, 1], (b, h, w) or (b, h, w, p),
+        all p changed alike; and where they are there `hand` in [0, 1], of the same
         shape, and `key_points` as x, y in pixels, (b, n, 2).
       keys_b: one key an image.
       config: how far; all zeros leave everything as it is.
@@ -53,7 +54,7 @@ def _symmetric(key: Array, limit: float, shape: tuple[int, ...] = ()) -> Array:
 
 def _move(layers: Layers, key: Array, config: AugmentConfig) -> Layers:
     """Samples planes where a random similarity about the centre sends each pixel; sends points the other way."""
-    h, w = layers["image"].shape
+    h, w = layers["image"].shape[:2]
     k = jax.random.split(key, 4)
     angle = jnp.deg2rad(_symmetric(k[0], config.rotation))
     zoom = 1.0 + _symmetric(k[1], config.zoom)
@@ -72,7 +73,10 @@ def _move(layers: Layers, key: Array, config: AugmentConfig) -> Layers:
             new_y = (c * down + s * right) * zoom**2 + (h - 1) / 2 + shift[0]
             moved[name] = jnp.stack([new_x, new_y], axis=-1)
         else:
-            moved[name] = map_coordinates(values, [rows, columns], order=1, mode="constant", cval=0.0)
+            planes = values.reshape(h, w, -1)
+            moved[name] = jax.vmap(
+                lambda plane: map_coordinates(plane, [rows, columns], order=1, mode="constant", cval=0.0), -1, -1
+            )(planes).reshape(values.shape)
     return moved
 
 

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Literal
 
 import cv2
@@ -91,6 +92,35 @@ def lay(
         transform = canvas_transform(key_points, height, width)
     transform = transform.then(turning)
     return Framed(images.warp(contrast.equalise(image, widened(mask)), transform, height, width), transform)
+
+
+def on_canvas(
+    image: Grey,
+    mask: Bool[np.ndarray, "h w"],
+    key_points: Float[np.ndarray, "3 2"],
+    rectangles: Sequence[tuple[tuple[float, float], tuple[float, float]]],
+    height: int,
+    width: int,
+) -> list[Grey]:
+    """Returns rectangles of the registered canvas, background 0 and contrast equalised, each in height x width.
+
+    Args:
+      image: grey levels.
+      mask: the hand, at the image's size.
+      key_points: of `anatomy.KEY_POINTS` in the image's pixels.
+      rectangles: rows and columns on the canvas, in its pixels.
+      height: of each picture that is returned.
+      width: likewise.
+
+    Raises:
+      ValueError: where fingertip and capitate coincide.
+    """
+    alone = contrast.equalise(image, mask)
+    placed = Canvas().transform(key_points)
+    return [
+        images.warp(alone, placed.then(Similarity.framing(*rectangle, height, width)), height, width)
+        for rectangle in rectangles
+    ]
 
 
 def widened(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:

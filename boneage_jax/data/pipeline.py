@@ -14,7 +14,8 @@ from typing import Any, SupportsIndex
 import grain.python as grain
 import numpy as np
 
-from boneage_jax.data.sources import Example, Source
+from boneage_jax.data.examples import Example
+from boneage_jax.data.sources import Source
 
 Batch = Mapping[str, np.ndarray]
 """This process's part of a global batch of B examples:

@@ -8,7 +8,8 @@ import pathlib
 from boneage_jax.config import DataConfig
 from boneage_jax.data import annotations as drawn
 from boneage_jax.data import frames
-from boneage_jax.data.sources import Dataset, Interleaved, Labels, Layer, Source, View
+from boneage_jax.data.examples import Labels, Layer, View
+from boneage_jax.data.sources import Dataset, Interleaved, Source
 
 
 def view_of(config: DataConfig, layers: tuple[Layer, ...] = (), *, evaluation: bool = False) -> View:
@@ -29,7 +30,15 @@ def view_of(config: DataConfig, layers: tuple[Layer, ...] = (), *, evaluation: b
         points = tuple(drawn.read(pathlib.Path(config.key_points).expanduser())) if config.key_points else None
         labels = drawn.AnnotatedLabels(masks, points)
     return View(
-        config.height, config.width, first_look(config), config.contrast == "local", config.feature, layers, labels
+        config.height,
+        config.width,
+        first_look(config),
+        config.contrast == "local",
+        tuple(config.feature.split("+")),
+        tuple(filter(None, config.regions.split("+"))),
+        config.sex,
+        layers,
+        labels,
     )
 
 

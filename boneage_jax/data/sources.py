@@ -9,12 +9,13 @@ import json
 import os
 import pathlib
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NotRequired, Protocol, SupportsIndex, TypedDict
+from typing import Any, Protocol, SupportsIndex
 
 import numpy as np
 from jaxtyping import Bool, Float32
 
-from boneage_jax.data import frames, images
+from boneage_jax.data import images
+from boneage_jax.data.examples import Example, Layer, View, lay_out, needed_for
 from boneage_jax.errors import UserError
 from boneage_jax.files import write_text
 
@@ -23,66 +24,6 @@ REGISTERED = "registered.json"
 
 INDEX = "labels.json"
 """Beside a dataset's records: ids, ages and sexes by split. Datasets that TFDS itself has built do without."""
-
-
-class Example(TypedDict):
-    """One image as it enters a batch.
-
-    Attributes:
-      image: uint8 of shape (height, width).
-      male: 1 for male, 0 for female.
-      bone_age: months; NaN where unknown.
-      hand: uint8 of the image's shape, 255 inside the hand; where `Layers` ask for it.
-      key_points: float32 of shape (3, 2), x, y in pixels of the image; where `Layers` ask for it.
-    """
-
-    image: np.ndarray
-    male: np.float32
-    bone_age: np.float32
-    hand: NotRequired[np.ndarray]
-    key_points: NotRequired[np.ndarray]
-
-
-Layer = Literal["hand", "key_points"]
-
-
-@dataclasses.dataclass(frozen=True)
-class View:
-    """How the records of a split are read.
-
-    Attributes:
-      height: pixels that images are fitted into; 0 to keep their size.
-      width: likewise.
-      frame: how they are laid into it; see `frames`.
-      local_contrast: whether whole images are equalised locally; see `contrast.local`.
-      feature: which stored image is read.
-      layers: what an example holds beside image, sex and age.
-      labels: masks and key points by id that replace the dataset's own; images without them are left out.
-    """
-
-    height: int = 0
-    width: int = 0
-    frame: frames.Frame = "image"
-    local_contrast: bool = False
-    feature: str = "image"
-    layers: tuple[Layer, ...] = ()
-    labels: Labels | None = None
-
-
-class Labels(Protocol):
-    """Masks or key points by id, in pixels of the original image."""
-
-    @property
-    def fingerprint(self) -> str: ...
-
-    def ids(self, layer: Layer) -> frozenset[str] | None:
-        """Ids that have the layer; None where the layer is left to the dataset."""
-
-    def mask(self, image_id: str, shape: tuple[int, int]) -> np.ndarray:
-        """Whether a pixel shows the hand, for an image of a shape."""
-
-    def key_points(self, image_id: str) -> np.ndarray:
-        """x, y of `anatomy.KEY_POINTS`, (3, 2)."""
 
 
 class Source(Protocol):
@@ -199,18 +140,22 @@ class Records:
         stored = builder.info.features
         # The images are decoded here, not by TFDS: to grey, and only where an image is asked for.
         pictures = [name for name, feature in stored.items() if isinstance(feature, tfds.features.Image)]
-        if view.feature not in pictures and view.feature != "image":
-            raise UserError(
-                f"{dataset.path}: no image feature {view.feature!r}; expected one of {', '.join(pictures) or 'image'}"
-            )
+        for feature in view.features:
+            if feature not in pictures and feature != "image":
+                raise UserError(
+                    f"{dataset.path}: no image feature {feature!r}; expected one of {', '.join(pictures) or 'image'}"
+                )
         encoded = {name: tfds.decode.SkipDecoding() for name in (*pictures, "image")}
         try:
             self._rows: Sequence[dict[str, Any]] = builder.as_data_source(split=split, decoders=encoded)
         except (ValueError, AssertionError) as error:
             raise UserError(f"{dataset.path}: cannot read the split {split!r} ({error})") from error
-        self._decode: Callable[[Any], images.Grey] = images.decode
-        if isinstance(stored[view.feature], tfds.features.Tensor):
-            self._decode = functools.partial(_decode_raw, shape=stored[view.feature].shape[:2])
+        self._decoders: dict[str, Callable[[Any], images.Grey]] = {
+            feature: functools.partial(_decode_raw, shape=stored[feature].shape[:2])
+            if isinstance(stored[feature], tfds.features.Tensor)
+            else images.decode
+            for feature in view.features
+        }
         self.fingerprint = f"{dataset.fingerprint}:{split}"
         self._index_path, self._split = dataset.path / INDEX, split
         self._places = self._labelled(dataset)
@@ -219,7 +164,7 @@ class Records:
         """Numbers of the rows that have every layer; None for all."""
         labels = self._view.labels
         kept: frozenset[str] | None = None
-        for layer in self._needed():
+        for layer in needed_for(self._view):
             ids = labels.ids(layer) if labels else None
             if ids is None:
                 if _STORED_AS[layer] not in dataset.features:
@@ -229,20 +174,15 @@ class Records:
                     )
                 continue
             kept = ids if kept is None else kept & ids
-        if kept is None:
-            return None
-        assert labels is not None
-        self.fingerprint += f":{labels.fingerprint}"
-        return np.flatnonzero([image_id in kept for image_id in self._columns["id"]])
-
-    def _needed(self) -> set[Layer]:
-        """The layers that are returned or that the frame is laid by."""
-        needed: set[Layer] = set(self._view.layers)
-        if self._view.frame != "image":
-            needed.add("hand")
-        if self._view.frame == "canvas":
-            needed.add("key_points")
-        return needed
+        wanted = np.ones(len(self._rows), bool)
+        if kept is not None:
+            assert labels is not None
+            self.fingerprint += f":{labels.fingerprint}"
+            wanted &= np.array([image_id in kept for image_id in self._columns["id"]], bool)
+        if self._view.sex != "all":
+            self.fingerprint += f":{self._view.sex}"
+            wanted &= np.array(self._columns["male"], bool) == (self._view.sex == "male")
+        return None if kept is None and self._view.sex == "all" else np.flatnonzero(wanted)
 
     def __len__(self) -> int:
         return len(self._rows) if self._places is None else len(self._places)
@@ -252,8 +192,11 @@ class Records:
         return self._rows[index if self._places is None else int(self._places[index])]
 
     def image(self, index: int) -> images.Grey:
-        """Returns a record's image at its own size."""
-        return self._decode(self.row(index)[self._view.feature])
+        """Returns a record's image, the first of those that are read, at its own size."""
+        return self._stored(self.row(index), self._view.features[0])
+
+    def _stored(self, row: dict[str, Any], feature: str) -> images.Grey:
+        return self._decoders[feature](row[feature])
 
     def mask(self, index: int) -> Bool[np.ndarray, "h w"]:
         """Returns a record's mask at its image's size."""
@@ -274,32 +217,15 @@ class Records:
     def __getitem__(self, index: SupportsIndex) -> Example:
         n = int(index)
         row, view = self.row(n), self._view
-        image = self._decode(row[view.feature])
-        example: Example = {
-            "image": image,
-            "male": np.float32(row["male"]),
-            "bone_age": np.float32(row["bone_age"]),
-        }
-        if not view.height:
-            return example
-        needed = self._needed()
-        mask = self.mask(n) if "hand" in needed else None
-        points = self.key_points(n) if "key_points" in needed else None
-        framed = frames.lay(
-            view.frame, image, view.height, view.width, mask=mask, key_points=points, local=view.local_contrast
+        needed = needed_for(view)
+        return lay_out(
+            view,
+            [self._stored(row, feature) for feature in view.features],
+            male=row["male"],
+            bone_age=row["bone_age"],
+            mask=self.mask(n) if "hand" in needed else None,
+            key_points=self.key_points(n) if "key_points" in needed else None,
         )
-        example["image"] = framed.image
-        if "hand" in view.layers and mask is not None:
-            soft = images.of_mask(mask)
-            # The whole picture is fitted, and so is its mask; other frames are laid by a transform.
-            example["hand"] = (
-                images.fit(soft, view.height, view.width)
-                if view.frame == "image"
-                else images.warp(soft, framed.transform, view.height, view.width)
-            )
-        if "key_points" in view.layers and points is not None:
-            example["key_points"] = framed.transform(points).astype(np.float32)
-        return example
 
     def numbers(self) -> dict[str, int]:
         """Returns each id's number."""

@@ -12,12 +12,11 @@ import numpy as np
 
 from boneage_jax import NOT_A_MEDICAL_DEVICE
 from boneage_jax.data import images, labels
-from boneage_jax.data.sources import Example
+from boneage_jax.data.examples import Example
 from boneage_jax.errors import UserError, fail_if_any
 from boneage_jax.files import replacing
-from boneage_jax.train.predict import predict_all
+from boneage_jax.train.predict import predict_ages
 from boneage_jax.train.run import LoadedRun
-from boneage_jax.train.step import compile_predict_step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,10 +85,7 @@ def assess(
         )
     config = loaded.config
     source = _Files(files, [float(male or 0) for male in males], config.data.height, config.data.width)
-    devices = loaded.mesh.size
-    batch_size = -(-min(len(files), config.eval.batch_size) // devices) * devices
-    step = compile_predict_step(loaded.mesh, network=loaded.network, task=loaded.task)
-    months = predict_all(step, loaded.arrays, source, loaded.mesh, batch_size=batch_size, threads=config.data.threads)
+    months = predict_ages(loaded, source).months
     # Only now, so that every file is decoded once and all bad ones are reported together.
     problems = [source.problems[n] for n in sorted(source.problems)]
     fail_if_any(problems, "files that cannot be read", "Remove or replace them; nothing was written.")

@@ -14,17 +14,30 @@ HE_FAN_OUT = jax.nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
 
 class Conv(nnx.Module):
-    """Convolution of stride 1 that keeps the size, with bias."""
+    """Convolution with a border of `size // 2` zeros: at stride 1 it keeps the size."""
 
-    def __init__(self, inputs: int, outputs: int, size: int, *, dtype: jnp.dtype, kernels: str, rngs: nnx.Rngs):
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        size: int,
+        *,
+        dtype: jnp.dtype,
+        kernels: str,
+        rngs: nnx.Rngs,
+        stride: int = 1,
+        bias: bool = True,
+    ):
         self.kernel = nnx.Param(HE_FAN_OUT(rngs.params(), (size, size, inputs, outputs), jnp.float32))
-        self.bias = nnx.Param(jnp.zeros((outputs,), jnp.float32))
+        self.bias = nnx.Param(jnp.zeros((outputs,), jnp.float32)) if bias else nnx.data(None)
         self.dtype = dtype
         self.kernels = kernels
+        self.stride = stride
 
-    def __call__(self, x_bhwc: Float[Array, "b h w c"]) -> Float[Array, "b h w o"]:
-        kernel, bias = self.kernel[...].astype(self.dtype), self.bias[...].astype(self.dtype)
-        return ops.conv2d(x_bhwc.astype(self.dtype), kernel, kernels=self.kernels) + bias
+    def __call__(self, x_bhwc: Float[Array, "b h w c"]) -> Float[Array, "b oh ow o"]:
+        kernel = self.kernel[...].astype(self.dtype)
+        y = ops.conv2d(x_bhwc.astype(self.dtype), kernel, stride=self.stride, kernels=self.kernels)
+        return y if self.bias is None else y + self.bias[...].astype(self.dtype)
 
 
 class ConvUnit(nnx.Module):

@@ -1,17 +1,60 @@
-"""What the last layer of a dense network says."""
+"""What comes after the pictures' features: sex, dense layers, and the numbers in the end."""
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Key
+
+from boneage_jax.config import ModelConfig
+from boneage_jax.models.blocks import Dropout
+
+SEX_FEATURES = 32
+"""Width of the layer between the sex and the image's features (as 16 Bit Inc. had it in the RSNA challenge of 2017)."""
 
 
-class RegressionHead(nnx.Module):
-    """Numbers in the task's scale. Weights start near zero, so that training starts at the centre."""
+class DenseHead(nnx.Module):
+    """The sex beside the features where the config wants it; dropout, dense and ELU for each hidden layer; outputs.
 
-    def __init__(self, inputs: int, outputs: int, *, rngs: nnx.Rngs):
-        self.dense = nnx.Linear(inputs, outputs, kernel_init=nnx.initializers.normal(1e-3), rngs=rngs)
+    The outputs' weights start near zero, so that training starts at the centre.
 
-    def __call__(self, x_bf: Float[Array, "b f"]) -> Float[Array, "b o"]:
-        return self.dense(x_bf.astype(jnp.float32))
+    Args:
+      features: width of what comes in.
+      config: hidden layers, dropout, sex and types.
+      outputs: numbers in the end.
+      rngs: source of the initial weights.
+    """
+
+    def __init__(self, features: int, config: ModelConfig, *, outputs: int, rngs: nnx.Rngs):
+        dtype = jnp.dtype(config.dtype)
+        self.sex = nnx.Linear(1, SEX_FEATURES, dtype=dtype, rngs=rngs) if config.sex == "input" else nnx.data(None)
+        features += SEX_FEATURES if config.sex == "input" else 0
+        hidden, dropouts = [], []
+        for n, units in enumerate(config.dense):
+            dropouts.append(Dropout(config.dropout, salt=n))
+            hidden.append(nnx.Linear(features, units, dtype=dtype, rngs=rngs))
+            features = units
+        self.dropouts, self.hidden = nnx.List(dropouts), nnx.List(hidden)
+        self.last = nnx.Linear(features, outputs, kernel_init=nnx.initializers.normal(1e-3), rngs=rngs)
+
+    def __call__(
+        self,
+        x_bf: Float[Array, "b f"],
+        male_b: Float[Array, " b"],
+        *,
+        dropout_keys_b: Key[Array, " b"] | None = None,
+    ) -> Float[Array, "b o"]:
+        """Returns the outputs of each example.
+
+        Args:
+          x_bf: features.
+          male_b: 1 for male, 0 for female; not read by a model without sex.
+          dropout_keys_b: one key an example, or None for no dropout.
+        """
+        x = x_bf
+        if self.sex is not None:
+            x = jnp.concatenate([x, jax.nn.elu(self.sex(male_b[:, None] * 2 - 1)).astype(x.dtype)], axis=-1)
+        for dropout, dense in zip(self.dropouts, self.hidden, strict=True):
+            x = jax.nn.elu(dense(dropout(x, dropout_keys_b)))
+        return self.last(x.astype(jnp.float32))

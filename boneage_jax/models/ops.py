@@ -31,17 +31,25 @@ def resolve_kernels(kernels: str) -> str:
     return "cpu" if jax.default_backend() == "cpu" else "plain"
 
 
-def conv2d(x_bhwc: Images, kernel_hwio: Float[Array, "k k c o"], *, kernels: str = "plain") -> Float[Array, "b h w o"]:
-    """Convolution of stride 1 with an odd square kernel and zero padding that keeps the size.
+def conv2d(
+    x_bhwc: Images, kernel_hwio: Float[Array, "k k c o"], *, stride: int = 1, kernels: str = "plain"
+) -> Float[Array, "b oh ow o"]:
+    """Convolution with an odd square kernel and a border of k // 2 zeros on all sides, as PyTorch pads it.
 
     Args:
       x_bhwc: images.
       kernel_hwio: weights, `k` odd.
+      stride: step between outputs, in pixels.
       kernels: `plain` for XLA's convolution and gradients; `cpu` for matrix products where they are faster.
     """
     if kernel_hwio.shape[0] == 1:
         # A 1 x 1 convolution is a matrix product, and XLA's CPU back end knows only the latter to be fast.
-        return jnp.einsum("bhwc,co->bhwo", x_bhwc, kernel_hwio[0, 0])
+        return jnp.einsum("bhwc,co->bhwo", x_bhwc[:, ::stride, ::stride], kernel_hwio[0, 0])
+    if stride != 1:
+        border = (kernel_hwio.shape[0] // 2,) * 2
+        return lax.conv_general_dilated(
+            x_bhwc, kernel_hwio, (stride, stride), (border, border), dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
     if kernels == "cpu" and math.prod(x_bhwc.shape[:3]) >= _MIN_PIXELS_FOR_BLOCKS:
         return _conv2d_block_gradient(x_bhwc, kernel_hwio)
     return _conv2d_plain(x_bhwc, kernel_hwio)

@@ -1,19 +1,30 @@
-"""Bone age from one image: the paper's scaled target and mean absolute error."""
+"""Bone age from pictures of one hand: a number, or a distribution over months; both give a point and a spread."""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import ClassVar
 
+import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Float
 
 from boneage_jax.tasks.task import Score, Task
 
+CLASSES = 240
+"""Classes of one month each, 0 to 239 (Iglovikov et al. 2017)."""
+
 
 @dataclasses.dataclass(frozen=True)
 class BoneAgeTask(Task):
-    """Regression of (months - centre) / scale."""
+    """The config's `task.age` says how an age is put.
+
+    - `regression`: (months - centre) / scale, mean absolute error.
+    - `classification`: softmax over 240 months; its expectation is taught by the mean absolute error, as in the paper.
+    - `distribution`: the same softmax, taught a normal distribution about the label (label distribution learning, Gao
+      et al. 2017, arXiv 1611.01731) and, as in its successor (Gao et al. 2018, IJCAI), the expectation too.
+    """
 
     metrics: ClassVar[tuple[str, ...]] = ("loss", "mae")
     score: ClassVar[Score] = Score("mae", "MAE", "months")
@@ -21,23 +32,48 @@ class BoneAgeTask(Task):
 
     @property
     def outputs(self) -> int:
-        """The scaled target."""
-        return 1
+        """The scaled target, or a logit a month."""
+        return 1 if self.config.age == "regression" else CLASSES
 
-    def model_input(self, images_bhw: Float[Array, "b h w"]) -> Float[Array, "b h w 1"]:
+    def model_input(self, images: Float[Array, "b h w *p"]) -> Float[Array, "b h w p"]:
         """Returns grey levels of [0, 1] as the network takes them, in [-1, 1]: (x - 127.5) / 127.5 of the bytes."""
-        return (images_bhw * 2.0 - 1.0)[..., None]
+        scaled = images * 2.0 - 1.0
+        return scaled[..., None] if images.ndim == 3 else scaled
 
     def target(self, months_b: Float[Array, " b"]) -> Float[Array, " b"]:
         """Returns the scaled target."""
         return (months_b - self.config.target_centre) / self.config.target_scale
 
-    def prediction(self, outputs: Float[Array, "b 1"], image_shape: tuple[int, int]) -> Float[Array, " b"]:
-        """Returns the bone age that the network's outputs stand for, in months."""
-        del image_shape
-        return outputs[:, 0].astype(jnp.float32) * self.config.target_scale + self.config.target_centre
+    def prediction(self, outputs: Float[Array, "b o"], image_shape: tuple[int, int]) -> Float[Array, "b 2"]:
+        """Returns the bone age that the outputs stand for and its standard deviation, in months.
 
-    def losses(self, outputs: Float[Array, "b 1"], batch: dict[str, Array]) -> dict[str, Float[Array, " b"]]:
-        """Returns the absolute error of the scaled target as `loss`, and the same in months as `mae`."""
-        error = jnp.abs(outputs[:, 0].astype(jnp.float32) - self.target(batch["bone_age"]))
-        return {"loss": error, "mae": error * self.config.target_scale}
+        One number says nothing of its spread: NaN, see `train.predict.predict_ages`.
+        """
+        del image_shape
+        outputs = outputs.astype(jnp.float32)
+        if self.config.age == "regression":
+            months = outputs[:, 0] * self.config.target_scale + self.config.target_centre
+            return jnp.stack([months, jnp.full_like(months, jnp.nan)], axis=-1)
+        probability = jax.nn.softmax(outputs)
+        months = probability @ _months()
+        variance = (probability * jnp.square(_months() - months[:, None])).sum(-1)
+        return jnp.stack([months, jnp.sqrt(variance)], axis=-1)
+
+    def losses(self, outputs: Float[Array, "b o"], batch: dict[str, Array]) -> dict[str, Float[Array, " b"]]:
+        """Returns `loss` and the absolute error in months as `mae`.
+
+        The loss is the absolute error over `task.target_scale`; for `distribution` the cross-entropy comes on top.
+        """
+        error = jnp.abs(self.prediction(outputs, (0, 0))[:, 0] - batch["bone_age"])
+        loss = error / self.config.target_scale
+        if self.config.age == "distribution":
+            loss = loss + optax.softmax_cross_entropy(outputs.astype(jnp.float32), self.soft_labels(batch["bone_age"]))
+        return {"loss": loss, "mae": error}
+
+    def soft_labels(self, months_b: Float[Array, " b"]) -> Float[Array, "b 240"]:
+        """Returns the probability of each month: a normal distribution of `task.label_sd` about the label."""
+        return jax.nn.softmax(-0.5 * jnp.square((_months() - months_b[:, None]) / self.config.label_sd))
+
+
+def _months() -> Float[Array, " 240"]:
+    return jnp.arange(CLASSES, dtype=jnp.float32)

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 
 from boneage_jax import anatomy
 from boneage_jax.canvas import CAPITATE, FINGERTIP
-from boneage_jax.data.sources import Layer
+from boneage_jax.data.examples import Layer
 from boneage_jax.tasks.task import Score, Task
 
 _POINTS = len(anatomy.KEY_POINTS)
@@ -34,9 +34,9 @@ class LandmarksTask(Task):
         """A map a point, or two numbers a point."""
         return _POINTS if self.config.points == "heatmap" else 2 * _POINTS
 
-    def model_input(self, images_bhw: Float[Array, "b h w"]) -> Float[Array, "b h w 1"]:
+    def model_input(self, images: Float[Array, "b h w"]) -> Float[Array, "b h w 1"]:
         """Returns grey levels of [0, 1] in [-1, 1]; the background has been set to black before."""
-        return (images_bhw * 2.0 - 1.0)[..., None]
+        return (images * 2.0 - 1.0)[..., None]
 
     def prediction(self, outputs: Array, image_shape: tuple[int, int]) -> Float[Array, "b 3 3"]:
         """Returns x, y of each point and its spread (standard deviation of its map), in pixels of the input.

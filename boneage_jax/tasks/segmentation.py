@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from boneage_jax.data.sources import Layer
+from boneage_jax.data.examples import Layer
 from boneage_jax.tasks.task import Score, Task, standardised
 
 
@@ -27,9 +27,9 @@ class SegmentationTask(Task):
         """One map."""
         return 1
 
-    def model_input(self, images_bhw: Float[Array, "b h w"]) -> Float[Array, "b h w 1"]:
+    def model_input(self, images: Float[Array, "b h w"]) -> Float[Array, "b h w 1"]:
         """Returns each image with mean 0 and standard deviation 1."""
-        return standardised(images_bhw)
+        return standardised(images)
 
     def prediction(self, outputs: Float[Array, "b h w 1"], image_shape: tuple[int, int]) -> Float[Array, "b h w"]:
         """Returns the probability that a pixel shows the hand."""

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from boneage_jax.config import TaskConfig
-from boneage_jax.data.sources import Layer
+from boneage_jax.data.examples import Layer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,8 +62,8 @@ class Task(abc.ABC):
         """Numbers, or maps, that the network ends in."""
 
     @abc.abstractmethod
-    def model_input(self, images_bhw: Float[Array, "b h w"]) -> Float[Array, "b h w 1"]:
-        """Returns grey levels of [0, 1] as the network takes them."""
+    def model_input(self, images: Float[Array, "b h w *p"]) -> Float[Array, "b h w p"]:
+        """Returns grey levels of [0, 1] as the network takes them; several pictures of one child are its channels."""
 
     @abc.abstractmethod
     def losses(self, outputs: Array, batch: dict[str, Array]) -> dict[str, Float[Array, " b"]]:

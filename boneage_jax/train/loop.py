@@ -17,12 +17,14 @@ from boneage_jax.data.pipeline import training_batches
 from boneage_jax.data.reading import source_of, view_of
 from boneage_jax.data.sources import Dataset, Source
 from boneage_jax.errors import UserError
+from boneage_jax.phantom.fresh import FreshPhantoms
 from boneage_jax.train import checkpoint, run
 from boneage_jax.train.feed import DeviceFeed
 from boneage_jax.train.logs import RunLog, Window, progress_bar
 from boneage_jax.train.mesh import check_batch_size, make_mesh, replicated, share
 from boneage_jax.train.optimizer import make_optimizer, make_schedule
 from boneage_jax.train.predict import predict_all
+from boneage_jax.train.pretrained import start_from_weights
 from boneage_jax.train.signals import StoppedEarly, stop_on_signals
 from boneage_jax.train.state import initial_state
 from boneage_jax.train.step import Metrics, compile_score_step, compile_train_step
@@ -116,7 +118,7 @@ def train(config: ExperimentConfig, folder: pathlib.Path) -> Result:
     check_batch_size("train.batch_size", config.train.batch_size, mesh, accumulation=config.train.accumulation)
     check_batch_size("eval.batch_size", config.eval.batch_size, mesh)
     task = tasks.build(config.task)
-    train_source = _open(config, task, config.data.train_split)
+    train_source = _fresh(config, task) if config.data.fresh else _open(config, task, config.data.train_split)
     eval_source = _open(config, task, config.data.eval_split, evaluation=True)
     plan = Plan.of(config, len(train_source))
     about = checkpoint.describe(config, f"{train_source.fingerprint} {eval_source.fingerprint}")
@@ -136,7 +138,10 @@ def train(config: ExperimentConfig, folder: pathlib.Path) -> Result:
         checkpoints = checkpoint.Checkpoints(folder / "checkpoints", config.checkpoint)
         # Never leave before the asynchronous save has ended.
         stack.callback(checkpoints.close)
-        state = checkpoints.restore_newest(state, replicated(mesh)) or state
+        restored = checkpoints.restore_newest(state, replicated(mesh))
+        if restored is None and config.model.weights:
+            restored = start_from_weights(state, config, mesh)
+        state = restored or state
         done = int(state.step)
         leads = jax.process_index() == 0
         if done >= plan.total:
@@ -240,6 +245,12 @@ def _open(config: ExperimentConfig, task: tasks.Task, split: str, *, evaluation:
                 "reading for each. Choose another split"
             )
     return source_of(dataset, split, config.data, view)
+
+
+def _fresh(config: ExperimentConfig, task: tasks.Task) -> Source:
+    """Opens phantoms without end."""
+    view = view_of(config.data, task.layers)
+    return FreshPhantoms(config.data.fresh, view, seed=config.train.seed)
 
 
 def _finite(step: int, metrics: Metrics, folder: pathlib.Path, checkpoints: checkpoint.Checkpoints) -> dict[str, float]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import pathlib
 from typing import Any
 
@@ -74,6 +75,7 @@ class LoadedRun:
       folder: where it lies.
       config: what it was trained with.
       step: of the checkpoint that was loaded.
+      score: of its evaluation, as the task has it; NaN where there was none.
       about: what lies beside the arrays.
       network: the network.
       arrays: weights and batch statistics, on the devices of `mesh`.
@@ -84,6 +86,7 @@ class LoadedRun:
     folder: pathlib.Path
     config: ExperimentConfig
     step: int
+    score: float
     about: dict[str, Any]
     network: Network
     arrays: Arrays
@@ -130,7 +133,8 @@ def load(folder: pathlib.Path, *, devices: int = 0, step: int | None = None) -> 
             ) from error
     finally:
         checkpoints.close()
-    return LoadedRun(folder, config, chosen, about, network, state.evaluated, tasks.build(config.task), mesh)
+    score = float(about.get("metrics", {}).get("score", math.nan))
+    return LoadedRun(folder, config, chosen, score, about, network, state.evaluated, tasks.build(config.task), mesh)
 
 
 def digest(loaded: LoadedRun) -> str:

@@ -67,7 +67,14 @@ class Network:
         """Returns the network with fresh weights and statistics."""
         shape = (config.data.height, config.data.width)
         outputs = tasks.build(config.task).outputs
-        module = models.build(config.model, shape, outputs=outputs, rngs=nnx.Rngs(params=seed), axis_name=axis_name)
+        module = models.build(
+            config.model,
+            shape,
+            outputs=outputs,
+            pictures=config.data.pictures,
+            rngs=nnx.Rngs(params=seed),
+            axis_name=axis_name,
+        )
         graph, params, batch_stats = nnx.split(module, nnx.Param, nnx.BatchStat)  # type: ignore[misc]
         return cls(graph), _plain(params), _plain(batch_stats)
 
@@ -75,7 +82,7 @@ class Network:
         self,
         params: Arrays,
         batch_stats: Arrays,
-        image_bhw1: Float[Array, "b h w 1"],
+        image_bhwp: Float[Array, "b h w p"],
         male_b: Float[Array, " b"],
         *,
         dropout_keys_b: Key[Array, " b"] | None = None,
@@ -83,7 +90,7 @@ class Network:
     ) -> tuple[Array, Arrays]:
         """Returns the network's outputs and the new batch statistics."""
         module = nnx.merge(self.graph, _native(params), _native(batch_stats))
-        outputs = module(image_bhw1, male_b, train=train, dropout_keys_b=dropout_keys_b)
+        outputs = module(image_bhwp, male_b, train=train, dropout_keys_b=dropout_keys_b)
         return outputs, _plain(nnx.state(module, nnx.BatchStat))
 
 

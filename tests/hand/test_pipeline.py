@@ -10,7 +10,8 @@ from boneage_jax.canvas import Canvas
 from boneage_jax.config import default_config, validate
 from boneage_jax.data import annotations as drawn
 from boneage_jax.data import build
-from boneage_jax.data.sources import Dataset, View
+from boneage_jax.data.examples import View
+from boneage_jax.data.sources import Dataset
 from boneage_jax.errors import UserError
 from boneage_jax.hand import commands, derive, masks, mining
 from boneage_jax.hand.chain import Chain, Settings
@@ -138,7 +139,7 @@ def test_what_a_dataset_of_hands_holds(runs, radiographs, data_dir, tmp_path):
     assert "registered_hands/mine: 20 images" in text
     assert dataset.is_phantom
     source = {image_id: n for n, image_id in enumerate(radiographs.split("test").ids())}
-    records, b = dataset.split("test"), dataset.split("test", View(40, 40, feature="region_B"))
+    records, b = dataset.split("test"), dataset.split("test", View(40, 40, features=("region_B",)))
     table = {row["id"]: row for row in csv.DictReader((dataset.path / derive.FLAGS).open())}
     for n, image_id in enumerate(records.ids()):
         row = records.row(n)
@@ -153,7 +154,7 @@ def test_what_a_dataset_of_hands_holds(runs, radiographs, data_dir, tmp_path):
             np.testing.assert_allclose(fingertip, Canvas().fingertip, atol=0.01)
     assert "data:image/jpeg" in (dataset.path / "register.html").read_text()
     with pytest.raises(UserError, match="no image feature 'region_Z'"):
-        dataset.split("test", View(feature="region_Z"))
+        dataset.split("test", View(features=("region_Z",)))
 
     corrected = drawn.read(tmp_path / "fix" / "coco.json")
     assert {a.id for a in corrected} == set(source)

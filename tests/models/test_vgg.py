@@ -21,7 +21,7 @@ def test_m46_is_the_papers():
     """24.75 million parameters at 500 x 375, of which the convolutions' flattened output has 384 x 6 x 4 = 9,216."""
     config = experiment.load(["--config=configs/m46.py"])
     module = nnx.eval_shape(lambda: models.build(config.model, (500, 375), outputs=1, rngs=nnx.Rngs(0)))
-    assert module.hidden[0].kernel.shape == (9216, 2048)
+    assert module.head.hidden[0].kernel.shape == (9216, 2048)
     # Counted by hand: convolutions 1,672,416, batch norm 3,968, dense 23,074,817.
     assert parameters(module) == 1_672_416 + 3_968 + 23_074_817 == 24_751_201
 
@@ -29,13 +29,13 @@ def test_m46_is_the_papers():
 def test_the_variant_has_3x3_and_pooling_of_2():
     config = experiment.load(["--config=configs/m46.py:3x3"])
     module = nnx.eval_shape(lambda: models.build(config.model, (500, 375), outputs=1, rngs=nnx.Rngs(0)))
-    assert module.blocks[0].second.conv.kernel.shape == (3, 3, 32, 32)
-    assert module.hidden[0].kernel.shape == (384 * 7 * 5, 2048)
+    assert module.backbones[0].blocks[0].second.conv.kernel.shape == (3, 3, 32, 32)
+    assert module.head.hidden[0].kernel.shape == (384 * 7 * 5, 2048)
 
 
 def test_initial_weights_are_he_fan_out():
     module = models.build(ModelConfig(widths=(64, 128)), (32, 32), outputs=1, rngs=nnx.Rngs(0))
-    kernel = module.blocks[1].first.conv.kernel[...]
+    kernel = module.backbones[0].blocks[1].first.conv.kernel[...]
     assert float(kernel.std()) == pytest.approx(np.sqrt(2 / (9 * 128)), rel=0.02)
 
 
@@ -50,7 +50,7 @@ def test_against_pytorch(train, second):
     h, w = 30, 22
     module = models.build(config, (h, w), outputs=1, rngs=nnx.Rngs(3))
     layers = []
-    for block in module.blocks:
+    for block in module.backbones[0].blocks:
         for unit in (block.first, block.second):
             size, _, c, o = unit.conv.kernel.shape
             conv = torch.nn.Conv2d(c, o, size, padding=size // 2)
@@ -60,7 +60,7 @@ def test_against_pytorch(train, second):
         layers.append(torch.nn.MaxPool2d(config.pool, 2))
     body = torch.nn.Sequential(*layers).train(train)
     head = []
-    for dense in [*module.hidden, module.head.dense]:
+    for dense in [*module.head.hidden, module.head.last]:
         linear = torch.nn.Linear(*dense.kernel.shape)
         linear.weight.data = torch.tensor(np.asarray(dense.kernel[...]).T.copy())
         linear.bias.data.zero_()
@@ -83,10 +83,12 @@ def test_against_pytorch(train, second):
 
     gradient, (out, new_stats) = jax.grad(loss, has_aux=True)(params)
     np.testing.assert_allclose(out, expected.detach().numpy(), rtol=1e-3, atol=1e-6)
-    first = gradient["blocks"][0]["first"]["conv"]["kernel"]
+    first = gradient["backbones"][0]["blocks"][0]["first"]["conv"]["kernel"]
     reference = body[0].weight.grad.numpy().transpose(2, 3, 1, 0)
     np.testing.assert_allclose(first, reference, rtol=1e-3, atol=1e-5 + 1e-3 * np.abs(reference).max())
-    np.testing.assert_allclose(new_stats["blocks"][1]["first"]["norm"]["mean"], body[9].running_mean, atol=1e-5)
+    np.testing.assert_allclose(
+        new_stats["backbones"][0]["blocks"][1]["first"]["norm"]["mean"], body[9].running_mean, atol=1e-5
+    )
 
 
 def test_bfloat16_computes_in_half_and_keeps_float32_weights():

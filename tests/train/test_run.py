@@ -179,7 +179,10 @@ def test_a_checkpoint_of_another_model_is_refused(whole, data_dir, phantoms, tmp
         train(other, tmp_path / "run")
     message = str(error.value)
     assert "a checkpoint of another model" in message
-    assert "params/blocks/1/first/conv/kernel: found float32[3, 3, 4, 8], expected float32[3, 3, 4, 10]" in message
+    assert (
+        "params/backbones/0/blocks/1/first/conv/kernel: found float32[3, 3, 4, 8], expected float32[3, 3, 4, 10]"
+        in message
+    )
     assert (tmp_path / "run" / "checkpoints" / "12").is_dir(), "nothing is set aside: it is not damaged"
 
 

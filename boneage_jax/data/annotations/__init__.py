@@ -13,7 +13,7 @@ import numpy as np
 from boneage_jax import anatomy
 from boneage_jax.data.annotations import coco, labelme, mask_folder, via, voc
 from boneage_jax.data.annotations.model import Annotation, load_json, outlines_of
-from boneage_jax.data.sources import Layer
+from boneage_jax.data.examples import Layer
 from boneage_jax.errors import UserError, fail_if_any
 
 __all__ = ["AnnotatedLabels", "Annotation", "outlines_of", "read", "renamed", "write"]

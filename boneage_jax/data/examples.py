@@ -1,0 +1,153 @@
+"""What one example is, and how it is laid out from pictures and their truth."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Literal, NotRequired, Protocol, TypedDict
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from boneage_jax import anatomy
+from boneage_jax.data import frames, images
+from boneage_jax.geometry import Similarity
+
+
+class Example(TypedDict):
+    """One image as it enters a batch.
+
+    Attributes:
+      image: uint8 of shape (height, width), or (height, width, pictures) where several are seen together.
+      male: 1 for male, 0 for female.
+      bone_age: months; NaN where unknown.
+      hand: uint8 of the image's shape, 255 inside the hand; where `Layers` ask for it.
+      key_points: float32 of shape (3, 2), x, y in pixels of the image; where `Layers` ask for it.
+    """
+
+    image: np.ndarray
+    male: np.float32
+    bone_age: np.float32
+    hand: NotRequired[np.ndarray]
+    key_points: NotRequired[np.ndarray]
+
+
+Layer = Literal["hand", "key_points"]
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+    """How the records of a split are read.
+
+    Attributes:
+      height: pixels that images are fitted into; 0 to keep their size.
+      width: likewise.
+      frame: how they are laid into it; see `frames`.
+      local_contrast: whether whole images are equalised locally; see `contrast.local`.
+      features: which stored images are read.
+      regions: of the canvas, that are cut from each of them; empty for the whole image.
+      sex: children that are read: `all`, `male` or `female`.
+      layers: what an example holds beside image, sex and age.
+      labels: masks and key points by id that replace the dataset's own; images without them are left out.
+    """
+
+    height: int = 0
+    width: int = 0
+    frame: frames.Frame = "image"
+    local_contrast: bool = False
+    features: tuple[str, ...] = ("image",)
+    regions: tuple[str, ...] = ()
+    sex: Literal["all", "male", "female"] = "all"
+    layers: tuple[Layer, ...] = ()
+    labels: Labels | None = None
+
+
+class Labels(Protocol):
+    """Masks or key points by id, in pixels of the original image."""
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    def ids(self, layer: Layer) -> frozenset[str] | None:
+        """Ids that have the layer; None where the layer is left to the dataset."""
+
+    def mask(self, image_id: str, shape: tuple[int, int]) -> np.ndarray:
+        """Whether a pixel shows the hand, for an image of a shape."""
+
+    def key_points(self, image_id: str) -> np.ndarray:
+        """x, y of `anatomy.KEY_POINTS`, (3, 2)."""
+
+
+def needed_for(view: View) -> set[Layer]:
+    """Returns the layers that examples hold or that the frame is laid by."""
+    needed: set[Layer] = set(view.layers)
+    if view.frame != "image":
+        needed.add("hand")
+    if view.frame == "canvas":
+        needed.add("key_points")
+    return needed
+
+
+def lay_out(
+    view: View,
+    pictures: Sequence[images.Grey],
+    *,
+    male: float,
+    bone_age: float,
+    mask: Bool[np.ndarray, "h w"] | None = None,
+    key_points: Float[np.ndarray, "3 2"] | None = None,
+) -> Example:
+    """Returns an example as a view wants it.
+
+    Args:
+      view: how pictures are laid out; one without a height leaves the first as it is.
+      pictures: of one child, at their own sizes.
+      male: 1 for male, 0 for female.
+      bone_age: in months; NaN where unknown.
+      mask: the hand, at the first picture's size; for the layer `hand` and all frames but `image`.
+      key_points: in the first picture's pixels; for the layer of that name and the frame `canvas`.
+    """
+    example: Example = {"image": pictures[0], "male": np.float32(male), "bone_age": np.float32(bone_age)}
+    if not view.height:
+        return example
+    height, width = view.height, view.width
+    if view.regions or len(pictures) > 1:
+        if view.frame == "canvas":
+            assert mask is not None
+            assert key_points is not None
+            planes = frames.on_canvas(
+                pictures[0], mask, key_points, [_REGIONS[name] for name in view.regions], height, width
+            )
+        else:
+            planes = [plane for picture in pictures for plane in _regions_of(view, picture)]
+        example["image"] = planes[0] if len(planes) == 1 else np.stack(planes, axis=-1)
+        return example
+    framed = frames.lay(
+        view.frame, pictures[0], height, width, mask=mask, key_points=key_points, local=view.local_contrast
+    )
+    example["image"] = framed.image
+    if "hand" in view.layers and mask is not None:
+        soft = images.of_mask(mask)
+        # The whole picture is fitted, and so is its mask; other frames are laid by a transform.
+        example["hand"] = (
+            images.fit(soft, height, width)
+            if view.frame == "image"
+            else images.warp(soft, framed.transform, height, width)
+        )
+    if "key_points" in view.layers and key_points is not None:
+        example["key_points"] = framed.transform(key_points).astype(np.float32)
+    return example
+
+
+_REGIONS = {region.name: (region.rows, region.columns) for region in anatomy.CANVAS_REGIONS}
+
+
+def _regions_of(view: View, picture: images.Grey) -> list[images.Grey]:
+    """The view's regions of a picture of the whole canvas, or the picture, each fitted into the view's size."""
+    size = (view.height, view.width)
+    if not view.regions:
+        return [images.fit(picture, *size)]
+    to_canvas = Similarity.scaling(anatomy.CANVAS[0] / picture.shape[0])
+    return [
+        images.warp(picture, to_canvas.then(Similarity.framing(*_REGIONS[name], *size)), *size) for name in view.regions
+    ]

@@ -1,0 +1,137 @@
+"""Residual networks (He et al. 2015, arXiv 1512.03385), in the form that torchvision and timm have made common.
+
+Stem of 7 x 7 and stride 2, max pooling 3 x 3 of stride 2, four stages, global average. Blocks have two convolutions of
+3 x 3 (depths 10, 18, 34) or a bottleneck of 1 x 1, 3 x 3, 1 x 1 that is four times as wide outside (26, 50, 101, 152);
+the stride sits in the 3 x 3 ("v1.5"). Widths are the config's, one a stage: 64, 128, 256, 512 in the paper.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from boneage_jax.config import ModelConfig
+from boneage_jax.models import ops
+from boneage_jax.models.blocks import Conv
+
+BLOCKS = {
+    10: (1, 1, 1, 1),
+    18: (2, 2, 2, 2),
+    26: (2, 2, 2, 2),
+    34: (3, 4, 6, 3),
+    50: (3, 4, 6, 3),
+    101: (3, 4, 23, 3),
+    152: (3, 8, 36, 3),
+}
+"""Blocks in each stage, by depth (He et al. 2015, table 1; 10 and 26 as in timm)."""
+
+BOTTLENECKS = (26, 50, 101, 152)
+"""Depths whose blocks are bottlenecks."""
+
+EXPANSION = 4
+"""How many times wider a bottleneck is outside."""
+
+
+class Unit(nnx.Module):
+    """Convolution without bias, batch norm."""
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        size: int,
+        config: ModelConfig,
+        *,
+        stride: int = 1,
+        last: bool = False,
+        axis_name: str | None,
+        rngs: nnx.Rngs,
+    ):
+        dtype = jnp.dtype(config.dtype)
+        kernels = ops.resolve_kernels(config.kernels)
+        self.conv = Conv(inputs, outputs, size, stride=stride, bias=False, dtype=dtype, kernels=kernels, rngs=rngs)
+        # The last norm of a block starts at zero: the block starts as its short cut (Goyal et al. 2017, 1706.02677).
+        scale = nnx.initializers.zeros if last else nnx.initializers.ones
+        self.norm = nnx.BatchNorm(
+            outputs, momentum=0.9, epsilon=1e-5, dtype=dtype, scale_init=scale, axis_name=axis_name, rngs=rngs
+        )
+
+    def __call__(self, x_bhwc: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b oh ow o"]:
+        return self.norm(self.conv(x_bhwc), use_running_average=not train)
+
+
+class Block(nnx.Module):
+    """Convolutions beside a short cut, which is a convolution 1 x 1 where the shape changes."""
+
+    def __init__(
+        self, inputs: int, width: int, config: ModelConfig, *, stride: int, axis_name: str | None, rngs: nnx.Rngs
+    ):
+        bottleneck = config.depth in BOTTLENECKS
+        outputs = width * EXPANSION if bottleneck else width
+        # Kernel, outputs and stride of each convolution.
+        plan = (
+            [(1, width, 1), (3, width, stride), (1, outputs, 1)] if bottleneck else [(3, width, stride), (3, width, 1)]
+        )
+        units, channels = [], inputs
+        for n, (size, made, step) in enumerate(plan):
+            last = n == len(plan) - 1
+            units.append(Unit(channels, made, size, config, stride=step, last=last, axis_name=axis_name, rngs=rngs))
+            channels = made
+        self.units = nnx.List(units)
+        self.shortcut = (
+            Unit(inputs, outputs, 1, config, stride=stride, axis_name=axis_name, rngs=rngs)
+            if stride != 1 or inputs != outputs
+            else nnx.data(None)
+        )
+        self.outputs = outputs
+
+    def __call__(self, x_bhwc: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b oh ow o"]:
+        y = x_bhwc
+        for n, unit in enumerate(self.units):
+            y = unit(y if n == 0 else jax.nn.relu(y), train=train)
+        return jax.nn.relu(y + (x_bhwc if self.shortcut is None else self.shortcut(x_bhwc, train=train)))
+
+
+class ResNet(nnx.Module):
+    """Stem, stages, global average.
+
+    Args:
+      config: depth, widths and types.
+      image_shape: height and width of the input, in pixels; any will do.
+      axis_name: see `Vgg`.
+      rngs: source of the initial weights.
+
+    Attributes:
+      features: width of what comes out.
+    """
+
+    def __init__(self, config: ModelConfig, image_shape: tuple[int, int], *, axis_name: str | None, rngs: nnx.Rngs):
+        del image_shape
+        channels = config.widths[0]
+        self.stem = Unit(1, channels, 7, config, stride=2, axis_name=axis_name, rngs=rngs)
+        blocks = []
+        for stage, (width, count) in enumerate(zip(config.widths, BLOCKS[config.depth], strict=True)):
+            for n in range(count):
+                stride = 2 if stage and n == 0 else 1
+                block = Block(channels, width, config, stride=stride, axis_name=axis_name, rngs=rngs)
+                blocks.append(block)
+                channels = block.outputs
+        self.blocks = nnx.List(blocks)
+        self.features = channels
+        self.kernels = ops.resolve_kernels(config.kernels)
+
+    def __call__(self, x_bhw1: Float[Array, "b h w 1"], *, train: bool = False) -> Float[Array, "b f"]:
+        """Returns the features of each image.
+
+        Args:
+          x_bhw1: grey levels in [-1, 1].
+          train: whether batch norm uses (and updates by) the statistics of this batch.
+        """
+        x = jax.nn.relu(self.stem(x_bhw1, train=train))
+        # All values are at least 0 here, so that a border of zeros is one of minus infinity.
+        x = ops.max_pool(jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))), window=3, kernels=self.kernels)
+        for block in self.blocks:
+            x = block(x, train=train)
+        return x.mean((1, 2), dtype=jnp.float32)

@@ -1,0 +1,108 @@
+"""Ensembles, comparisons, stages and tables against formulas and SciPy."""
+
+import numpy as np
+import pytest
+import scipy.optimize
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from boneage_jax import anatomy
+from boneage_jax.analysis import cells, stages
+from boneage_jax.analysis.comparison import compare, holm
+from boneage_jax.analysis.ensemble import Debias, average, fitted_weights
+from boneage_jax.analysis.tables import Table
+from boneage_jax.errors import UserError
+
+
+def members(seed=0, n=400):
+    """A reading and three models: two with errors of their own, one worthless."""
+    rng = np.random.default_rng(seed)
+    reading = rng.uniform(20, 220, n)
+    return reading, np.stack([reading + rng.normal(0, 8, n), reading + rng.normal(0, 8, n), rng.uniform(20, 220, n)])
+
+
+def test_weights_are_the_best_that_are_not_negative():
+    """Against a general bounded solver; the worthless model gets almost nothing; the sum beats every member."""
+    reading, predicted = members()
+    weights = fitted_weights(predicted, reading)
+    expected = scipy.optimize.lsq_linear(predicted.T, reading, bounds=(0, np.inf)).x
+    np.testing.assert_allclose(weights, expected, atol=1e-4)
+    assert weights.min() >= 0
+    assert weights[2] < 0.05
+    new_reading, new = members(seed=1)
+    errors = np.abs(new - new_reading).mean(1)
+    assert np.abs(weights @ new - new_reading).mean() < errors.min() * 0.8
+    np.testing.assert_allclose(average(new), new.sum(0) / 3)
+
+
+@given(st.floats(0.5, 1.5), st.floats(-30, 30))
+@settings(max_examples=20, deadline=None)
+def test_a_linear_bias_is_undone(slope, shift):
+    reading = np.linspace(10, 220, 50)
+    predicted = slope * reading + shift
+    np.testing.assert_allclose(Debias.fit(predicted, reading)(predicted), reading, atol=1e-6)
+
+
+def test_predictions_without_bias_stay():
+    reading = np.linspace(10, 220, 50)
+    corrected = Debias.fit(reading, reading)
+    np.testing.assert_allclose(corrected(np.array([5.0, 300.0])), [5, 300], atol=1e-9)
+    constant = Debias.fit(np.full(50, 100.0), reading)
+    np.testing.assert_allclose(constant(np.array([100.0])), [115.0])
+
+
+def test_paired_comparisons_see_what_unpaired_ones_cannot():
+    """A gain of one month in errors that scatter by ten."""
+    rng = np.random.default_rng(0)
+    error = np.abs(rng.normal(0, 10, 300)) + 1
+    found = compare(error + rng.uniform(0.5, 1.5, 300), error)
+    assert found.difference.low < 1 < found.difference.high
+    assert found.difference.low > 0.9
+    assert found.p < 1e-10
+    assert compare(error, error).p == 1.0
+
+
+def test_no_difference_is_rarely_called_one():
+    rng = np.random.default_rng(1)
+    p = [compare(rng.normal(0, 8, 60), rng.normal(0, 8, 60)).p for _ in range(200)]
+    assert np.mean(np.array(p) < 0.05) < 0.1
+
+
+def test_holms_correction_by_hand():
+    np.testing.assert_allclose(holm(np.array([0.01, 0.04, 0.03, 0.005])), [0.03, 0.06, 0.06, 0.02])
+    assert holm(np.array([0.9, 0.8])).max() == 1.0
+
+
+def test_errors_by_stage():
+    """Girls of 83 and 84 months lie in different stages; each stage's error is its own."""
+    reading = np.array([5.0, 83.0, 84.0, 84.0, 300.0])
+    male = np.array([False, False, False, True, True])
+    predicted = reading + np.array([1.0, -2.0, 3.0, 4.0, 5.0])
+    table = stages.mae_by_stage(predicted, reading, male)
+    assert {name: (n, score.value) for name, (n, score) in table.items()} == {
+        "infancy": (1, 1.0),
+        "pre-puberty": (2, 3.0),
+        "early and mid-puberty": (1, 3.0),
+        "post-puberty": (1, 5.0),
+    }
+    assert list(table) == [stage.name for stage in anatomy.STAGES if stage.name in table]
+
+
+def test_tables_in_three_notations(tmp_path):
+    table = Table("t", "50% of A & B", ("model", "MAE"), (("m46_x", "1.2"), ("a|b", "< 3")))
+    table.write(tmp_path)
+    assert (tmp_path / "t.csv").read_text() == "model,MAE\nm46_x,1.2\na|b,< 3\n"
+    assert "| a\\|b | < 3 |" in (tmp_path / "t.md").read_text()
+    latex = (tmp_path / "t.tex").read_text()
+    assert r"m46\_x & 1.2 \\" in latex
+    assert r"50\% of A \& B" in latex
+    assert r"a|b & $<$ 3 \\" in latex
+
+
+def test_cells_by_pattern():
+    assert len(cells.matching([])) == 36
+    assert [cell.name for cell in cells.matching(["m46-regression-*-all"])] == [
+        f"m46-regression-{region}-all" for region in "ABC"
+    ]
+    with pytest.raises(UserError, match=r"m47.*expected MODEL-HEAD-REGION-SEX"):
+        cells.matching(["m47-*"])

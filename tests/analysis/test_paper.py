@@ -1,0 +1,140 @@
+"""The paper's table from a small grid: trained, evaluated, put together, taken up again."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from boneage_jax import NOT_A_MEDICAL_DEVICE, anatomy
+from boneage_jax.analysis import ceiling, paper, paper_page
+from boneage_jax.analysis.cells import Cell
+from boneage_jax.canvas import Canvas
+from boneage_jax.data import build, images
+from boneage_jax.data.examples import View
+from boneage_jax.errors import UserError
+from boneage_jax.geometry import Similarity
+from boneage_jax.hand import regions
+from tests.test_cli import call
+
+CELLS = ("m46-regression-A-male", "m46-regression-A-female", "m46-classification-B-all")
+SETTINGS = ("train.devices=1", "train.length=3 steps", "train.batch_size=16", "eval.batch_size=16", "log.tensorboard=False")
+
+
+@pytest.fixture(scope="module")
+def hands(data_dir):
+    return build.build(
+        "hand_phantom/registered",
+        data_dir,
+        workers=2,
+        size=(104, 80),
+        counts={"train": 48, "validation": 24, "test": 30},
+    )
+
+
+@pytest.fixture(scope="module")
+def request_(hands, data_dir, tmp_path_factory):
+    overrides = tuple(f"--config.{setting}" for setting in SETTINGS)
+    return paper.PaperRequest(
+        tmp_path_factory.mktemp("paper") / "out", data_dir, hands.name, CELLS, tiny=True, overrides=overrides
+    )
+
+
+@pytest.fixture(scope="module")
+def results(request_):
+    return paper.results(request_)
+
+
+def test_a_dry_run_says_what_there_is_to_do(hands, data_dir, tmp_path, capsys):
+    arguments = ["paper", "--out", tmp_path / "p", "--data", data_dir, "--dataset", hands.name, "--tiny", "--dry-run"]
+    status, out, _ = call(capsys, *arguments, "--cells", "m46-*-A-*", "--set", "train.length=3 steps")
+    assert status == 0
+    assert "6 cells, 0 done" in out
+    assert re.search(r"m46-classification-A-female +0/3 +96", out)
+    assert not (tmp_path / "p").exists()
+
+
+def test_every_cell_answers_for_its_children_alone(results):
+    boys, girls = (results.cells[Cell("m46", "regression", "A", sex)].months for sex in ("male", "female"))
+    assert 0 < results.male.sum() < len(results.male)
+    np.testing.assert_array_equal(np.isfinite(boys), results.male)
+    np.testing.assert_array_equal(np.isfinite(girls), ~results.male)
+    both = next(one for one in results.members if one.name == "m46-regression-A-by sex")
+    np.testing.assert_array_equal(both.months, np.where(results.male, boys, girls))
+    assert [one.name for one in results.members] == ["m46-classification-B-all", "m46-regression-A-by sex"]
+
+
+def test_ensembles_are_what_they_say(results):
+    by_name = {one.name: one.months for one in results.ensembles}
+    members = np.stack([one.months for one in results.members])
+    np.testing.assert_allclose(by_name["average of all"], members.mean(0))
+    weights = np.array([results.weights[one.name] for one in results.members])
+    np.testing.assert_allclose(by_name["weights fitted on validation"], weights @ members)
+
+
+def test_the_same_command_trains_and_evaluates_nothing_again(request_, results, monkeypatch):
+    def fails(*_, **__):
+        raise AssertionError("done already")
+
+    monkeypatch.setattr(paper, "train", fails)
+    monkeypatch.setattr(paper.evaluate, "evaluate", fails)
+    again = paper.results(request_)
+    np.testing.assert_array_equal(again.members[0].months, results.members[0].months)
+    assert "3 cells, 3 done" in paper.as_text(paper.plan(request_))
+
+
+def test_tables_and_page(results, tmp_path):
+    written = paper_page.write(results, tmp_path)
+    for name in ("cells", "stages", "ensembles", "comparisons"):
+        for ending in ("csv", "md", "tex"):
+            assert (tmp_path / "tables" / f"{name}.{ending}").stat().st_size
+    cells_csv = (tmp_path / "tables" / "cells.csv").read_text()
+    mae = np.nanmean(np.abs(results.cells[Cell("m46", "regression", "A", "male")].months - results.reading))
+    assert f"{mae:.2f} [" in next(
+        line for line in cells_csv.splitlines() if line.startswith('"VGG-style, regression, boys')
+    )
+    text = written.page.read_text()
+    assert NOT_A_MEDICAL_DEVICE in text
+    assert "say nothing about children" in text
+    assert not re.search(r'(src|href)="(?!data:)', text)
+    summary = json.loads((tmp_path / "paper.json").read_text())
+    assert summary["phantom"] is True
+    assert summary["irreducible_mae"] == pytest.approx(ceiling.irreducible_mae(results.dataset), rel=1e-6)
+
+
+def test_what_cannot_be_done_is_said(request_, data_dir, capsys):
+    status, _, err = call(capsys, "paper", "--out", "x", "--data", data_dir, "--cells", "m46-guess-A-all")
+    assert status == 2
+    assert "m46-guess-A-all" in err
+    with pytest.raises(UserError, match="no such dataset"):
+        paper.plan(paper.PaperRequest(request_.out, data_dir, "hand_phantom/nowhere"))
+
+
+def test_regions_seen_together_are_those_of_the_canvas(hands):
+    """A, B and C of one hand as channels, cut by the same transform as the hand pipeline's regions."""
+    records = hands.split("test", View(60, 50, regions=("A", "B", "C")))
+    example = records[3]
+    assert example["image"].shape == (60, 50, 3)
+    whole = hands.split("test").image(3)
+    to_canvas = Similarity.scaling(Canvas().height / whole.shape[0])
+    for n, region in enumerate(regions.named(["A@60x50", "B@60x50", "C@60x50"])):
+        expected = images.warp(whole, to_canvas.then(region.transform), 60, 50)
+        np.testing.assert_array_equal(example["image"][..., n], expected)
+    assert [region.name for region in anatomy.CANVAS_REGIONS] == ["A", "B", "C"]
+
+
+def test_boys_and_girls_apart_are_everybody(hands):
+    everybody, boys, girls = (hands.split("train", View(sex=sex)) for sex in ("all", "male", "female"))
+    assert sorted(boys.ids() + girls.ids()) == sorted(everybody.ids())
+    assert boys.labels()[1].all()
+    assert not girls.labels()[1].any()
+    assert boys[0]["male"] == 1.0
+    assert len({everybody.fingerprint, boys.fingerprint, girls.fingerprint}) == 3
+
+
+def test_nobody_beats_who_knows_the_bones(hands):
+    """Infants included: their scatter is smaller. The truth's own error is the noise alone, and so less."""
+    rows = [hands.split("test").row(n) for n in range(30)]
+    noise = np.mean([abs(float(row["bone_age"]) - float(row["true_bone_age"])) for row in rows])
+    floor = ceiling.irreducible_mae(hands)
+    assert 0.5 * noise < floor < 12
