@@ -167,7 +167,7 @@ def test_age_is_read_from_anatomy_alone(trained):
 
     records = dataset.split("test", View(loaded.config.data.height, loaded.config.data.width))
     step = compile_predict_step(loaded.mesh, network=loaded.network, task=loaded.task)
-    predicted = predict_all(step, loaded.arrays, records, loaded.mesh, batch_size=50)
+    predicted = predict_all(step, loaded.arrays, records, loaded.mesh, batch_size=50)[:, 0]
     network = np.abs(predicted - ages["test"]).mean()
     print(f"linear model on global statistics {linear:.2f} months, network {network:.2f} months")
     assert linear > 2 * network

@@ -18,7 +18,13 @@ from boneage_jax.hand import regions
 from tests.test_cli import call
 
 CELLS = ("m46-regression-A-male", "m46-regression-A-female", "m46-classification-B-all")
-SETTINGS = ("train.devices=1", "train.length=3 steps", "train.batch_size=16", "eval.batch_size=16", "log.tensorboard=False")
+SETTINGS = (
+    "train.devices=1",
+    "train.length=3 steps",
+    "train.batch_size=16",
+    "eval.batch_size=16",
+    "log.tensorboard=False",
+)
 
 
 @pytest.fixture(scope="module")
