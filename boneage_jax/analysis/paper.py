@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import functools
 import json
 import pathlib
 import sys
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -17,6 +19,7 @@ from boneage_jax.analysis import evaluate
 from boneage_jax.analysis.cells import Cell, matching
 from boneage_jax.analysis.ensemble import Debias, average, fitted_weights
 from boneage_jax.config import Duration, ExperimentConfig
+from boneage_jax.data.examples import View
 from boneage_jax.data.sources import Dataset
 from boneage_jax.errors import UserError
 from boneage_jax.files import check_writable
@@ -119,14 +122,17 @@ def plan(request: PaperRequest) -> list[Planned]:
     cells = matching(request.cells)
     dataset = Dataset.open(request.data, request.dataset)
     planned = []
+
+    @functools.cache
+    def children(split: str, sex: Literal["all", "male", "female"]) -> int:
+        return len(dataset.split(split, View(sex=sex)))
+
     for cell in cells:
         config = _config(request, dataset, cell)
         folder = request.out / "runs" / cell.name
-        records = dataset.split(config.data.train_split)
-        _, male = records.labels()
-        children = {"all": len(male), "male": int(male.sum()), "female": int((~male).sum())}[cell.sex]
         total = Duration.parse(config.train.length).in_steps(
-            batch_size=config.train.batch_size, examples_per_epoch=children
+            batch_size=config.train.batch_size,
+            examples_per_epoch=children(config.data.train_split, config.data.sex),
         )
         planned.append(Planned(cell, config, folder, _steps_done(folder), total, float("nan")))
     rates = {(p.cell.model, p.cell.region): rate for p in planned if (rate := _seconds_a_step(p.folder))}

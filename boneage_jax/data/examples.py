@@ -148,6 +148,4 @@ def _regions_of(view: View, picture: images.Grey) -> list[images.Grey]:
     if not view.regions:
         return [images.fit(picture, *size)]
     to_canvas = Similarity.scaling(anatomy.CANVAS[0] / picture.shape[0])
-    return [
-        images.warp(picture, to_canvas.then(Similarity.framing(*_REGIONS[name], *size)), *size) for name in view.regions
-    ]
+    return [frames.cut(picture, to_canvas, *_REGIONS[name], *size) for name in view.regions]

@@ -77,21 +77,71 @@ def lay(
         shown = contrast.local(image) if local else image
         return Framed(images.fit(shown, height, width), images.fitting(image.shape, height, width))
     assert mask is not None
-    turning = Similarity.turning(turn, height, width)
-    if frame == "masked":
-        transform = images.fitting(image.shape, height, width)
-    elif frame == "box":
+    if frame == "box":
+        turning = Similarity.turning(turn, height, width)
         transform = box_transform(mask, height, width, margin=WIDE_MARGIN).then(turning)
         # Of what is seen, so that borders outside the box take nothing of the range.
         seen = images.warp(image, transform, height, width)
         return Framed(contrast.local(seen) if local else seen, transform)
+    return lay_alone(frame, alone(image, mask), mask, height, width, key_points=key_points, turn=turn)
+
+
+def alone(image: Grey, mask: Bool[np.ndarray, "h w"]) -> Grey:
+    """Returns the hand without its background, contrast equalised; the mask is widened by `SKIN`."""
+    return contrast.equalise(image, widened(mask))
+
+
+def lay_alone(
+    frame: Frame,
+    hand: Grey,
+    mask: Bool[np.ndarray, "h w"],
+    height: int,
+    width: int,
+    *,
+    key_points: Float[np.ndarray, "3 2"] | None = None,
+    turn: float = 0.0,
+) -> Framed:
+    """Lays a hand that is `alone` already, for those who lay it more than once.
+
+    Args:
+      frame: `masked`, `hand` or `canvas`.
+      hand: from `alone`.
+      mask: see `lay`, and so the rest.
+      height: of the input.
+      width: of the input.
+      key_points: for `canvas`.
+      turn: in degrees.
+    """
+    if frame == "masked":
+        transform = images.fitting(hand.shape, height, width)
     elif frame == "hand":
         transform = box_transform(mask, height, width)
     else:
         assert key_points is not None
         transform = canvas_transform(key_points, height, width)
-    transform = transform.then(turning)
-    return Framed(images.warp(contrast.equalise(image, widened(mask)), transform, height, width), transform)
+    transform = transform.then(Similarity.turning(turn, height, width))
+    return Framed(images.warp(hand, transform, height, width), transform)
+
+
+def cut(
+    image: Grey,
+    to_canvas: Similarity,
+    rows: tuple[float, float],
+    columns: tuple[float, float],
+    height: int,
+    width: int,
+) -> Grey:
+    """Returns a rectangle of the canvas in height x width, sampled once from an image.
+
+    Args:
+      image: grey levels.
+      to_canvas: from the image's pixels to the canvas's.
+      rows: first and last row (exclusive) on the canvas.
+      columns: likewise.
+      height: of what is returned, in pixels.
+      width: likewise.
+    """
+    return images.warp(image, to_canvas.then(Similarity.framing(rows, columns, height, width)), height, width)
 
 
 def on_canvas(
@@ -115,12 +165,8 @@ def on_canvas(
     Raises:
       ValueError: where fingertip and capitate coincide.
     """
-    alone = contrast.equalise(image, mask)
-    placed = Canvas().transform(key_points)
-    return [
-        images.warp(alone, placed.then(Similarity.framing(*rectangle, height, width)), height, width)
-        for rectangle in rectangles
-    ]
+    hand, placed = contrast.equalise(image, mask), Canvas().transform(key_points)
+    return [cut(hand, placed, *rectangle, height, width) for rectangle in rectangles]
 
 
 def widened(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:

@@ -113,12 +113,14 @@ class Chain:
 
         # ---- key points ------------------------------------------------------------------------------------------
         with self._timed("frames"):
-            framed = self._map(lambda n: self._first(pictures[n], found[n]), range(len(pictures)))
+            # Once for both looks and all turns: it is worked out at the picture's own size.
+            hands = self._map(lambda n: frames.alone(pictures[n], found[n].inside), range(len(pictures)))
+            framed = self._map(lambda n: self._first(hands[n], found[n]), range(len(pictures)))
         # A first look that is followed by another has only to find the way to the canvas.
         looks = self._look([framed], flips=self.settings.views > 1 and not self._twice)
         if self._twice:
             with self._timed("frames"):
-                turned = [self._again(pictures, found, looks, turn) for turn in turns_of(self.settings.views)]
+                turned = [self._again(hands, found, looks, turn) for turn in turns_of(self.settings.views)]
             second = self._look(turned, flips=self.settings.views > 1)
             looks = [dataclasses.replace(again, first=one.settled) for one, again in zip(looks, second, strict=True)]
 
@@ -126,22 +128,22 @@ class Chain:
         with self._timed("registration and regions"):
             return self._map(lambda n: self._finish(pictures[n], found[n], looks[n]), range(len(pictures)))
 
-    def _first(self, picture: Grey, mask: Mask) -> frames.Framed:
-        return frames.lay(self._frame, picture, *self._landmarks.size, mask=mask.inside)
+    def _first(self, hand: Grey, mask: Mask) -> frames.Framed:
+        return frames.lay_alone(self._frame, hand, mask.inside, *self._landmarks.size)
 
     def _again(
-        self, pictures: Sequence[Grey], found: Sequence[Mask], looks: Sequence[Looks], turn: float
+        self, hands: Sequence[Grey], found: Sequence[Mask], looks: Sequence[Looks], turn: float
     ) -> list[frames.Framed]:
         """Upright but for a turn, thumb to the right, as large as can be: where the network is at its best."""
 
         def one(n: int) -> frames.Framed:
-            points, mask = looks[n].settled, found[n].inside
+            points, size = looks[n].settled, self._landmarks.size
             try:
-                return frames.lay("canvas", pictures[n], *self._landmarks.size, mask=mask, key_points=points, turn=turn)
+                return frames.lay_alone("canvas", hands[n], found[n].inside, *size, key_points=points, turn=turn)
             except ValueError:
-                return self._first(pictures[n], found[n])
+                return self._first(hands[n], found[n])
 
-        return self._map(one, range(len(pictures)))
+        return self._map(one, range(len(hands)))
 
     def _look(self, turned: list[list[frames.Framed]], *, flips: bool) -> list[Looks]:
         """What the network says of each picture, all ways that it is turned taken together."""

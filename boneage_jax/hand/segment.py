@@ -91,7 +91,7 @@ class Segmenter:
     def inputs(self, pictures: Sequence[Grey]) -> list[frames.Framed]:
         """Returns whole pictures as the network sees them first."""
         size = self.network.size
-        return list(self._pool.map(lambda picture: frames.lay("image", picture, *size, local=self._local), pictures))
+        return self._map(lambda n: frames.lay("image", pictures[n], *size, local=self._local), len(pictures))
 
     def masks(self, pictures: Sequence[Grey], inputs: list[frames.Framed] | None = None) -> list[Mask]:
         """Returns the hand in each of at most `batch_size` pictures.
