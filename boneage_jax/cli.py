@@ -179,6 +179,9 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--data", type=pathlib.Path, help="folder of built datasets (default: the one trained from)")
     evaluate.add_argument("--dataset", default="", help="dataset (default: the one trained on)")
     evaluate.add_argument("--step", type=_positive, help="checkpoint (default: the best by evaluation MAE)")
+    evaluate.add_argument(
+        "--test-time", action="store_true", help="average over slightly turned and zoomed pictures; for ages"
+    )
     evaluate.add_argument("--report", action="store_true", help="write report.html beside the scores too")
 
     paper = _command(
@@ -295,18 +298,60 @@ def _parser() -> argparse.ArgumentParser:
         commands,
         "predict",
         _predict,
-        "bone age of PNG, JPEG or DICOM radiographs",
-        "boneage predict hand.png --sex F --run runs/tiny\n"
-        "boneage predict radiographs/ --sex-csv sexes.csv --run runs/tiny --out predictions.csv",
+        "bone age of PNG, JPEG or DICOM radiographs, by the whole chain",
+        "boneage predict hand.png --sex F\n"
+        "boneage predict radiographs/ --sex-csv sexes.csv --out predictions.csv --page predictions.html\n"
+        "boneage predict radiographs/ --sex F --run runs/whole --run runs/carpals \\\n"
+        "    --segmentation runs/segmentation --landmarks runs/landmarks\n"
+        "boneage predict registered/ --as-is --sex F --run runs/tiny\n\n"
+        "networks that are not named are those of the bundle, trained on phantoms only: a research demonstration",
     )
     predict.add_argument(
         "images", nargs="+", type=pathlib.Path, metavar="IMAGE|FOLDER", help="radiographs, or folders of them"
     )
-    predict.add_argument("--run", type=pathlib.Path, required=True, help="folder of the run")
-    predict.add_argument("--out", type=pathlib.Path, help="CSV to write: file,months,sex")
+    predict.add_argument(
+        "--run",
+        type=pathlib.Path,
+        action="append",
+        default=[],
+        help="folder of an age network's run; several times for their mean (default: the bundle's)",
+    )
+    predict.add_argument("--segmentation", type=pathlib.Path, help="folder of a run (default: the bundle's)")
+    predict.add_argument("--landmarks", type=pathlib.Path, help="folder of a run (default: the bundle's)")
+    predict.add_argument("--bundle", type=pathlib.Path, help="file of boneage bundle (default: the shipped one)")
+    predict.add_argument("--as-is", action="store_true", help="pictures show registered hands on the whole canvas")
+    predict.add_argument("--out", type=pathlib.Path, help="CSV to write: file,months,spread,sex,flags")
+    predict.add_argument("--page", type=pathlib.Path, help="HTML page to write, with pictures of what was found")
     predict.add_argument("--sex", default="", help="sex of all children: M or F")
     predict.add_argument("--sex-csv", type=pathlib.Path, help="CSV with the columns file,male")
-    predict.add_argument("--step", type=_positive, help="checkpoint (default: the best by evaluation MAE)")
+    predict.add_argument("--step", type=_positive, help="checkpoint of --run (default: the best by evaluation MAE)")
+    predict.add_argument(
+        "--views", type=int, choices=(1, 2, 6), default=6, help="every network takes of a hand (default: 6)"
+    )
+    predict.add_argument("--batch-size", type=_positive, default=16, help="radiographs at once (default: 16)")
+
+    bundle = _command(
+        commands,
+        "bundle",
+        _bundle,
+        "put networks into one small file for boneage predict",
+        "boneage bundle --segmentation runs/s --landmarks runs/l --run runs/phantom-only --out bundle.safetensors",
+    )
+    bundle.add_argument("--segmentation", type=pathlib.Path, required=True, help="folder of a run of that task")
+    bundle.add_argument("--landmarks", type=pathlib.Path, required=True, help="folder of a run of that task")
+    bundle.add_argument(
+        "--run",
+        type=pathlib.Path,
+        action="append",
+        required=True,
+        help="folder of an age network's run; or several",
+    )
+    bundle.add_argument("--out", type=pathlib.Path, required=True, help="file to write")
+    bundle.add_argument(
+        "--debias", action="store_true", help="correct the linear bias of the ages' mean, fitted on --split"
+    )
+    bundle.add_argument("--split", default="validation", help="of the first run's dataset (default: validation)")
+    bundle.add_argument("--data", type=pathlib.Path, help="folder of built datasets (default: the first run's)")
 
     demo = _command(
         commands,
@@ -460,7 +505,9 @@ def _evaluate(options: argparse.Namespace, _: list[str]) -> None:
     if not loaded.task.needs_age:
         print(per_image.score(loaded, split=options.split, data_dir=options.data, dataset=options.dataset).as_text())
         return
-    result = evaluate.evaluate(loaded, split=options.split, data_dir=options.data, dataset=options.dataset)
+    result = evaluate.evaluate(
+        loaded, split=options.split, data_dir=options.data, dataset=options.dataset, test_time=options.test_time
+    )
     if options.report:
         report.write(result, loaded, result.folder / "report.html")
     print(f"{evaluate.as_text(result)}\n\ntable, JSON and predictions lie in {result.folder}")
@@ -533,14 +580,37 @@ def _annotations_convert(options: argparse.Namespace, _: list[str]) -> None:
 
 
 def _predict(options: argparse.Namespace, _: list[str]) -> None:
-    from boneage_jax.hand import assess
-    from boneage_jax.train import run
+    from boneage_jax.hand import assess, commands
 
-    loaded = run.load(options.run, step=options.step)
-    assessments = assess.assess(loaded, options.images, sex=options.sex, sex_csv=options.sex_csv)
-    if options.out:
-        assess.write_csv(assessments, options.out)
-    print(assess.as_text(assessments, loaded, options.out))
+    request = assess.AssessRequest(
+        tuple(options.images),
+        tuple(options.run),
+        step=options.step,
+        bundle=options.bundle,
+        segmentation=options.segmentation,
+        landmarks=options.landmarks,
+        as_is=options.as_is,
+        sex=options.sex,
+        sex_csv=options.sex_csv,
+        views=options.views,
+        batch_size=options.batch_size,
+    )
+    print(commands.predict(request, options.out, options.page))
+
+
+def _bundle(options: argparse.Namespace, _: list[str]) -> None:
+    from boneage_jax.hand import bundling
+
+    request = bundling.BundleRequest(
+        options.segmentation,
+        options.landmarks,
+        tuple(options.run),
+        options.out,
+        debias=options.debias,
+        split=options.split,
+        data=options.data,
+    )
+    print(bundling.make(request))
 
 
 def _demo(options: argparse.Namespace, config_arguments: list[str]) -> None:

@@ -77,8 +77,21 @@ class DataConfig:
     fresh: str = setting(
         "", "train on phantoms rendered as they are needed, VIEW@HEIGHTxWIDTH; '' for the dataset's `train_split`"
     )
+    fresh_ages: Literal["rsna", "even"] = setting(
+        "rsna", "fresh: ages and sexes as in RSNA's training set, or evenly from birth to adulthood"
+    )
+    fresh_rater_sd: float = setting(
+        7.0, "fresh: standard deviation of the readings that are learnt, in months; 0 for the truth", low=0.0
+    )
     train_split: str = setting("train", "split that is trained on")
     eval_split: str = setting("validation", "split that chooses the best checkpoint")
+    folds: int = setting(
+        0, "parts that `train_split` is dealt into for cross-validation, and evaluated on; 0 for none", low=0
+    )
+    fold: int = setting(0, "part that is left out of training, from 0", low=0)
+    patients: str = setting(
+        "", "CSV of id and patient, whose images are dealt together; '' where each image is another child's"
+    )
     height: int = setting(160, "input height in pixels", low=16)
     width: int = setting(120, "input width in pixels", low=16)
     frame: Literal["image", "looks", "masked", "hand", "canvas"] = setting(
@@ -95,6 +108,9 @@ class DataConfig:
     )
     sex: Literal["all", "male", "female"] = setting("all", "children that are read, in training and evaluation")
     masks: str = setting("", "masks by id (folder or annotation file) in place of the dataset's own; '' for these")
+    emphasis: str = setting(
+        "", "masks (folder or annotation file) of images that come as often in training as all others; '' for none"
+    )
     eval_masks: str = setting("", "the same for the evaluation split; '' for those of `masks`")
     key_points: str = setting("", "annotation file of key points by id in place of the dataset's own; '' for these")
     threads: int = setting(4, "host threads that read and decode", low=1)
@@ -240,7 +256,9 @@ class ExperimentConfig:
 MAY_DIFFER_ON_RESUME = frozenset(
     {
         "data.dir",
+        "data.patients",
         "data.masks",
+        "data.emphasis",
         "data.eval_masks",
         "data.key_points",
         "data.threads",
@@ -400,6 +418,13 @@ def _check_together(config: ExperimentConfig, problems: list[str]) -> None:
         )
     if config.optimizer.schedule == "exponential" and config.optimizer.final_learning_rate == 0:
         problems.append("optimizer.final_learning_rate: found 0, expected more than 0 for an exponential schedule")
+    if config.data.folds and not (config.data.folds > 1 and config.data.fold < config.data.folds):
+        problems.append(
+            f"data.fold: found {config.data.fold} of data.folds {config.data.folds}, expected at least 2 folds, and "
+            "one below their number"
+        )
+    if config.task.name == "bone_age" and config.data.frame == "canvas" and not config.data.regions:
+        problems.append("data.regions: found '', expected regions of the canvas, as in A or A+B+C, for its ages")
     _check_network(config, problems)
 
 

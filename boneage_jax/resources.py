@@ -26,6 +26,11 @@ def shipped_configs() -> list[str]:
     return []
 
 
+def shipped_bundle() -> pathlib.Path:
+    """Returns the file of the networks that are shipped."""
+    return _PACKAGE / "bundles" / "phantom_only.safetensors"
+
+
 def builder_module(dataset: str) -> ModuleType:
     """Imports the TFDS builder module of `rsna_bone_age` or `hand_phantom`.
 

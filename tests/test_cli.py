@@ -17,6 +17,7 @@ COMMANDS = [
     ["register"],
     ["annotations", "convert"],
     ["predict"],
+    ["bundle"],
     ["demo"],
 ]
 
@@ -60,6 +61,8 @@ def test_bad_usage_is_status_2():
         ),
         (["evaluate", "nowhere"], "not a run's folder"),
         (["predict", "hand.png", "--run=nowhere"], "not a run's folder"),
+        (["predict", "hand.png", "--bundle=nowhere"], "nowhere: no such file; expected a bundle"),
+        (["bundle", "--segmentation=a", "--landmarks=b", "--run=c", "--out=d"], "a: not a run's folder"),
         (["data", "info", "hand_phantom/tiny", "--out=nowhere"], "Build it with: boneage data build"),
         (["data", "build", "rsna_bone_age"], "name its folder with --from"),
         (["register", "hand_phantom/raw", "--segmentation=a", "--landmarks=b"], "nothing is built there"),

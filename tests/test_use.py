@@ -11,10 +11,11 @@ import pytest
 
 from boneage_jax import NOT_A_MEDICAL_DEVICE
 from boneage_jax.data import images
+from boneage_jax.data.augment import TEST_TIME
 from boneage_jax.data.examples import View
 from boneage_jax.data.sources import Dataset
 from boneage_jax.train import run
-from boneage_jax.train.predict import predict_all
+from boneage_jax.train.predict import predict_ages, predict_all
 from boneage_jax.train.step import compile_predict_step
 from tests import rsna_layouts as make
 from tests.conftest import REAL, needs_real
@@ -37,6 +38,18 @@ def test_evaluate_writes_table_json_and_csv(trained, capsys):
     assert NOT_A_MEDICAL_DEVICE in page
     assert page.count("data:image/png;base64,") == 4
     assert not re.search(r'(src|href)="(?!data:)', page), "the page stands by itself"
+
+
+def test_views_at_test_time_are_averaged(trained, capsys):
+    assert call(capsys, "evaluate", trained, "--split", "validation[:8]", "--test-time")[0] == 0
+    (folder,) = (trained / "evaluation").glob("*/validation*-test-time")
+    said = [float(row["months"]) for row in csv.DictReader((folder / "predictions.csv").open())]
+    loaded = run.load(trained)
+    dataset = Dataset.open(pathlib.Path(loaded.config.data.dir), loaded.config.data.name)
+    records = dataset.split("validation[:8]", View(loaded.config.data.height, loaded.config.data.width))
+    one_by_one = [predict_ages(loaded, records, moves=(move,)).months for move in TEST_TIME]
+    assert np.ptp(one_by_one, axis=0).max() > 0.1, "the pictures do move"
+    np.testing.assert_allclose(said, np.mean(one_by_one, axis=0), atol=0.02)
 
 
 def test_evaluation_of_data_that_have_moved(trained, data_dir, tmp_path, capsys):
@@ -65,13 +78,15 @@ def test_evaluation_and_prediction_agree(trained, data_dir, tmp_path, capsys):
             (tmp_path / f"{name}.png").write_bytes(records.row(n)["image"])
             table.write(f"{name}.png,{bool(records.row(n)['male'])}\n")
     status, out, _ = call(
-        capsys, "predict", tmp_path, "--run", trained, "--sex-csv", tmp_path / "sexes.csv", "--out", tmp_path / "p.csv"
+        capsys,
+        *("predict", tmp_path, "--as-is", "--views=1", "--run", trained),
+        *("--sex-csv", tmp_path / "sexes.csv", "--out", tmp_path / "p.csv"),
     )
     assert status == 0
     assert NOT_A_MEDICAL_DEVICE in out
     with (tmp_path / "p.csv").open() as file:
         header, *rows = csv.reader(file)
-    assert header[:2] == ["file", "months"]
+    assert header == ["file", "months", "spread", "sex", "flags"]
     assert call(capsys, "evaluate", trained, "--split", "validation[:6]")[0] == 0
     (folder,) = (trained / "evaluation").glob("*/validation[[]:6[]]")
     evaluated = {r["id"]: float(r["months"]) for r in csv.DictReader((folder / "predictions.csv").open())}
@@ -115,8 +130,38 @@ def test_predict_on_a_real_radiograph(trained, capsys):
     """It runs, and says what it is: a model of phantoms has nothing to say of real hands yet."""
     status, out, _ = call(capsys, "predict", REAL / "hand_1381" / "original.png", "--run", trained, "--sex", "F")
     assert status == 0
-    assert re.search(r"\d+\.\d months", out)
-    assert "trained on rendered phantoms only" in out
+    assert re.search(r"\d+\.\d ± \d+\.\d months", out)
+    assert "Trained on phantoms only" in out
+
+
+def test_pictures_without_a_hand_are_flagged(tmp_path, capsys):
+    """By the shipped bundle, which is used when no run is named."""
+    noise = np.random.default_rng(0).normal(90, 12, (400, 320)).clip(0, 255).astype(np.uint8)
+    for name, picture in (("black", np.zeros_like(noise)), ("wall", noise)):
+        (tmp_path / f"{name}.png").write_bytes(images.encode(picture, "png"))
+    status, out, _ = call(capsys, "predict", tmp_path, "--sex=F", "--out", tmp_path / "p.csv")
+    assert status == 0
+    assert re.search(r"no age  F  .*black\.png  \[.*no hand", out)
+    assert "2 of 2 flagged" in out
+    black, wall = csv.DictReader((tmp_path / "p.csv").open())
+    assert (black["months"], black["spread"]) == ("", "")
+    assert wall["flags"]
+
+
+@needs_real
+def test_the_shipped_bundle_orders_real_hands_by_age(tmp_path, capsys):
+    """An infant's hand and an adolescent's are told apart by networks that have seen drawings only."""
+    hands = [REAL / "hands" / "15605_masked.png", REAL / "hand_1381" / "original.png"]
+    hands += [REAL / "hands" / f"{name}_registered.png" for name in (4556, 4557)]
+    table, page = tmp_path / "p.csv", tmp_path / "p.html"
+    status, out, _ = call(capsys, "predict", *hands, "--sex=F", "--out", table, "--page", page)
+    assert status == 0
+    with table.open() as file:
+        months = [float(row["months"]) for row in csv.DictReader(file)]
+    assert months == sorted(months), "read as 50, 82, 129 and 168 months"
+    for text in (out, page.read_text()):
+        assert "Trained on phantoms only" in text
+        assert NOT_A_MEDICAL_DEVICE in text
 
 
 def test_an_output_that_cannot_be_written(trained, tmp_path, capsys):

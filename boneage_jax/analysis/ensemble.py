@@ -14,6 +14,28 @@ def average(predicted: Float[np.ndarray, "models n"]) -> Float[np.ndarray, " n"]
     return np.asarray(predicted, np.float64).mean(0)
 
 
+def mixture(
+    months: Float[np.ndarray, "models n"], spread: Float[np.ndarray, "models n"]
+) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+    """Returns mean and standard deviation of the equal mixture of several models' distributions.
+
+    Args:
+      months: means, in months; NaN where a model says nothing of a child.
+      spread: standard deviations, in months.
+
+    Returns:
+      The mean of the means, and the root of the mean variance plus the variance of the means (law of total variance);
+      NaN where no model says anything.
+    """
+    known = np.isfinite(months)
+    count = known.sum(0)
+    with np.errstate(invalid="ignore"):
+        mean = np.where(known, months, 0.0).sum(0) / count
+        between = np.where(known, np.square(months - mean), 0.0).sum(0) / count
+        within = np.where(known, np.square(spread), 0.0).sum(0) / count
+    return mean, np.sqrt(within + between)
+
+
 def fitted_weights(
     predicted: Float[np.ndarray, "models n"], reading: Float[np.ndarray, " n"]
 ) -> Float[np.ndarray, " models"]:

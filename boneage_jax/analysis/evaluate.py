@@ -11,6 +11,7 @@ import numpy as np
 
 from boneage_jax import NOT_A_MEDICAL_DEVICE
 from boneage_jax.analysis import scores
+from boneage_jax.data.augment import TEST_TIME
 from boneage_jax.data.reading import view_of
 from boneage_jax.data.sources import Dataset, Records
 from boneage_jax.errors import UserError
@@ -51,7 +52,12 @@ class Evaluation:
 
 
 def evaluate(
-    loaded: LoadedRun, *, split: str = "test", data_dir: pathlib.Path | None = None, dataset: str = ""
+    loaded: LoadedRun,
+    *,
+    split: str = "test",
+    data_dir: pathlib.Path | None = None,
+    dataset: str = "",
+    test_time: bool = False,
 ) -> Evaluation:
     """Evaluates a run and writes `evaluation/DATASET/SPLIT/` into its folder.
 
@@ -60,6 +66,7 @@ def evaluate(
       split: of the dataset.
       data_dir: folder of the built datasets; None for the one trained from.
       dataset: name; empty for the one trained on.
+      test_time: whether predictions are averaged over `augment.TEST_TIME`; their folder is `SPLIT-test-time`.
 
     Raises:
       UserError: for data that is not there, has no ages, or cannot be written beside.
@@ -67,17 +74,17 @@ def evaluate(
     config = loaded.config
     name = dataset or config.data.name
     opened = Dataset.open((data_dir or pathlib.Path(config.data.dir)).expanduser(), name)
-    records = opened.split(split, view_of(config.data))
+    records = opened.split(split, view_of(config.data, split=split, evaluation=True))
     reading, male = records.labels()
     known = np.isfinite(reading)
     if not known.any():
         raise UserError(f"{opened.path}: no image of the split {split!r} has a bone age; use boneage predict instead")
-    ages = predict_ages(loaded, records)
+    ages = predict_ages(loaded, records, moves=TEST_TIME if test_time else TEST_TIME[:1])
     ids = [image_id for image_id, keep in zip(records.ids(), known, strict=True) if keep]
     reading, male, predicted, spread = reading[known], male[known], ages.months[known], ages.spread[known]
     result = Evaluation(
-        folder_of(loaded.folder, name, split),
-        f"{name} {split}",
+        folder_of(loaded.folder, name, f"{split}-test-time" if test_time else split),
+        f"{name} {split}" + ", mean of moved pictures" * test_time,
         records,
         ids,
         reading,

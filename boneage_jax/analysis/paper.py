@@ -9,7 +9,6 @@ import json
 import pathlib
 import sys
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -18,8 +17,9 @@ from boneage_jax import experiment
 from boneage_jax.analysis import evaluate
 from boneage_jax.analysis.cells import Cell, matching
 from boneage_jax.analysis.ensemble import Debias, average, fitted_weights
-from boneage_jax.config import Duration, ExperimentConfig
+from boneage_jax.config import DataConfig, Duration, ExperimentConfig
 from boneage_jax.data.examples import View
+from boneage_jax.data.reading import view_of
 from boneage_jax.data.sources import Dataset
 from boneage_jax.errors import UserError
 from boneage_jax.files import check_writable
@@ -124,15 +124,16 @@ def plan(request: PaperRequest) -> list[Planned]:
     planned = []
 
     @functools.cache
-    def children(split: str, sex: Literal["all", "male", "female"]) -> int:
-        return len(dataset.split(split, View(sex=sex)))
+    def children(data: DataConfig) -> int:
+        fold = view_of(data, split=data.train_split).fold
+        return len(dataset.split(data.train_split, View(sex=data.sex, fold=fold)))
 
     for cell in cells:
         config = _config(request, dataset, cell)
         folder = request.out / "runs" / cell.name
         total = Duration.parse(config.train.length).in_steps(
             batch_size=config.train.batch_size,
-            examples_per_epoch=children(config.data.train_split, config.data.sex),
+            examples_per_epoch=children(_who(config.data)),
         )
         planned.append(Planned(cell, config, folder, _steps_done(folder), total, float("nan")))
     rates = {(p.cell.model, p.cell.region): rate for p in planned if (rate := _seconds_a_step(p.folder))}
@@ -140,6 +141,13 @@ def plan(request: PaperRequest) -> list[Planned]:
         dataclasses.replace(p, seconds=(p.total - p.done) * rates.get((p.cell.model, p.cell.region), float("nan")))
         for p in planned
     ]
+
+
+def _who(data: DataConfig) -> DataConfig:
+    """What of a config says which children are trained on, so that each sort of them is counted once."""
+    return DataConfig(
+        train_split=data.train_split, sex=data.sex, folds=data.folds, fold=data.fold, patients=data.patients
+    )
 
 
 def _config(request: PaperRequest, dataset: Dataset, cell: Cell) -> ExperimentConfig:

@@ -70,7 +70,8 @@ def score(
     config = loaded.config
     name = dataset or config.data.name
     opened = Dataset.open((data_dir or pathlib.Path(config.data.dir)).expanduser(), name)
-    records = opened.split(split, view_of(config.data, loaded.task.layers))
+    view = view_of(config.data, loaded.task.layers, split=split, evaluation=bool(config.data.folds))
+    records = opened.split(split, view)
     step = compile_score_step(loaded.mesh, network=loaded.network, task=loaded.task)
     values = predict_with(loaded, step, records)
     folder = loaded.folder / "evaluation" / name.replace("/", "-") / split.replace("/", "-")

@@ -5,12 +5,41 @@ Each example's changes depend on its own key alone. Geometry is applied in one r
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 from jax.scipy.ndimage import map_coordinates
 from jaxtyping import Array, Key
 
 from boneage_jax.config import AugmentConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class Move:
+    """A similarity of a picture about its middle, as `augment` draws them.
+
+    Attributes:
+      rotation: in degrees, clockwise as seen.
+      zoom: factor; above 1 the hand becomes larger.
+      shift: down and right, as fractions of height and width.
+      mirror: whether left and right change sides.
+    """
+
+    rotation: float | Array = 0.0
+    zoom: float | Array = 1.0
+    shift: tuple[float | Array, float | Array] = (0.0, 0.0)
+    mirror: bool | Array = False
+
+
+TEST_TIME = (
+    Move(),
+    Move(rotation=3.0),
+    Move(rotation=-3.0),
+    Move(zoom=1.03),
+    Move(zoom=0.97),
+)
+"""Moves whose predictions are averaged: no further than networks of ages are trained to bear."""
 
 Layers = dict[str, Array]
 """Image and truth of the same picture, by name: see `sources.Example`."""
@@ -53,31 +82,43 @@ def _symmetric(key: Array, limit: float, shape: tuple[int, ...] = ()) -> Array:
 
 
 def _move(layers: Layers, key: Array, config: AugmentConfig) -> Layers:
-    """Samples planes where a random similarity about the centre sends each pixel; sends points the other way."""
-    h, w = layers["image"].shape[:2]
+    """Draws a move and makes it."""
     k = jax.random.split(key, 4)
-    angle = jnp.deg2rad(_symmetric(k[0], config.rotation))
-    zoom = 1.0 + _symmetric(k[1], config.zoom)
-    shift = _symmetric(k[2], config.shift, (2,)) * jnp.array([h, w])
-    mirror = jnp.where(jax.random.bernoulli(k[3], config.flip), -1.0, 1.0)
+    down, right = _symmetric(k[2], config.shift, (2,))
+    drawn = Move(
+        _symmetric(k[0], config.rotation),
+        1.0 + _symmetric(k[1], config.zoom),
+        (down, right),
+        jax.random.bernoulli(k[3], config.flip),
+    )
+    return moved(layers, drawn)
+
+
+def moved(layers: Layers, move: Move) -> Layers:
+    """Returns one example's layers after a move, in one resampling; see `augment`."""
+    h, w = layers["image"].shape[:2]
+    angle, zoom = jnp.deg2rad(move.rotation), move.zoom
+    shift = (move.shift[0] * h, move.shift[1] * w)
+    mirror = jnp.where(move.mirror, -1.0, 1.0)
+
     y = jnp.arange(h)[:, None] - (h - 1) / 2 - shift[0]
     x = jnp.arange(w)[None, :] - (w - 1) / 2 - shift[1]
     c, s = jnp.cos(angle) / zoom, jnp.sin(angle) / zoom
     rows = c * y - s * x + (h - 1) / 2
     columns = mirror * (s * y + c * x) + (w - 1) / 2
-    moved = {}
+    result = {}
     for name, values in layers.items():
         if name == "key_points":
             right, down = mirror * (values[:, 0] - (w - 1) / 2), values[:, 1] - (h - 1) / 2
             new_x = (c * right - s * down) * zoom**2 + (w - 1) / 2 + shift[1]
             new_y = (c * down + s * right) * zoom**2 + (h - 1) / 2 + shift[0]
-            moved[name] = jnp.stack([new_x, new_y], axis=-1)
+            result[name] = jnp.stack([new_x, new_y], axis=-1)
         else:
             planes = values.reshape(h, w, -1)
-            moved[name] = jax.vmap(
+            result[name] = jax.vmap(
                 lambda plane: map_coordinates(plane, [rows, columns], order=1, mode="constant", cval=0.0), -1, -1
             )(planes).reshape(values.shape)
-    return moved
+    return result
 
 
 def _relight(image: Array, key: Array, config: AugmentConfig) -> Array:

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float
 
 from boneage_jax import anatomy
 from boneage_jax.data import frames, images
+from boneage_jax.data.folds import Fold
 from boneage_jax.geometry import Similarity
 
 
@@ -49,6 +50,7 @@ class View:
       sex: children that are read: `all`, `male` or `female`.
       layers: what an example holds beside image, sex and age.
       labels: masks and key points by id that replace the dataset's own; images without them are left out.
+      fold: images that are read, for cross-validation; None for all.
     """
 
     height: int = 0
@@ -60,6 +62,7 @@ class View:
     sex: Literal["all", "male", "female"] = "all"
     layers: tuple[Layer, ...] = ()
     labels: Labels | None = None
+    fold: Fold | None = None
 
 
 class Labels(Protocol):
@@ -119,7 +122,7 @@ def lay_out(
                 pictures[0], mask, key_points, [_REGIONS[name] for name in view.regions], height, width
             )
         else:
-            planes = [plane for picture in pictures for plane in _regions_of(view, picture)]
+            planes = [plane for picture in pictures for plane in regions_of(view, picture)]
         example["image"] = planes[0] if len(planes) == 1 else np.stack(planes, axis=-1)
         return example
     framed = frames.lay(
@@ -142,8 +145,8 @@ def lay_out(
 _REGIONS = {region.name: (region.rows, region.columns) for region in anatomy.CANVAS_REGIONS}
 
 
-def _regions_of(view: View, picture: images.Grey) -> list[images.Grey]:
-    """The view's regions of a picture of the whole canvas, or the picture, each fitted into the view's size."""
+def regions_of(view: View, picture: images.Grey) -> list[images.Grey]:
+    """Returns the view's regions of a picture of the whole canvas, or the picture, each fitted into the view's size."""
     size = (view.height, view.width)
     if not view.regions:
         return [images.fit(picture, *size)]

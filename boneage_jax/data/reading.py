@@ -9,16 +9,19 @@ from boneage_jax.config import DataConfig
 from boneage_jax.data import annotations as drawn
 from boneage_jax.data import frames
 from boneage_jax.data.examples import Labels, Layer, View
-from boneage_jax.data.sources import Dataset, Interleaved, Source
+from boneage_jax.data.folds import Fold, read_patients
+from boneage_jax.data.sources import Dataset, Interleaved, Repeated, Source
+from boneage_jax.errors import UserError
 
 
-def view_of(config: DataConfig, layers: tuple[Layer, ...] = (), *, evaluation: bool = False) -> View:
+def view_of(config: DataConfig, layers: tuple[Layer, ...] = (), *, split: str = "", evaluation: bool = False) -> View:
     """Returns the view of a config, with the layers that a task learns from.
 
     Args:
       config: of the data.
       layers: see `View`.
-      evaluation: whether the evaluation split is read, which may have masks of its own.
+      split: that is read; the one that is trained on is dealt into folds where the config wants them.
+      evaluation: whether it is read to evaluate: masks may be others, and the fold is the one that training left out.
 
     Raises:
       UserError: for annotation files that cannot be used.
@@ -39,7 +42,15 @@ def view_of(config: DataConfig, layers: tuple[Layer, ...] = (), *, evaluation: b
         config.sex,
         layers,
         labels,
+        _fold_of(config, split, evaluation=evaluation),
     )
+
+
+def _fold_of(config: DataConfig, split: str, *, evaluation: bool) -> Fold | None:
+    if not config.folds or split.split("[")[0] != config.train_split.split("[")[0]:
+        return None
+    patients = read_patients(pathlib.Path(config.patients).expanduser()) if config.patients else {}
+    return Fold(config.folds, config.fold, evaluation, patients)
 
 
 def first_look(config: DataConfig) -> frames.Frame:
@@ -48,8 +59,19 @@ def first_look(config: DataConfig) -> frames.Frame:
 
 
 def source_of(dataset: Dataset, split: str, config: DataConfig, view: View) -> Source:
-    """Returns what training reads: the records of a split, each twice where the network is to look twice."""
-    records = dataset.split(split, view)
-    if config.frame != "looks":
-        return records
-    return Interleaved([records, dataset.split(split, dataclasses.replace(view, frame="box"))])
+    """Returns what training reads: the records of a split, each twice where the network is to look twice.
+
+    Images of `data.emphasis` come as often as all together.
+
+    Raises:
+      UserError: for annotation files that cannot be used, or that name no image of the split.
+    """
+    views = [view] if config.frame != "looks" else [view, dataclasses.replace(view, frame="box")]
+    sources: list[Source] = [dataset.split(split, one) for one in views]
+    if config.emphasis:
+        labels = drawn.AnnotatedLabels(tuple(drawn.read(pathlib.Path(config.emphasis).expanduser())))
+        few = [dataset.split(split, dataclasses.replace(one, labels=labels)) for one in views]
+        if not len(few[0]):
+            raise UserError(f"{config.emphasis}: names no image of the split {split!r} of {dataset.path}")
+        sources += [Repeated(one, len(sources[0])) for one in few]
+    return sources[0] if len(sources) == 1 else Interleaved(sources)

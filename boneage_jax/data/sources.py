@@ -22,6 +22,9 @@ from boneage_jax.files import write_text
 REGISTERED = "registered.json"
 """Beside the records of registered hands: what they were made of, and how."""
 
+_METADATA = "metadata.json"
+"""Beside the records, written by TFDS: what a builder says of its dataset."""
+
 INDEX = "labels.json"
 """Beside a dataset's records: ids, ages and sexes by split. Datasets that TFDS itself has built do without."""
 
@@ -65,6 +68,18 @@ class Dataset:
     def is_phantom(self) -> bool:
         """Whether its images are rendered, so that no figure may be read as one on children."""
         return self.origin.startswith("hand_phantom")
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a network that learns from it should remember of it, as JSON has it.
+
+        `phantom`; `registered`: whether pictures show hands on a canvas; and where that is known `canvas` and the
+        `regions` that were cut, the one called `image` first.
+        """
+        said, made = (_json_of(self.path / name) for name in (_METADATA, REGISTERED))
+        registered = bool(made) or bool(said.get("registered", False))
+        facts: dict[str, Any] = {"phantom": self.is_phantom, "registered": registered}
+        return facts | {key: made[key] for key in ("canvas", "regions") if key in made}
 
     @classmethod
     def open(cls, data_dir: pathlib.Path, name: str) -> Dataset:
@@ -129,6 +144,20 @@ class Interleaved:
         return self._sources[which][number]
 
 
+class Repeated:
+    """A source over and over again, up to a length."""
+
+    def __init__(self, source: Source, length: int):
+        self._source, self._length = source, length
+        self.fingerprint = f"{source.fingerprint} x {length}"
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index: SupportsIndex) -> Example:
+        return self._source[int(index) % len(self._source)]
+
+
 class Records:
     """The examples of a split, by number, decoded when asked for. Threads may share it."""
 
@@ -182,7 +211,10 @@ class Records:
         if self._view.sex != "all":
             self.fingerprint += f":{self._view.sex}"
             wanted &= np.array(self._columns["male"], bool) == (self._view.sex == "male")
-        return None if kept is None and self._view.sex == "all" else np.flatnonzero(wanted)
+        if self._view.fold is not None:
+            self.fingerprint += f":{self._view.fold.fingerprint}"
+            wanted &= np.array([self._view.fold.keeps(image_id) for image_id in self._columns["id"]], bool)
+        return None if wanted.all() else np.flatnonzero(wanted)
 
     def __len__(self) -> int:
         return len(self._rows) if self._places is None else len(self._places)
@@ -269,6 +301,11 @@ def _decode_raw(data: Any, *, shape: tuple[int, int]) -> images.Grey:
 def as_str(value: Any) -> str:
     """Returns a text feature, which TFDS gives as bytes, as text."""
     return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _json_of(path: pathlib.Path) -> dict[str, Any]:
+    """A file's content; nothing where there is no such file."""
+    return dict(json.loads(path.read_text())) if path.exists() else {}
 
 
 def _version(name: str) -> tuple[int, ...]:

@@ -1,22 +1,63 @@
-"""Bone ages of radiographs as they come: PNG, JPEG or DICOM files, from a run's folder and nothing else."""
+"""Bone ages of radiographs as they come, PNG, JPEG or DICOM: the whole chain, a batch at a time."""
 
 from __future__ import annotations
 
+import concurrent.futures
 import csv
 import dataclasses
 import pathlib
-from collections.abc import Sequence
-from typing import SupportsIndex
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
+from jaxtyping import Bool, Float
 
-from boneage_jax import NOT_A_MEDICAL_DEVICE
-from boneage_jax.data import images, labels
-from boneage_jax.data.examples import Example
+from boneage_jax import NOT_A_MEDICAL_DEVICE, resources
+from boneage_jax.analysis.ensemble import Debias
+from boneage_jax.data import images, labels, parallel
+from boneage_jax.data.images import Grey
 from boneage_jax.errors import UserError, fail_if_any
 from boneage_jax.files import replacing
-from boneage_jax.train.predict import predict_ages
+from boneage_jax.hand.ages import AgeReaders, learnt_from_phantoms
+from boneage_jax.hand.chain import Chain, Registered, Settings
+from boneage_jax.hand.quality import NO_HAND
+from boneage_jax.train import bundle, run
 from boneage_jax.train.run import LoadedRun
+
+PHANTOMS_ONLY = "Trained on phantoms only, research demonstration: no reading of these radiographs."
+
+_THREADS = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class AssessRequest:
+    """What to read the age of, and with what.
+
+    Attributes:
+      paths: files and folders.
+      runs: folders of age networks, read as one; empty for those of the bundle.
+      step: checkpoint of a single run; None for the best.
+      bundle: file of `boneage bundle`, for all networks that are not named; None for the shipped one.
+      segmentation: folder of a run; None for that of the bundle.
+      landmarks: likewise.
+      as_is: pictures show registered hands on the whole canvas already.
+      sex: of all children, in any usual spelling; or empty.
+      sex_csv: table of `file,male`, the file by its name with or without ending; or None.
+      views: that every network takes of a hand: see `chain.Settings` and `augment.TEST_TIME`.
+      batch_size: radiographs at a time.
+    """
+
+    paths: tuple[pathlib.Path, ...]
+    runs: tuple[pathlib.Path, ...] = ()
+    step: int | None = None
+    bundle: pathlib.Path | None = None
+    segmentation: pathlib.Path | None = None
+    landmarks: pathlib.Path | None = None
+    as_is: bool = False
+    sex: str = ""
+    sex_csv: pathlib.Path | None = None
+    views: int = 6
+    batch_size: int = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,77 +66,181 @@ class Assessment:
 
     Attributes:
       file: as it was named.
-      months: predicted bone age; may lie outside 0 to 240 for a picture that is no hand.
+      months: bone age; NaN where no hand was found. May lie outside 0 to 240 for a picture that is none.
+      spread: standard deviation of it by the networks themselves, in months; NaN where nothing is known of it.
       sex: `M`, `F`, or empty where it was not given.
+      flags: what speaks against it.
     """
 
     file: pathlib.Path
     months: float
+    spread: float
     sex: str
+    flags: tuple[str, ...] = ()
 
 
-class _Files:
-    """Image files as a source of the input pipeline.
+@dataclasses.dataclass(frozen=True)
+class Seen:
+    """What an assessment was made from, for pictures of it.
 
     Attributes:
-      problems: what is wrong with the files that could not be read so far, by number; they count as black.
+      picture: the radiograph.
+      mask: of the hand; None where pictures were taken as they are.
+      key_points: in the radiograph's pixels; None where there are none.
+      regions: that the networks saw.
     """
 
-    fingerprint = "files"
+    picture: Grey
+    mask: Bool[np.ndarray, "h w"] | None
+    key_points: Float[np.ndarray, "3 2"] | None
+    regions: tuple[Grey, ...]
 
-    def __init__(self, files: Sequence[pathlib.Path], males: Sequence[float], height: int, width: int):
-        self._files, self._males, self._size = files, males, (height, width)
-        self.problems: dict[int, str] = {}
 
-    def __len__(self) -> int:
-        return len(self._files)
+class Assessor:
+    """Networks from radiograph to age.
 
-    def __getitem__(self, index: SupportsIndex) -> Example:
-        n = int(index)
+    Attributes:
+      phantoms_only: whether a network of it has seen rendered hands only.
+    """
+
+    def __init__(self, request: AssessRequest):
+        """Opens the networks.
+
+        Raises:
+          UserError: for runs and bundles that cannot be used.
+        """
+        self._request = request
+        shipped = _Shipped(request.bundle)
+        ages = [run.load(folder, step=request.step) for folder in request.runs] or shipped.ages()
+        self.readers = AgeReaders(
+            ages,
+            batch_size=request.batch_size,
+            views=request.views,
+            debias=Debias() if request.runs else shipped.debias(),
+        )
+        networks = list(ages)
+        self._chain: Chain | None = None
+        if self.readers.regions and not request.as_is:
+            first, second = (
+                run.load(folder) if folder else shipped.run(name)
+                for name, folder in (("segmentation", request.segmentation), ("landmarks", request.landmarks))
+            )
+            networks += [first, second]
+            settings = Settings(
+                self.readers.regions, self.readers.canvas, views=request.views, batch_size=request.batch_size
+            )
+            self._chain = Chain(first, second, settings)
+        self.phantoms_only = any(map(learnt_from_phantoms, networks))
+
+    def __enter__(self) -> Assessor:
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        if self._chain is not None:
+            self._chain.__exit__(*exception)
+
+    def assess(self) -> Iterator[tuple[Assessment, Seen]]:
+        """Yields each radiograph's age, and what it was read from, in order of the files.
+
+        Raises:
+          UserError: before the first, for files that cannot be read (all of them named), or a sex that a network needs
+            and that was not given.
+        """
+        request = self._request
+        files = images.find(list(request.paths))
+        males = sexes_of(files, request.sex, request.sex_csv)
+        if self.readers.needs_sex:
+            fail_if_any(
+                [str(file) for file, male in zip(files, males, strict=True) if male is None],
+                "the networks are told the sex, which is not given for these files",
+                "Give it with --sex M, --sex F or --sex-csv FILE with the columns file,male.",
+            )
+        _check_readable(files)
+        batches = parallel.in_batches(len(files), request.batch_size)
+        with parallel.progress_of(total=len(files), label="reading ages") as bar:
+            for batch, pictures in parallel.read_ahead(lambda n: images.read(files[n]), batches):
+                yield from self._batch([files[n] for n in batch], pictures, [males[n] for n in batch])
+                bar.update(len(batch))
+
+    def _batch(
+        self, files: Sequence[pathlib.Path], pictures: Sequence[Grey], males: Sequence[bool | None]
+    ) -> Iterator[tuple[Assessment, Seen]]:
+        hands: Sequence[Registered | None] = [None] * len(files)
+        if self._chain is not None:
+            registered = self._chain.register(pictures)
+            hands, regions = registered, [hand.regions for hand in registered]
+        else:
+            regions = [self.readers.on_canvas(picture) for picture in pictures]
+        ages = self.readers.read(regions, pictures, males)
+        for n, (file, male, hand) in enumerate(zip(files, males, hands, strict=True)):
+            nowhere = hand is not None and NO_HAND in hand.verdict.flags
+            months, spread = (np.nan, np.nan) if nowhere else (float(ages.months[n]), float(ages.spread[n]))
+            yield (
+                Assessment(file, months, spread, _LETTERS[male], hand.verdict.flags if hand else ()),
+                Seen(
+                    pictures[n],
+                    hand.mask.inside if hand else None,
+                    hand.placed.key_points if hand and hand.placed else None,
+                    tuple(regions[n].values()),
+                ),
+            )
+
+
+_LETTERS = {None: "", True: "M", False: "F"}
+
+
+class _Shipped:
+    """The bundle's networks, opened when the first of them is wanted."""
+
+    def __init__(self, path: pathlib.Path | None):
+        self._path = path or resources.shipped_bundle()
+        self._opened: bundle.Bundle | None = None
+
+    def _bundle(self) -> bundle.Bundle:
+        if self._opened is None:
+            self._opened = bundle.read(self._path)
+        return self._opened
+
+    def run(self, name: str) -> LoadedRun:
+        """Returns a network by its name."""
+        runs = self._bundle().runs
+        if name not in runs:
+            raise UserError(f"{self._path}: holds no {name!r} but {', '.join(runs)}; name a run with --{name}")
+        return runs[name]
+
+    def ages(self) -> list[LoadedRun]:
+        """Returns the age networks."""
+        found = [loaded for loaded in self._bundle().runs.values() if loaded.task.needs_age]
+        if not found:
+            raise UserError(f"{self._path}: holds no age network; name a run with --run")
+        return found
+
+    def debias(self) -> Debias:
+        """Returns the correction of their mean."""
+        return Debias(**self._bundle().about.get("debias", {}))
+
+
+def _check_readable(files: Sequence[pathlib.Path]) -> None:
+    """Raises `UserError` that names all files that cannot be read: before hours of work, not after."""
+
+    def problem(file: pathlib.Path) -> str:
         try:
-            image = images.fit(images.read(self._files[n]), *self._size)
+            images.read(file)
         except UserError as error:
-            self.problems[n] = str(error)
-            image = np.zeros(self._size, np.uint8)
-        return {"image": image, "male": np.float32(self._males[n]), "bone_age": np.float32(np.nan)}
+            return str(error)
+        return ""
+
+    with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
+        problems = [text for text in pool.map(problem, files) if text]
+    fail_if_any(problems, "files that cannot be read", "Remove or replace them; nothing was written.")
 
 
-def assess(
-    loaded: LoadedRun, paths: list[pathlib.Path], *, sex: str = "", sex_csv: pathlib.Path | None = None
-) -> list[Assessment]:
-    """Predicts the bone age of files and of all images in folders.
-
-    Args:
-      loaded: the run.
-      paths: files and folders.
-      sex: of all children, in any usual spelling; or empty.
-      sex_csv: table of `file,male`, the file by its name with or without ending; or None.
+def sexes_of(files: Sequence[pathlib.Path], sex: str, sex_csv: pathlib.Path | None) -> list[bool | None]:
+    """Returns whether each file's child is a boy; None where that is not said.
 
     Raises:
-      UserError: for files that cannot be read (all of them named), or a sex that the model needs and was not given.
+      UserError: for spellings and tables that cannot be used.
     """
-    files = images.find(paths)
-    males = _sexes(files, sex, sex_csv)
-    needs_sex = loaded.config.model.sex == "input"
-    if needs_sex:
-        fail_if_any(
-            [str(file) for file, male in zip(files, males, strict=True) if male is None],
-            f"the model of {loaded.folder} is told the sex, which is not given for these files",
-            "Give it with --sex M, --sex F or --sex-csv FILE with the columns file,male.",
-        )
-    config = loaded.config
-    source = _Files(files, [float(male or 0) for male in males], config.data.height, config.data.width)
-    months = predict_ages(loaded, source).months
-    # Only now, so that every file is decoded once and all bad ones are reported together.
-    problems = [source.problems[n] for n in sorted(source.problems)]
-    fail_if_any(problems, "files that cannot be read", "Remove or replace them; nothing was written.")
-    letters = {None: "", True: "M", False: "F"}
-    return [
-        Assessment(file, float(value), letters[male]) for file, value, male in zip(files, months, males, strict=True)
-    ]
-
-
-def _sexes(files: list[pathlib.Path], sex: str, sex_csv: pathlib.Path | None) -> list[bool | None]:
     if sex and sex_csv:
         raise UserError("found both --sex and --sex-csv, expected one of them")
     if sex:
@@ -115,25 +260,45 @@ def _sexes(files: list[pathlib.Path], sex: str, sex_csv: pathlib.Path | None) ->
     return [known.get(file.stem, known.get(file.name)) for file in files]
 
 
-def write_csv(assessments: list[Assessment], path: pathlib.Path) -> None:
-    """Writes `file,months,sex`, whole or not at all. Raises `UserError` where that is impossible."""
+def write_csv(assessments: Sequence[Assessment], path: pathlib.Path) -> None:
+    """Writes `file,months,spread,sex,flags`, whole or not at all. Raises `UserError` where that is impossible."""
     with replacing(path) as scratch, scratch.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["file", "months", "sex"])
-        for assessment in assessments:
-            writer.writerow([assessment.file, f"{assessment.months:.1f}", assessment.sex])
+        writer.writerow(["file", "months", "spread", "sex", "flags"])
+        for a in assessments:
+            writer.writerow([a.file, _number(a.months), _number(a.spread), a.sex, ", ".join(a.flags)])
 
 
-def as_text(assessments: list[Assessment], loaded: LoadedRun, out: pathlib.Path | None) -> str:
+def _number(value: float) -> str:
+    return f"{value:.1f}" if np.isfinite(value) else ""
+
+
+def shown(assessment: Assessment) -> str:
+    """Returns an age for people."""
+    if not np.isfinite(assessment.months):
+        return "no age"
+    spread = f" ± {assessment.spread:.1f}" if np.isfinite(assessment.spread) else ""
+    return f"{assessment.months:.1f}{spread} months ({assessment.months / 12:.1f} years)"
+
+
+def as_text(
+    assessments: Sequence[Assessment], out: pathlib.Path | None, page: pathlib.Path | None, *, phantoms_only: bool
+) -> str:
     """Returns the ages for people, with what they may be taken for."""
-    lines = [f"{a.months:8.1f} months ({a.months / 12:.1f} years)  {a.sex or '-'}  {a.file}" for a in assessments[:20]]
+    lines = [
+        f"{shown(a):>32}  {a.sex or '-'}  {a.file}" + (f"  [{', '.join(a.flags)}]" if a.flags else "")
+        for a in assessments[:20]
+    ]
     if len(assessments) > 20:
         lines.append(f"... and {len(assessments) - 20} more")
-    if loaded.config.data.name.startswith("hand_phantom"):
-        lines.append(
-            "The model was trained on rendered phantoms only: a demonstration, no reading of these radiographs."
-        )
+    flagged = sum(bool(a.flags) for a in assessments)
+    if flagged:
+        lines.append(f"{flagged} of {len(assessments)} flagged: look at them before you use them")
+    if phantoms_only:
+        lines.append(PHANTOMS_ONLY)
     lines.append(NOT_A_MEDICAL_DEVICE)
     if out:
         lines.append(f"{len(assessments)} predictions lie in {out}")
+    if page:
+        lines.append(f"page      {page}")
     return "\n".join(lines)

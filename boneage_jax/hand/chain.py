@@ -22,10 +22,11 @@ from boneage_jax.data.images import Grey
 from boneage_jax.data.reading import first_look
 from boneage_jax.hand import quality, register
 from boneage_jax.hand.masks import Mask
+from boneage_jax.hand.network import Network, expect_task
 from boneage_jax.hand.quality import Limits, Looks, Verdict
 from boneage_jax.hand.regions import Region
 from boneage_jax.hand.register import Registration
-from boneage_jax.hand.segment import Network, Segmenter, expect_task, turns_of
+from boneage_jax.hand.segment import Segmenter, turns_of
 from boneage_jax.train import run
 from boneage_jax.train.run import LoadedRun
 

@@ -1,4 +1,4 @@
-"""What `boneage register` does: opens runs and data, registers, shows what came out."""
+"""What `boneage register` and `boneage predict` do: open runs and data, go the chain, show what came out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import pathlib
 
 from boneage_jax.canvas import Canvas
 from boneage_jax.data.sources import Dataset
-from boneage_jax.hand import derive, sheets
+from boneage_jax.files import check_writable
+from boneage_jax.hand import assess, assess_page, derive, sheets
+from boneage_jax.hand.assess import Assessment, Assessor, AssessRequest
 from boneage_jax.hand.chain import Chain, Settings
 from boneage_jax.hand.derive import Derived
 from boneage_jax.hand.regions import named, split_names
@@ -102,3 +104,25 @@ def register(request: RegisterRequest) -> str:
         sheets.write_annotations(derived, request.annotations)
         lines.append(f"masks and key points to correct   {request.annotations}")
     return "\n".join(lines)
+
+
+def predict(request: AssessRequest, out: pathlib.Path | None, page: pathlib.Path | None) -> str:
+    """Reads ages, writes a table and a page where they are wanted, and returns what came out, for people.
+
+    Raises:
+      UserError: see `assess.Assessor`; and for a table or page that cannot be written.
+    """
+    for path in filter(None, (out, page)):
+        check_writable(path.absolute().parent)
+    found: list[Assessment] = []
+    drawn = assess_page.Drawn()
+    with Assessor(request) as assessor:
+        for assessment, seen in assessor.assess():
+            found.append(assessment)
+            if page:
+                drawn.add(assessment, seen)
+    if out:
+        assess.write_csv(found, out)
+    if page:
+        assess_page.write(found, drawn, page, phantoms_only=assessor.phantoms_only)
+    return assess.as_text(found, out, page, phantoms_only=assessor.phantoms_only)

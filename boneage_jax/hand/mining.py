@@ -137,7 +137,7 @@ def score(found: Mask, smaller: Bool[np.ndarray, "n m"], prior: Prior) -> float:
     """Returns how good a mask is in its own judgement, 0 to 1: a product, so that one fault is enough.
 
     Args:
-      found: mask of the picture, averaged with that of its mirror image.
+      found: mask of the picture, averaged over its views.
       smaller: mask of the picture at `_SMALLER` of its size, brought back.
       prior: shapes of labelled masks.
     """
@@ -145,7 +145,7 @@ def score(found: Mask, smaller: Bool[np.ndarray, "n m"], prior: Prior) -> float:
     if shape is None:
         return 0.0
     full = images.fit(images.of_mask(found.inside), *smaller.shape) > 127
-    steady = min(found.agreement, masks.iou(full, smaller))
+    steady = min(found.agreement, found.expected, masks.iou(full, smaller))
     alone = 1.0 - min(1.0, found.second)
     # A hand leaves the picture with its forearm: a sixth of its circumference at most.
     border = 1.0 - max(0.0, min(1.0, (found.border - 1 / 6) * 4))
@@ -281,6 +281,8 @@ def _config_of(request: MiningRequest, train_masks: str) -> ExperimentConfig:
     data = dataclasses.replace(
         request.config.data,
         masks=train_masks,
+        # Accepted masks are the easy ones, and there are ever more of them: given ones keep half of the training.
+        emphasis=str(request.folder / "labels") if train_masks else "",
         eval_masks=str(request.folder / "held_out"),
         eval_split=request.config.data.train_split,
     )
@@ -305,7 +307,7 @@ def _predict_round(
         concurrent.futures.ThreadPoolExecutor(_THREADS) as pool,
         parallel.progress_of(total=len(numbers), label=f"round {place.name}: scoring masks") as bar,
     ):
-        segmenter = Segmenter(loaded, pool, batch_size=_BATCH, views=2)
+        segmenter = Segmenter(loaded, pool, batch_size=_BATCH)
         for batch, decoded in parallel.read_ahead(records.image, batches):
             for n, (found, value) in zip(batch, _scored(segmenter, decoded, prior), strict=True):
                 mask_folder.write_one(ids[n], found.inside, place / "masks")

@@ -125,14 +125,15 @@ def judge(
         "second": mask.second,
     }
     flags = []
-    if mask.area < limits.area or mask.expected < limits.hand:
+    low, high = np.percentile(image[mask.inside], (1, 99)) if mask.area else (0.0, 0.0)
+    # Where every pixel is alike there is nothing to see, whatever a network makes of it.
+    if mask.area < limits.area or mask.expected < limits.hand or high - low < 1.0:
         flags.append(NO_HAND)
     if mask.expected < limits.expected or mask.agreement < limits.agreement or mask.change < limits.change:
         flags.append("uncertain mask")
     if mask.second > limits.second:
         flags.append("two hands")
     if mask.area:
-        low, high = np.percentile(image[mask.inside], (1, 99))
         measures["contrast"] = float(high - low)
         if high - low < limits.contrast:
             flags.append("low contrast")

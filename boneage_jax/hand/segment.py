@@ -7,43 +7,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import cv2
-import jax
 import numpy as np
 
 from boneage_jax.data import frames
 from boneage_jax.data.images import Grey
-from boneage_jax.errors import UserError
 from boneage_jax.geometry import Similarity
 from boneage_jax.hand import masks
 from boneage_jax.hand.masks import Mask
-from boneage_jax.train.mesh import to_devices
+from boneage_jax.hand.network import Network, expect_task
 from boneage_jax.train.run import LoadedRun
-from boneage_jax.train.step import compile_predict_step
-
-
-class Network:
-    """A run's prediction for lists of inputs, padded to whole batches for its devices."""
-
-    def __init__(self, loaded: LoadedRun, batch_size: int):
-        self._loaded = loaded
-        # One size of batch, so that the last one is not compiled anew; as many as the devices divide.
-        self._batch_size = -(-batch_size // loaded.mesh.size) * loaded.mesh.size
-        self._step = compile_predict_step(loaded.mesh, network=loaded.network, task=loaded.task)
-        self.size = (loaded.config.data.height, loaded.config.data.width)
-
-    def __call__(self, inputs: list[Grey], *, flips: bool) -> list[np.ndarray]:
-        """Returns predictions of the inputs, and with `flips` those of their mirror images."""
-        stack = np.stack(inputs)
-        views = [stack, stack[:, :, ::-1]] if flips else [stack]
-        return [np.asarray(self._predict(view)) for view in views]
-
-    def _predict(self, stack: np.ndarray) -> np.ndarray:
-        padding = self._batch_size - len(stack)
-        stack = np.concatenate([stack, np.zeros((padding, *stack.shape[1:]), np.uint8)]) if padding else stack
-        batch = {"image": np.ascontiguousarray(stack), "male": np.zeros(len(stack), np.float32)}
-        said = self._step(self._loaded.arrays, to_devices(batch, self._loaded.mesh))
-        return jax.device_get(said)[: len(stack) - padding]
-
 
 TURNS = (0.0, 12.0, -12.0)
 """Degrees by which what is looked at closely is turned, for six views with the mirror images."""
@@ -152,12 +124,3 @@ class Segmenter:
 
     def _map(self, function: Callable[[int], Any], count: int) -> list[Any]:
         return list(self._pool.map(function, range(count)))
-
-
-def expect_task(loaded: LoadedRun, task: str) -> None:
-    """Raises `UserError` for a run of another task."""
-    if loaded.config.task.name != task:
-        raise UserError(
-            f"{loaded.folder}: a run of the task {loaded.config.task.name!r}, expected {task!r}; train one with "
-            f"boneage train --config=configs/{task}.py"
-        )

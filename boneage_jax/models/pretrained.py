@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import safetensors.numpy
 from jaxtyping import Float
 
 from boneage_jax.config import ModelConfig
@@ -24,7 +25,7 @@ def read(path: pathlib.Path) -> dict[str, np.ndarray]:
     """Returns a file's tensors by name.
 
     Args:
-      path: `.safetensors`, which needs the extra `weights`; or `.pth`, `.pt`, `.bin`, which need PyTorch.
+      path: `.safetensors`; or `.pth`, `.pt`, `.bin`, which need PyTorch.
 
     Raises:
       UserError: for a file that is not there or cannot be read, and where a library is missing.
@@ -33,10 +34,6 @@ def read(path: pathlib.Path) -> dict[str, np.ndarray]:
         raise UserError(f"{path}: no such file; expected weights of a ResNet from torchvision or timm")
     try:
         if path.suffix == ".safetensors":
-            try:
-                import safetensors.numpy
-            except ImportError as error:
-                raise missing_extra("safetensors", "weights", f"reading {path}") from error
             return dict(safetensors.numpy.load_file(path))
         try:
             import torch

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import SupportsIndex
+from typing import Literal, SupportsIndex
 
 import jax
 import jax.numpy as jnp
@@ -26,13 +26,22 @@ class FreshPhantoms:
       fingerprint: of view, size and seed.
     """
 
-    def __init__(self, what: str, view: View, *, seed: int, rater_sd: float = population.RATER_SD):
+    def __init__(
+        self,
+        what: str,
+        view: View,
+        *,
+        seed: int,
+        ages: Literal["rsna", "even"] = "rsna",
+        rater_sd: float = population.RATER_SD,
+    ):
         """Prepares to render.
 
         Args:
           what: VIEW@HEIGHTxWIDTH, several sizes joined by +, as in `raw@520x400+480x480`.
           view: how examples are laid out.
           seed: of the children.
+          ages: as in RSNA's training set, or evenly from birth to adulthood.
           rater_sd: standard deviation of a reading about the truth, in months.
 
         Raises:
@@ -45,8 +54,9 @@ class FreshPhantoms:
         sizes = [tuple(map(int, size.split("x"))) for size in match[2].split("+")]
         self._cameras = [views.view(match[1]).sized(height, width) for height, width in sizes]
         self._view, self._seed, self._rater_sd = view, seed, rater_sd
+        self._sample = population.sample_ages if ages == "rsna" else population.sample_evenly
         self._device = jax.devices("cpu")[0]
-        self.fingerprint = f"fresh:{what}:{seed}:{rater_sd}"
+        self.fingerprint = f"fresh:{what}:{seed}:{ages}:{rater_sd}"
 
     def __len__(self) -> int:
         return COUNT
@@ -55,7 +65,7 @@ class FreshPhantoms:
         n = int(index)
         # A stream of its own for each child: what NumPy recommends for independent draws.
         own = int(np.random.SeedSequence((self._seed, n)).generate_state(1)[0])
-        ages, males = population.sample_ages(own, 1)
+        ages, males = self._sample(own, 1)
         reading = population.read_ages(own + 1, ages, sd=self._rater_sd)
         with jax.default_device(self._device):
             key = jax.random.fold_in(jax.random.key(self._seed), n)

@@ -47,6 +47,13 @@ def sample_ages(seed: int, count: int) -> tuple[np.ndarray, np.ndarray]:
     return np.maximum(ages, 0.0).astype(np.float32), male
 
 
+def sample_evenly(seed: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draws bone ages evenly from birth to the end of the RSNA histogram, and sexes alike: see `sample_ages`."""
+    generator = np.random.default_rng(seed)
+    last = BIN_MONTHS * (len(MALE_COUNTS) - 0.5)
+    return generator.uniform(0.0, last, count).astype(np.float32), generator.random(count) < 0.5
+
+
 RATER_SD = 7.0
 """Standard deviation of one reading about the truth, in months: 0.58 years, as single readings of one rater scatter."""
 

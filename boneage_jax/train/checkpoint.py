@@ -12,7 +12,7 @@ import pathlib
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import absl.logging
@@ -34,10 +34,15 @@ _RECORDED_VERSIONS = ("boneage-jax", "jax", "jaxlib", "flax", "optax", "orbax-ch
 absl.logging.set_verbosity(absl.logging.ERROR)
 
 
-def describe(config: ExperimentConfig, data_fingerprint: str) -> dict[str, Any]:
-    """Returns what lies beside the arrays: config, data and library versions."""
+def describe(config: ExperimentConfig, data_fingerprint: str, data: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what lies beside the arrays: config, data (see `Dataset.facts`) and library versions."""
     versions = {name: _version(name) for name in _RECORDED_VERSIONS}
-    return {"config": to_dict(config), "data_fingerprint": data_fingerprint, "versions": versions}
+    return {
+        "config": to_dict(config),
+        "data": dict(data),
+        "data_fingerprint": data_fingerprint,
+        "versions": versions,
+    }
 
 
 def _version(name: str) -> str:

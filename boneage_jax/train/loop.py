@@ -118,10 +118,11 @@ def train(config: ExperimentConfig, folder: pathlib.Path) -> Result:
     check_batch_size("train.batch_size", config.train.batch_size, mesh, accumulation=config.train.accumulation)
     check_batch_size("eval.batch_size", config.eval.batch_size, mesh)
     task = tasks.build(config.task)
+    eval_split = config.data.train_split if config.data.folds else config.data.eval_split
     train_source = _fresh(config, task) if config.data.fresh else _open(config, task, config.data.train_split)
-    eval_source = _open(config, task, config.data.eval_split, evaluation=True)
+    eval_source = _open(config, task, eval_split, evaluation=True)
     plan = Plan.of(config, len(train_source))
-    about = checkpoint.describe(config, f"{train_source.fingerprint} {eval_source.fingerprint}")
+    about = checkpoint.describe(config, f"{train_source.fingerprint} {eval_source.fingerprint}", _dataset(config).facts)
     run.claim(folder, about)
 
     # ---- network, optimiser, compiled steps ----------------------------------------------------------------------
@@ -231,8 +232,8 @@ def train(config: ExperimentConfig, folder: pathlib.Path) -> Result:
 
 def _open(config: ExperimentConfig, task: tasks.Task, split: str, *, evaluation: bool = False) -> Source:
     """Opens a split, all examples of which have what the task learns from."""
-    dataset = Dataset.open(pathlib.Path(config.data.dir).expanduser(), config.data.name)
-    view = view_of(config.data, task.layers, evaluation=evaluation)
+    dataset = _dataset(config)
+    view = view_of(config.data, task.layers, split=split, evaluation=evaluation)
     records = dataset.split(split, view)
     if not len(records):
         raise UserError(f"{dataset.path}: the split {split!r} holds no image that can be used")
@@ -247,10 +248,20 @@ def _open(config: ExperimentConfig, task: tasks.Task, split: str, *, evaluation:
     return source_of(dataset, split, config.data, view)
 
 
+def _dataset(config: ExperimentConfig) -> Dataset:
+    return Dataset.open(pathlib.Path(config.data.dir).expanduser(), config.data.name)
+
+
 def _fresh(config: ExperimentConfig, task: tasks.Task) -> Source:
     """Opens phantoms without end."""
-    view = view_of(config.data, task.layers)
-    return FreshPhantoms(config.data.fresh, view, seed=config.train.seed)
+    data = config.data
+    return FreshPhantoms(
+        data.fresh,
+        view_of(data, task.layers),
+        seed=config.train.seed,
+        ages=data.fresh_ages,
+        rater_sd=data.fresh_rater_sd,
+    )
 
 
 def _finite(step: int, metrics: Metrics, folder: pathlib.Path, checkpoints: checkpoint.Checkpoints) -> dict[str, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -11,6 +12,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Float
 
+from boneage_jax.data.augment import Move
 from boneage_jax.data.pipeline import evaluation_batches
 from boneage_jax.data.sources import Source
 from boneage_jax.train.feed import DeviceFeed
@@ -64,17 +66,27 @@ class Ages:
     spread: Float[np.ndarray, " n"]
 
 
-def predict_ages(loaded: LoadedRun, source: Source) -> Ages:
+def predict_ages(loaded: LoadedRun, source: Source, *, moves: Sequence[Move] = (Move(),)) -> Ages:
     """Returns the bone ages that a run of the task `bone_age` predicts.
 
     A regression's spread is that of a Laplace distribution, which the mean absolute error assumes, with the run's own
     evaluation error: its standard deviation is the error times the root of two.
 
+    Args:
+      loaded: the run.
+      source: what is predicted.
+      moves: whose predictions are averaged; see `augment.TEST_TIME`.
+
     Raises:
       UserError: for a batch size that the devices do not divide.
     """
-    step = compile_predict_step(loaded.mesh, network=loaded.network, task=loaded.task)
-    months, spread = np.asarray(predict_with(loaded, step, source), np.float64).T
+    step = compile_predict_step(loaded.mesh, network=loaded.network, task=loaded.task, moves=moves)
+    return ages_of(loaded, predict_with(loaded, step, source))
+
+
+def ages_of(loaded: LoadedRun, said: Float[np.ndarray, "n 2"]) -> Ages:
+    """Returns what a run's predictions come to; see `predict_ages`."""
+    months, spread = np.asarray(said, np.float64).T
     constant = math.sqrt(2) * loaded.score
     return Ages(months, np.where(np.isnan(spread), constant, spread))
 

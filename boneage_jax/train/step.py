@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array
 
 from boneage_jax.config import ExperimentConfig
-from boneage_jax.data.augment import augment, example_keys
+from boneage_jax.data.augment import Move, augment, example_keys, moved
 from boneage_jax.tasks import Task
 from boneage_jax.train.mesh import replicated, split
 from boneage_jax.train.state import Arrays, Network, TrainState
@@ -122,13 +122,22 @@ def compile_train_step(
     return jax.jit(step, donate_argnums=0, in_shardings=(whole, split(mesh)), out_shardings=(whole, whole))
 
 
-def compile_predict_step(mesh: Mesh, *, network: Network, task: Task) -> EvalStep:
-    """Returns a function from (`TrainState.evaluated`, batch) to the task's prediction for each image."""
+def compile_predict_step(mesh: Mesh, *, network: Network, task: Task, moves: Sequence[Move] = (Move(),)) -> EvalStep:
+    """Returns a function from (`TrainState.evaluated`, batch) to the task's prediction for each image.
+
+    With several moves it is the mean of the predictions for the pictures so moved: test-time augmentation, for
+    predictions that do not move along.
+    """
 
     def predict(arrays: Arrays, batch: DeviceBatch) -> Any:
         images = _layers(batch)["image"]
-        outputs, _ = network.apply(arrays["params"], arrays["batch_stats"], task.model_input(images), batch["male"])
-        return task.prediction(outputs, (images.shape[1], images.shape[2]))
+
+        def one(move: Move) -> Array:
+            seen = images if move == Move() else jax.vmap(lambda image: moved({"image": image}, move)["image"])(images)
+            outputs, _ = network.apply(arrays["params"], arrays["batch_stats"], task.model_input(seen), batch["male"])
+            return task.prediction(outputs, (images.shape[1], images.shape[2]))
+
+        return one(moves[0]) if len(moves) == 1 else jnp.mean(jnp.stack([one(move) for move in moves]), axis=0)
 
     return _compiled(predict, mesh)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from boneage_jax import anatomy
 from boneage_jax.analysis import cells, stages
 from boneage_jax.analysis.comparison import compare, holm
-from boneage_jax.analysis.ensemble import Debias, average, fitted_weights
+from boneage_jax.analysis.ensemble import Debias, average, fitted_weights, mixture
 from boneage_jax.analysis.tables import Table
 from boneage_jax.errors import UserError
 
@@ -106,3 +106,19 @@ def test_cells_by_pattern():
     ]
     with pytest.raises(UserError, match=r"m47.*expected MODEL-HEAD-REGION-SEX"):
         cells.matching(["m47-*"])
+
+
+def test_a_mixture_is_what_draws_from_it_are():
+    """Mean and standard deviation against samples; who says nothing is left out."""
+    months, spread = (
+        np.array([[60.0, 60.0, np.nan], [72.0, np.nan, np.nan]]),
+        np.array([[5.0, 5.0, 1.0], [9.0, 1.0, 1.0]]),
+    )
+    mean, sd = mixture(months, spread)
+    rng = np.random.default_rng(0)
+    draws = np.concatenate([rng.normal(60, 5, 200_000), rng.normal(72, 9, 200_000)])
+    assert mean[0] == pytest.approx(draws.mean(), abs=0.05)
+    assert sd[0] == pytest.approx(draws.std(), abs=0.05)
+    assert (mean[1], sd[1]) == (60.0, 5.0)
+    assert np.isnan(mean[2])
+    assert np.isnan(sd[2])

@@ -10,7 +10,7 @@ import scipy.ndimage
 from jax.sharding import NamedSharding, PartitionSpec
 
 from boneage_jax.config import AugmentConfig
-from boneage_jax.data.augment import augment, example_keys
+from boneage_jax.data.augment import Move, augment, example_keys, moved
 
 NONE = AugmentConfig(shift=0, zoom=0, rotation=0, flip=0, gamma=0, contrast=0)
 ALL = AugmentConfig(shift=0.1, zoom=0.1, rotation=20, flip=0.5, gamma=0.3, contrast=0.2)
@@ -106,3 +106,19 @@ def test_masks_and_points_move_with_the_image():
     middle = np.stack([(moved["hand"] * x).sum((1, 2)) / weight, (moved["hand"] * y).sum((1, 2)) / weight], -1)
     np.testing.assert_allclose(moved["key_points"][:, 0], middle, atol=0.15)
     assert np.abs(middle - centres).max() > 3
+
+
+@pytest.mark.parametrize("move", [Move(rotation=30.0), Move(zoom=1.3), Move(shift=(0.1, -0.2)), Move(mirror=True)])
+def test_a_move_carries_a_spot_where_it_says(move):
+    """A spot right of the middle: turned clockwise it comes down, zoomed it goes out, mirrored it changes sides."""
+    y, x = np.mgrid[:65, :65] - 32.0
+    spot = np.exp(-0.5 * ((x - 12) ** 2 + y**2) / 4)
+    image = np.asarray(moved({"image": jnp.asarray(spot, jnp.float32)}, move)["image"])
+    found = (image * x).sum() / image.sum(), (image * y).sum() / image.sum()
+    angle = np.deg2rad(move.rotation)
+    right = -12.0 if move.mirror else 12.0
+    expected = (
+        move.zoom * right * np.cos(angle) + 65 * move.shift[1],
+        move.zoom * right * np.sin(angle) + 65 * move.shift[0],
+    )
+    np.testing.assert_allclose(found, expected, atol=0.05)

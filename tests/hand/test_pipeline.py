@@ -3,21 +3,25 @@
 import csv
 import json
 
+import jax
 import numpy as np
 import pytest
+import safetensors.numpy
 
+from boneage_jax import NOT_A_MEDICAL_DEVICE
 from boneage_jax.canvas import Canvas
 from boneage_jax.config import default_config, validate
 from boneage_jax.data import annotations as drawn
-from boneage_jax.data import build
+from boneage_jax.data import build, images
 from boneage_jax.data.examples import View
 from boneage_jax.data.sources import Dataset
 from boneage_jax.errors import UserError
-from boneage_jax.hand import commands, derive, masks, mining
+from boneage_jax.hand import assess, bundling, commands, derive, masks, mining
+from boneage_jax.hand.assess import Assessor, AssessRequest
 from boneage_jax.hand.chain import Chain, Settings
 from boneage_jax.hand.commands import RegisterRequest
 from boneage_jax.hand.regions import named
-from boneage_jax.train import run
+from boneage_jax.train import bundle, run
 from boneage_jax.train.loop import train
 
 
@@ -26,9 +30,9 @@ def learnt(data_dir, dataset, task, **changes):
     config.data.dir, config.data.name = str(data_dir), dataset.name
     config.data.height = config.data.width = 96
     config.task.name = task
-    config.model.name, config.model.head = "unet", {"segmentation": "mask", "landmarks": "heatmap"}[task]
+    config.model.name, config.model.head = "unet", {"segmentation": "mask"}.get(task, "heatmap")
     config.model.widths, config.model.patch = (8, 12, 16, 24), 2
-    config.data.frame = {"segmentation": "looks", "landmarks": "hand"}[task]
+    config.data.frame = {"segmentation": "looks"}.get(task, "hand")
     config.data.contrast = "local"
     config.optimizer.learning_rate = 5e-3
     config.train.length, config.train.batch_size, config.train.devices = "150 steps", 8, 1
@@ -58,6 +62,127 @@ def runs(data_dir, radiographs, tmp_path_factory):
     for task in ("segmentation", "landmarks"):
         train(learnt(data_dir, radiographs, task), folder / task)
     return folder
+
+
+@pytest.fixture(scope="module")
+def ages(data_dir, radiographs, runs):
+    """Two age networks that see regions of the canvas: one for all, one that has seen girls only."""
+    for name, sex in (("ages", "all"), ("girls", "female")):
+        config = learnt(
+            data_dir,
+            radiographs,
+            "bone_age",
+            data__frame="canvas",
+            data__regions="A+B",
+            data__sex=sex,
+            data__contrast="as is",
+            data__height=48,
+            data__width=48,
+            train__length="20 steps",
+            task__age="distribution",
+            model__name="resnet",
+            model__head="regression",
+            model__depth=10,
+            model__widths=(4, 6, 8, 8),
+            model__sex="input" if sex == "all" else "none",
+            model__dense=(),
+            eval__every="10 steps",
+        )
+        train(config, runs / name)
+    return [runs / "ages", runs / "girls"]
+
+
+@pytest.fixture(scope="module")
+def files(radiographs, tmp_path_factory):
+    """Radiographs as files, and one without a hand."""
+    folder, records = tmp_path_factory.mktemp("radiographs"), radiographs.split("test[:5]")
+    for n in range(5):
+        (folder / f"{n}.png").write_bytes(records.row(n)["image"])
+    (folder / "none.png").write_bytes(images.encode(np.zeros((160, 128), np.uint8), "png"))
+    return folder
+
+
+def test_ages_through_the_whole_chain(runs, ages, files, tmp_path):
+    """By folders and by a bundle of them, in batches of any size: the same ages but for the rounding of weights."""
+    said = bundling.make(
+        bundling.BundleRequest(runs / "segmentation", runs / "landmarks", tuple(ages), tmp_path / "b.safetensors")
+    )
+    assert assess.PHANTOMS_ONLY in said
+    by_folder = AssessRequest(
+        (files,), tuple(ages), segmentation=runs / "segmentation", landmarks=runs / "landmarks", sex="F", views=2
+    )
+    by_bundle = AssessRequest((files,), bundle=tmp_path / "b.safetensors", sex="F", views=2, batch_size=8)
+    text = commands.predict(by_folder, tmp_path / "a.csv", tmp_path / "a.html")
+    commands.predict(by_bundle, tmp_path / "b.csv", None)
+    one, other = (list(csv.DictReader((tmp_path / name).open())) for name in ("a.csv", "b.csv"))
+    assert [row["file"].rsplit("/", 1)[-1] for row in one] == ["0.png", "1.png", "2.png", "3.png", "4.png", "none.png"]
+    pairs = [(mine, theirs) for mine, theirs in zip(one, other, strict=True) if mine["months"] and theirs["months"]]
+    assert len(pairs) >= 3
+    for mine, theirs in pairs:
+        assert float(mine["months"]) == pytest.approx(float(theirs["months"]), abs=1.0)
+        assert float(mine["spread"]) > 0
+    for row in one:
+        assert (row["months"] == "") == ("no hand" in row["flags"])
+    for shown in (text, (tmp_path / "a.html").read_text()):
+        assert assess.PHANTOMS_ONLY in shown
+        assert NOT_A_MEDICAL_DEVICE in shown
+
+
+def test_a_network_of_girls_says_nothing_of_boys(runs, ages, files):
+    boys, girls = (
+        [
+            assessment.months
+            for assessment, _ in Assessor(
+                AssessRequest(
+                    (files / "0.png",),
+                    tuple(folders),
+                    segmentation=runs / "segmentation",
+                    landmarks=runs / "landmarks",
+                    sex=sex,
+                    views=1,
+                )
+            ).assess()
+        ]
+        for folders, sex in (([ages[0]], "M"), (ages, "M"))
+    )
+    assert boys == girls, "for a boy, the network of girls changes nothing"
+    request = AssessRequest(
+        (files / "0.png",), (ages[1],), segmentation=runs / "segmentation", landmarks=runs / "landmarks"
+    )
+    with pytest.raises(UserError, match="sex, which is not given"):
+        list(Assessor(request).assess())
+
+
+def test_what_is_no_bundle(runs, tmp_path):
+    path = tmp_path / "b.safetensors"
+    path.write_bytes(b"no bundle")
+    with pytest.raises(UserError, match=r"b\.safetensors: not a bundle"):
+        bundle.read(path)
+    safetensors.numpy.save_file({"a": np.zeros(3)}, str(path))
+    with pytest.raises(UserError, match="found format None"):
+        bundle.read(path)
+    with pytest.raises(UserError, match="a run of the task 'segmentation', expected 'landmarks'"):
+        bundling.make(bundling.BundleRequest(runs / "segmentation", runs / "segmentation", (), path))
+
+
+def test_a_bundle_rounds_weights_and_nothing_else(runs, tmp_path):
+    loaded = run.load(runs / "landmarks")
+    bundle.write({"it": loaded}, {"said": "so"}, tmp_path / "b.safetensors")
+    opened = bundle.read(tmp_path / "b.safetensors")
+    assert opened.about == {"said": "so"}
+    again = opened.runs["it"]
+    assert again.config == loaded.config
+    assert (again.step, again.score) == (loaded.step, loaded.score)
+
+    def same(kind, rounded):
+        jax.tree.map(
+            lambda mine, theirs: np.testing.assert_array_equal(mine, rounded(np.asarray(theirs))),
+            again.arrays[kind],
+            loaded.arrays[kind],
+        )
+
+    same("params", lambda x: x.astype(np.float16).astype(np.float32))
+    same("batch_stats", lambda x: x)
 
 
 def request_of(runs, data_dir, radiographs, out, **changes):
@@ -180,7 +305,7 @@ def test_mining_grows_honours_vetoes_and_goes_on(radiographs, data_dir, tmp_path
     folder = tmp_path / "mining"
 
     def request(rounds):
-        return mining.MiningRequest(config, folder, labelled=40, rounds=rounds, accept=0.5, measure="test")
+        return mining.MiningRequest(config, folder, labelled=40, rounds=rounds, accept=0.3, measure="test")
 
     (first,) = mining.mine(request(1))
     assert first["trained_on"] == 36
@@ -189,7 +314,7 @@ def test_mining_grows_honours_vetoes_and_goes_on(radiographs, data_dir, tmp_path
     given = {path.stem for name in ("labels", "held_out") for path in (folder / name).glob("*.png")}
     assert len(given) == 40
     assert not given & set(scores)
-    assert first["accepted"] == sum(value >= 0.5 for value in scores.values())
+    assert first["accepted"] == sum(value >= 0.3 for value in scores.values())
     best = max(scores, key=lambda image_id: scores[image_id])
     worst = min(scores, key=lambda image_id: scores[image_id])
     (folder / "veto.txt").write_text(f"{best}  # the thumb is missing\n")
@@ -209,7 +334,7 @@ def test_mining_grows_honours_vetoes_and_goes_on(radiographs, data_dir, tmp_path
     assert json.loads((folder / "curve.json").read_text()) == curve
     assert (folder / "rounds/1/round.html").exists()
     with pytest.raises(UserError, match="another mining"):
-        mining.mine(mining.MiningRequest(config, folder, labelled=30, accept=0.5))
+        mining.mine(mining.MiningRequest(config, folder, labelled=30, accept=0.3))
 
 
 def test_a_mask_is_scored_by_what_can_be_seen_of_it():

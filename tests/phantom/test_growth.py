@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import strategies as st
 
 from boneage_jax import anatomy
@@ -228,6 +229,12 @@ def test_ages_follow_rsna():
     assert ages.max() < 231
     assert sum(population.MALE_COUNTS) == 6833
     assert sum(population.FEMALE_COUNTS) == 5778
+
+
+def test_ages_can_be_even():
+    ages, male = population.sample_evenly(0, 20000)
+    assert scipy.stats.kstest(ages, scipy.stats.uniform(0, 231).cdf).pvalue > 0.01
+    assert male.mean() == pytest.approx(0.5, abs=0.02)
 
 
 def test_readings_scatter_as_stated():

@@ -156,6 +156,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def _info(self) -> tfds.core.DatasetInfo:
         return self.dataset_info_from_configs(
+            metadata=tfds.core.MetadataDict(registered=self.builder_config.view == "registered"),
             features=tfds.features.FeaturesDict(
                 {
                     "image": image_feature(self.builder_config),

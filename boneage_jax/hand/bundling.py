@@ -1,0 +1,90 @@
+"""What `boneage bundle` does: trained networks of the whole chain into one file."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+
+import numpy as np
+
+from boneage_jax import NOT_A_MEDICAL_DEVICE
+from boneage_jax.analysis.ensemble import Debias, mixture
+from boneage_jax.data.reading import view_of
+from boneage_jax.data.sources import Dataset
+from boneage_jax.hand.ages import learnt_from_phantoms
+from boneage_jax.hand.assess import PHANTOMS_ONLY
+from boneage_jax.hand.network import expect_task
+from boneage_jax.train import bundle, run
+from boneage_jax.train.predict import predict_ages
+
+
+@dataclasses.dataclass(frozen=True)
+class BundleRequest:
+    """What goes into a bundle.
+
+    Attributes:
+      segmentation: folder of a run.
+      landmarks: folder of a run.
+      ages: folders of runs.
+      out: file to write.
+      debias: whether the linear bias of the ages' mean is corrected.
+      split: that it is fitted on, of the first age run's dataset.
+      data: folder of built datasets; None for the first age run's.
+    """
+
+    segmentation: pathlib.Path
+    landmarks: pathlib.Path
+    ages: tuple[pathlib.Path, ...]
+    out: pathlib.Path
+    debias: bool = False
+    split: str = "validation"
+    data: pathlib.Path | None = None
+
+
+def make(request: BundleRequest) -> str:
+    """Writes a bundle; returns what it holds, for people.
+
+    Raises:
+      UserError: for runs of other tasks, data that are not there, and files that cannot be written.
+    """
+    runs = {name: run.load(getattr(request, name)) for name in ("segmentation", "landmarks")}
+    for name, loaded in runs.items():
+        expect_task(loaded, name)
+    ages = {f"age{n}": run.load(folder) for n, folder in enumerate(request.ages)}
+    for loaded in ages.values():
+        expect_task(loaded, "bone_age")
+    about: dict[str, object] = {"notice": NOT_A_MEDICAL_DEVICE}
+    runs |= ages
+    if any(map(learnt_from_phantoms, runs.values())):
+        about["notice"] = f"{PHANTOMS_ONLY} {NOT_A_MEDICAL_DEVICE}"
+    if request.debias:
+        about["debias"] = dataclasses.asdict(_fitted(request, list(ages.values())))
+    size = bundle.write(runs, about, request.out)
+    lines = [
+        f"  {name:<14}{sum(x.size for x in _leaves(loaded)):>10,} weights   {loaded.config.model.name}, "
+        f"{loaded.config.data.height} x {loaded.config.data.width}, evaluation "
+        f"{loaded.task.score.shown(loaded.score)}"
+        for name, loaded in runs.items()
+    ]
+    return "\n".join([f"{request.out}: {size / 1e6:.2f} MB", *lines, str(about["notice"])])
+
+
+def _leaves(loaded: run.LoadedRun) -> list[np.ndarray]:
+    import jax
+
+    return jax.tree.leaves(loaded.arrays["params"])
+
+
+def _fitted(request: BundleRequest, ages: list[run.LoadedRun]) -> Debias:
+    """The line of the ages' mean on a split, hands laid by their true masks and key points."""
+    said = []
+    readings = np.zeros(0)
+    for loaded in ages:
+        data = loaded.config.data
+        opened = Dataset.open((request.data or pathlib.Path(data.dir)).expanduser(), ages[0].config.data.name)
+        records = opened.split(request.split, view_of(data))
+        said.append(predict_ages(loaded, records))
+        readings, _ = records.labels()
+    months, _ = mixture(np.stack([one.months for one in said]), np.stack([one.spread for one in said]))
+    known = np.isfinite(readings) & np.isfinite(months)
+    return Debias.fit(months[known], readings[known])

@@ -1,0 +1,127 @@
+"""Several runs' networks in one file, small enough to be shipped: weights as float16, configs beside them.
+
+The file is safetensors: arrays named MEMBER/KIND/PATH, and JSON in its header. It runs no code when it is read.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from boneage_jax import tasks
+from boneage_jax.config import to_dict, validate
+from boneage_jax.errors import UserError, reason
+from boneage_jax.files import replacing
+from boneage_jax.train.mesh import make_mesh, replicated
+from boneage_jax.train.optimizer import make_optimizer, make_schedule
+from boneage_jax.train.run import LoadedRun
+from boneage_jax.train.state import Arrays, abstract_state
+
+FORMAT = "boneage-jax bundle 1"
+
+
+@dataclasses.dataclass(frozen=True)
+class Bundle:
+    """What a file of `write` holds.
+
+    Attributes:
+      runs: by the names that they were given.
+      about: what was said of them.
+    """
+
+    runs: dict[str, LoadedRun]
+    about: dict[str, Any]
+
+
+def write(runs: Mapping[str, LoadedRun], about: Mapping[str, Any], path: pathlib.Path) -> int:
+    """Writes runs, whole or not at all; returns the file's size in bytes.
+
+    Weights are rounded to float16 where they fit into it; batch statistics stay float32.
+
+    Args:
+      runs: by names without `/`.
+      about: what else is to be known, as JSON has it.
+      path: of the file.
+
+    Raises:
+      UserError: for a path that cannot be written.
+    """
+    tensors: dict[str, np.ndarray] = {}
+    members = {}
+    for name, loaded in runs.items():
+        for key, leaf in jax.tree_util.tree_leaves_with_path(jax.device_get(loaded.arrays)):
+            array = np.asarray(leaf)
+            kind = key[0].key
+            if kind == "params":
+                with np.errstate(over="ignore"):
+                    half = array.astype(np.float16)
+                array = half if np.isfinite(half).all() else array
+            tensors[f"{name}/{jax.tree_util.keystr(key, simple=True, separator='/')}"] = np.ascontiguousarray(array)
+        members[name] = {
+            "config": to_dict(loaded.config),
+            "step": loaded.step,
+            "score": None if math.isnan(loaded.score) else loaded.score,
+            "data": loaded.about.get("data", {}),
+            "versions": loaded.about.get("versions", {}),
+        }
+    header = {"format": FORMAT, "members": json.dumps(members), "about": json.dumps(dict(about))}
+    with replacing(path) as scratch:
+        safetensors.numpy.save_file(tensors, str(scratch), metadata=header)
+    return path.stat().st_size
+
+
+def read(path: pathlib.Path, *, devices: int = 0) -> Bundle:
+    """Opens a bundle's networks.
+
+    Args:
+      path: of the file.
+      devices: to load onto; 0 for all.
+
+    Raises:
+      UserError: for a file that is not there, no bundle, or one of networks that this version does not know.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; expected a bundle, as boneage bundle writes them")
+    try:
+        with safetensors.safe_open(str(path), framework="numpy") as file:
+            header = file.metadata() or {}
+            if header.get("format") != FORMAT:
+                raise UserError(f"{path}: found format {header.get('format')!r}, expected {FORMAT!r}")
+            members, about = json.loads(header["members"]), json.loads(header["about"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        runs = {name: _run(path, name, member, tensors, devices) for name, member in members.items()}
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{path}: not a bundle ({reason(error)}); expected a file of boneage bundle") from error
+    return Bundle(runs, about)
+
+
+def _run(
+    path: pathlib.Path, name: str, member: dict[str, Any], tensors: Mapping[str, np.ndarray], devices: int
+) -> LoadedRun:
+    config = validate(member["config"], origin=f"the config of {name} in {path}")
+    optimizer = make_optimizer(config.optimizer, make_schedule(config.optimizer, total_steps=1, warmup_steps=0))
+    network, like = abstract_state(config, optimizer)
+    mesh = make_mesh(devices)
+
+    def stored(key: tuple[Any, ...], leaf: Any) -> np.ndarray:
+        array = tensors[f"{name}/{jax.tree_util.keystr(key, simple=True, separator='/')}"]
+        if array.shape != leaf.shape:
+            raise ValueError(f"{name}/{jax.tree_util.keystr(key)}: found {array.shape}, expected {leaf.shape}")
+        return array.astype(leaf.dtype)
+
+    shapes = {"params": like.params, "batch_stats": like.batch_stats}
+    arrays: Arrays = jax.device_put(jax.tree_util.tree_map_with_path(stored, shapes), replicated(mesh))
+    score = math.nan if member["score"] is None else float(member["score"])
+    about = {key: member[key] for key in ("data", "versions")}
+    return LoadedRun(path, config, int(member["step"]), score, about, network, arrays, tasks.build(config.task), mesh)
