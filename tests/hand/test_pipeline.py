@@ -84,7 +84,7 @@ def ages(data_dir, radiographs, runs):
             model__head="regression",
             model__depth=10,
             model__widths=(4, 6, 8, 8),
-            model__sex="input" if sex == "all" else "none",
+            model__sex="none",
             model__dense=(),
             eval__every="10 steps",
         )
@@ -103,14 +103,13 @@ def files(radiographs, tmp_path_factory):
 
 
 def test_ages_through_the_whole_chain(runs, ages, files, tmp_path):
-    """By folders and by a bundle of them, in batches of any size: the same ages but for the rounding of weights."""
+    """By folders and by a bundle of them: the same ages but for the rounding of weights."""
     said = bundling.make(
         bundling.BundleRequest(runs / "segmentation", runs / "landmarks", tuple(ages), tmp_path / "b.safetensors")
     )
     assert assess.PHANTOMS_ONLY in said
-    by_folder = AssessRequest(
-        (files,), tuple(ages), segmentation=runs / "segmentation", landmarks=runs / "landmarks", sex="F", views=2
-    )
+    networks = {"segmentation": runs / "segmentation", "landmarks": runs / "landmarks"}
+    by_folder = AssessRequest((files,), tuple(ages), **networks, sex="F", views=2, batch_size=8)
     by_bundle = AssessRequest((files,), bundle=tmp_path / "b.safetensors", sex="F", views=2, batch_size=8)
     text = commands.predict(by_folder, tmp_path / "a.csv", tmp_path / "a.html")
     commands.predict(by_bundle, tmp_path / "b.csv", None)
@@ -139,7 +138,8 @@ def test_a_network_of_girls_says_nothing_of_boys(runs, ages, files):
                     segmentation=runs / "segmentation",
                     landmarks=runs / "landmarks",
                     sex=sex,
-                    views=1,
+                    views=2,
+                    batch_size=8,
                 )
             ).assess()
         ]
