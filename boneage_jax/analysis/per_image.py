@@ -9,6 +9,7 @@ import pathlib
 
 import numpy as np
 
+from boneage_jax.analysis import evaluate
 from boneage_jax.data.reading import view_of
 from boneage_jax.data.sources import Dataset
 from boneage_jax.files import replacing, write_text
@@ -74,7 +75,7 @@ def score(
     records = opened.split(split, view)
     step = compile_score_step(loaded.mesh, network=loaded.network, task=loaded.task)
     values = predict_with(loaded, step, records)
-    folder = loaded.folder / "evaluation" / name.replace("/", "-") / split.replace("/", "-")
+    folder = evaluate.folder_of(loaded.folder, name, split)
     result = PerImage(folder, f"{name} {split}", loaded.task.score, records.ids(), values, opened.is_phantom)
     with replacing(folder / "scores.csv") as scratch, scratch.open("w", newline="") as file:
         writer = csv.writer(file)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import hashlib
 import pathlib
 from collections.abc import Mapping
 
+from boneage_jax.data import labels
 from boneage_jax.errors import UserError
 
 
@@ -42,24 +42,21 @@ class Fold:
         return f"{'fold' if self.held_out else 'without fold'} {self.number} of {self.count} {children}".strip()
 
 
-_IMAGE, _CHILD = ("id", "image_id", "imageid", "image id", "file"), ("patient", "patient_id", "patientid", "patient id")
+_CHILD_COLUMNS = ("patient", "patientid")
 
 
 def read_patients(path: pathlib.Path) -> dict[str, str]:
-    """Returns the child of each image, from a CSV with a column for each, as in Deeplasia's `image_ID,patient_ID`.
+    """Returns the child of each image, from a table with a column for each, as in Deeplasia's `image_ID,patient_ID`.
 
     Raises:
       UserError: for a file that cannot be read, or without these columns.
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            names = {name.strip().lower(): name for name in reader.fieldnames or ()}
-            image = next((names[name] for name in _IMAGE if name in names), None)
-            child = next((names[name] for name in _CHILD if name in names), None)
-            if image is None or child is None:
-                found = ", ".join(reader.fieldnames or ()) or "none"
-                raise UserError(f"{path}: found the columns {found}, expected id and patient")
-            return {pathlib.PurePath(row[image]).name.rsplit(".png", 1)[0]: row[child] for row in reader}
-    except (OSError, UnicodeDecodeError) as error:
+        rows = labels.rows_of(path.name, path.read_bytes())
+    except OSError as error:
         raise UserError(f"{path}: cannot be read ({error}); expected a CSV with the columns id and patient") from error
+    header = rows[0] if rows else []
+    image, child = labels.find_columns(header, labels.ID_COLUMNS, _CHILD_COLUMNS)
+    if image is None or child is None:
+        raise UserError(f"{path}: found the columns {', '.join(header) or 'none'}, expected id and patient")
+    return {labels.image_id_of(row[image]): row[child] for row in rows[1:] if len(row) > max(image, child)}

@@ -6,11 +6,12 @@ import csv
 import dataclasses
 import io
 import math
+from collections.abc import Sequence
 
 from boneage_jax.anatomy import MAX_MONTHS
 from boneage_jax.errors import UserError
 
-_ID_COLUMNS = ("id", "imageid", "caseid", "fileid", "file", "filename")
+ID_COLUMNS = ("id", "imageid", "caseid", "fileid", "file", "filename")
 _AGE_COLUMNS = ("boneage", "boneagemonths", "groundtruthboneagemonths", "months")
 _MALE_COLUMNS = ("male",)
 _SEX_COLUMNS = ("sex", "gender")
@@ -75,17 +76,12 @@ def read_table(name: str, data: bytes) -> tuple[list[Label], list[str]]:
     Raises:
       UserError: for a table without the columns that are needed, or without rows.
     """
-    rows = _rows(name, data)
+    rows = rows_of(name, data)
     if not rows:
         raise UserError(f"{name}: the table is empty; expected a header and one row an image")
     header, body = rows[0], rows[1:]
-    columns = {_normal(cell): n for n, cell in reversed(list(enumerate(header)))}
-
-    def column(names: tuple[str, ...]) -> int | None:
-        return next((columns[n] for n in names if n in columns), None)
-
-    id_at, age_at, male_at, sex_at, split_at = map(
-        column, (_ID_COLUMNS, _AGE_COLUMNS, _MALE_COLUMNS, _SEX_COLUMNS, _SPLIT_COLUMNS)
+    id_at, age_at, male_at, sex_at, split_at = find_columns(
+        header, ID_COLUMNS, _AGE_COLUMNS, _MALE_COLUMNS, _SEX_COLUMNS, _SPLIT_COLUMNS
     )
     sex_at = male_at if male_at is not None else sex_at
     if id_at is None or sex_at is None:
@@ -100,7 +96,7 @@ def read_table(name: str, data: bytes) -> tuple[list[Label], list[str]]:
         if not any(cell.strip() for cell in row):
             continue
         cells = row + [""] * (len(header) - len(row))
-        image_id = _image_id(cells[id_at])
+        image_id = image_id_of(cells[id_at])
         problems = []
         if not image_id:
             problems.append("no id")
@@ -127,12 +123,23 @@ def read_table(name: str, data: bytes) -> tuple[list[Label], list[str]]:
     return labels, offenders
 
 
+def find_columns(header: Sequence[str], *wanted: tuple[str, ...]) -> list[int | None]:
+    """Returns the place of each wanted column in a header, or None.
+
+    Args:
+      header: cells, in any case and punctuation.
+      wanted: the names that a column may have, in small letters and digits alone; the first that is there counts.
+    """
+    columns = {_normal(cell): n for n, cell in reversed(list(enumerate(header)))}
+    return [next((columns[name] for name in names if name in columns), None) for names in wanted]
+
+
 def _normal(cell: str) -> str:
     return "".join(c for c in cell.lower() if c.isalnum())
 
 
-def _image_id(cell: str) -> str:
-    """An id as the image file's stem: `1377`, `1377.0` (spreadsheets) and `1377.png` are the same."""
+def image_id_of(cell: str) -> str:
+    """Returns an id as the image file's stem: `1377`, `1377.0` (spreadsheets) and `1377.png` are the same."""
     text = cell.strip()
     if text.endswith(".0") and text[:-2].isdigit():
         return text[:-2]
@@ -142,7 +149,8 @@ def _image_id(cell: str) -> str:
     return text
 
 
-def _rows(name: str, data: bytes) -> list[list[str]]:
+def rows_of(name: str, data: bytes) -> list[list[str]]:
+    """Returns the cells of a CSV, whatever its separator, or of an XLSX table. Raises `UserError` for a broken XLSX."""
     if name.lower().endswith(".xlsx"):
         # Imported here: worker processes read no tables.
         import openpyxl

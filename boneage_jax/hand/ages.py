@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool
 
 from boneage_jax.analysis.ensemble import Debias, mixture
 from boneage_jax.canvas import Canvas
@@ -30,7 +30,6 @@ class AgeReaders:
     Attributes:
       canvas: that hands are laid on for them.
       regions: of it that they want to see, in no order; empty where all of them take whole radiographs.
-      takes_pictures: whether one of them takes whole radiographs as they come.
       needs_sex: whether a child's sex must be known.
     """
 
@@ -62,7 +61,6 @@ class AgeReaders:
             for n, loaded in enumerate(runs)
         ]
         self.regions = tuple(region for member in self._members for region in member.regions)
-        self.takes_pictures = any(not member.regions for member in self._members)
         self.needs_sex = any(
             member.loaded.config.model.sex == "input" or member.loaded.config.data.sex != "all"
             for member in self._members
@@ -111,13 +109,14 @@ class _Member:
             planes = [[images.fit(picture, *self.network.size)] for picture in pictures]
         stack = np.stack([one[0] if len(one) == 1 else np.stack(one, axis=-1) for one in planes])
         male = np.array([float(bool(one)) for one in males], np.float32)
-        ages = ages_of(self.loaded, self.network.predict(stack, male))
-        known = {"all": np.ones_like(male), "male": male, "female": 1.0 - male}[self.loaded.config.data.sex] > 0
-        return Ages(_where(known, ages.months), _where(known, ages.spread))
+        return of_known_sex(self.loaded, ages_of(self.loaded, self.network.predict(stack, male)), male > 0)
 
 
-def _where(known: np.ndarray, values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    return np.where(known, values, np.nan)
+def of_known_sex(loaded: LoadedRun, said: Ages, male: Bool[np.ndarray, " n"]) -> Ages:
+    """Returns a run's ages, NaN for children of the sex that it has never seen."""
+    sex = loaded.config.data.sex
+    known = np.ones_like(male) if sex == "all" else male == (sex == "male")
+    return Ages(np.where(known, said.months, np.nan), np.where(known, said.spread, np.nan))
 
 
 def _facts(loaded: LoadedRun) -> dict[str, Any]:

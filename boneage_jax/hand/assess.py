@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import csv
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -194,30 +195,28 @@ class _Shipped:
 
     def __init__(self, path: pathlib.Path | None):
         self._path = path or resources.shipped_bundle()
-        self._opened: bundle.Bundle | None = None
 
+    @functools.cached_property
     def _bundle(self) -> bundle.Bundle:
-        if self._opened is None:
-            self._opened = bundle.read(self._path)
-        return self._opened
+        return bundle.read(self._path)
 
     def run(self, name: str) -> LoadedRun:
         """Returns a network by its name."""
-        runs = self._bundle().runs
+        runs = self._bundle.runs
         if name not in runs:
             raise UserError(f"{self._path}: holds no {name!r} but {', '.join(runs)}; name a run with --{name}")
         return runs[name]
 
     def ages(self) -> list[LoadedRun]:
         """Returns the age networks."""
-        found = [loaded for loaded in self._bundle().runs.values() if loaded.task.needs_age]
+        found = [loaded for loaded in self._bundle.runs.values() if loaded.task.needs_age]
         if not found:
             raise UserError(f"{self._path}: holds no age network; name a run with --run")
         return found
 
     def debias(self) -> Debias:
         """Returns the correction of their mean."""
-        return Debias(**self._bundle().about.get("debias", {}))
+        return Debias(**self._bundle.about.get("debias", {}))
 
 
 def _check_readable(files: Sequence[pathlib.Path]) -> None:

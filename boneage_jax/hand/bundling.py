@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 
+import jax
 import numpy as np
 
 from boneage_jax import NOT_A_MEDICAL_DEVICE
 from boneage_jax.analysis.ensemble import Debias, mixture
 from boneage_jax.data.reading import view_of
 from boneage_jax.data.sources import Dataset
-from boneage_jax.hand.ages import learnt_from_phantoms
+from boneage_jax.hand.ages import learnt_from_phantoms, of_known_sex
 from boneage_jax.hand.assess import PHANTOMS_ONLY
 from boneage_jax.hand.network import expect_task
 from boneage_jax.train import bundle, run
@@ -60,31 +61,26 @@ def make(request: BundleRequest) -> str:
     if request.debias:
         about["debias"] = dataclasses.asdict(_fitted(request, list(ages.values())))
     size = bundle.write(runs, about, request.out)
-    lines = [
-        f"  {name:<14}{sum(x.size for x in _leaves(loaded)):>10,} weights   {loaded.config.model.name}, "
-        f"{loaded.config.data.height} x {loaded.config.data.width}, evaluation "
-        f"{loaded.task.score.shown(loaded.score)}"
-        for name, loaded in runs.items()
-    ]
+    lines = []
+    for name, loaded in runs.items():
+        model, data = loaded.config.model, loaded.config.data
+        weights = sum(x.size for x in jax.tree.leaves(loaded.arrays["params"]))
+        lines.append(
+            f"  {name:<14}{weights:>10,} weights   {model.name}, {data.height} x {data.width}, evaluation "
+            f"{loaded.task.score.shown(loaded.score)}"
+        )
     return "\n".join([f"{request.out}: {size / 1e6:.2f} MB", *lines, str(about["notice"])])
-
-
-def _leaves(loaded: run.LoadedRun) -> list[np.ndarray]:
-    import jax
-
-    return jax.tree.leaves(loaded.arrays["params"])
 
 
 def _fitted(request: BundleRequest, ages: list[run.LoadedRun]) -> Debias:
     """The line of the ages' mean on a split, hands laid by their true masks and key points."""
+    first = ages[0].config.data
+    opened = Dataset.open((request.data or pathlib.Path(first.dir)).expanduser(), first.name)
+    readings, male = opened.split(request.split).labels()
     said = []
-    readings = np.zeros(0)
     for loaded in ages:
-        data = loaded.config.data
-        opened = Dataset.open((request.data or pathlib.Path(data.dir)).expanduser(), ages[0].config.data.name)
-        records = opened.split(request.split, view_of(data))
-        said.append(predict_ages(loaded, records))
-        readings, _ = records.labels()
+        view = dataclasses.replace(view_of(loaded.config.data), sex="all")
+        said.append(of_known_sex(loaded, predict_ages(loaded, opened.split(request.split, view)), male))
     months, _ = mixture(np.stack([one.months for one in said]), np.stack([one.spread for one in said]))
     known = np.isfinite(readings) & np.isfinite(months)
     return Debias.fit(months[known], readings[known])

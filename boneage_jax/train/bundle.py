@@ -22,9 +22,8 @@ from boneage_jax.config import to_dict, validate
 from boneage_jax.errors import UserError, reason
 from boneage_jax.files import replacing
 from boneage_jax.train.mesh import make_mesh, replicated
-from boneage_jax.train.optimizer import make_optimizer, make_schedule
-from boneage_jax.train.run import LoadedRun
-from boneage_jax.train.state import Arrays, abstract_state
+from boneage_jax.train.run import LoadedRun, shapes_of
+from boneage_jax.train.state import Arrays
 
 FORMAT = "boneage-jax bundle 1"
 
@@ -60,8 +59,7 @@ def write(runs: Mapping[str, LoadedRun], about: Mapping[str, Any], path: pathlib
     for name, loaded in runs.items():
         for key, leaf in jax.tree_util.tree_leaves_with_path(jax.device_get(loaded.arrays)):
             array = np.asarray(leaf)
-            kind = key[0].key
-            if kind == "params":
+            if key[0].key == "params":
                 with np.errstate(over="ignore"):
                     half = array.astype(np.float16)
                 array = half if np.isfinite(half).all() else array
@@ -110,8 +108,7 @@ def _run(
     path: pathlib.Path, name: str, member: dict[str, Any], tensors: Mapping[str, np.ndarray], devices: int
 ) -> LoadedRun:
     config = validate(member["config"], origin=f"the config of {name} in {path}")
-    optimizer = make_optimizer(config.optimizer, make_schedule(config.optimizer, total_steps=1, warmup_steps=0))
-    network, like = abstract_state(config, optimizer)
+    network, like = shapes_of(config)
     mesh = make_mesh(devices)
 
     def stored(key: tuple[Any, ...], leaf: Any) -> np.ndarray:

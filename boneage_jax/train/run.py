@@ -26,7 +26,7 @@ from boneage_jax.files import check_writable, write_text
 from boneage_jax.train.checkpoint import Checkpoints
 from boneage_jax.train.mesh import make_mesh, replicated
 from boneage_jax.train.optimizer import make_optimizer, make_schedule
-from boneage_jax.train.state import Arrays, Network, abstract_state
+from boneage_jax.train.state import Arrays, Network, TrainState, abstract_state
 
 ABOUT = "config.json"
 
@@ -121,8 +121,7 @@ def load(folder: pathlib.Path, *, devices: int = 0, step: int | None = None) -> 
         try:
             about = checkpoints.about(chosen)
             config = validate(about["config"], origin=f"the config of {folder}")
-            optimizer = make_optimizer(config.optimizer, make_schedule(config.optimizer, total_steps=1, warmup_steps=0))
-            network, like = abstract_state(config, optimizer)
+            network, like = shapes_of(config)
             state = checkpoints.restore(chosen, like, replicated(mesh))
         except UserError:
             raise
@@ -135,6 +134,12 @@ def load(folder: pathlib.Path, *, devices: int = 0, step: int | None = None) -> 
         checkpoints.close()
     score = float(about.get("metrics", {}).get("score", math.nan))
     return LoadedRun(folder, config, chosen, score, about, network, state.evaluated, tasks.build(config.task), mesh)
+
+
+def shapes_of(config: ExperimentConfig) -> tuple[Network, TrainState]:
+    """Returns a config's network and the shapes of its state; schedules have none, so that any length will do."""
+    optimizer = make_optimizer(config.optimizer, make_schedule(config.optimizer, total_steps=1, warmup_steps=0))
+    return abstract_state(config, optimizer)
 
 
 def digest(loaded: LoadedRun) -> str:
