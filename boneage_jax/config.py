@@ -83,6 +83,9 @@ class DataConfig:
     fresh_rater_sd: float = setting(
         7.0, "fresh: standard deviation of the readings that are learnt, in months; 0 for the truth", low=0.0
     )
+    echoes: int = setting(
+        1, "times each example is used before others are read, for those that take longer to make than to learn", low=1
+    )
     train_split: str = setting("train", "split that is trained on")
     eval_split: str = setting("validation", "split that chooses the best checkpoint")
     folds: int = setting(
@@ -181,6 +184,10 @@ class AugmentConfig:
     flip: float = setting(0.0, "probability of mirroring left to right", low=0.0, high=1.0)
     gamma: float = setting(0.2, "largest change of gamma: exponents in [1 - gamma, 1 + gamma]", low=0.0, high=0.9)
     contrast: float = setting(0.1, "largest relative change of contrast about the image's mean", low=0.0, high=0.9)
+    blur: float = setting(
+        0.0, "largest standard deviation of a blur, in pixels; half of the images stay sharp", low=0.0, high=16.0
+    )
+    grain: float = setting(0.0, "largest standard deviation of noise", low=0.0, high=1.0)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,7 @@
     boneage train --config=configs/phantom_only.py:tiny --run=runs/phantom-only-tiny      # its twin, a minute or two
 
 Hands as acquired, cut from their background and laid on the canvas by their true masks and key points, then shifted,
-turned and zoomed by as much as the pipeline errs. The truth is learnt, not a reader's word, and every age is as likely
+turned and zoomed by as much as the pipeline errs, and made softer and grainier. The truth is learnt, not a reader's word, and every age is as likely
 as any other: it is meant for hands from infants to adults, not for the phantoms of a test set.
 """
 
@@ -31,11 +31,14 @@ def get_config(size: str = "full") -> ml_collections.ConfigDict:
     config.task.age, config.task.label_sd = "distribution", 6.0
     config.augment.shift, config.augment.zoom, config.augment.rotation = 0.04, 0.08, 8.0
     config.augment.gamma, config.augment.contrast = 0.3, 0.2
+    # Real pictures are softer than any phantom, and grainier.
+    config.augment.blur, config.augment.grain = 2.0, 0.04
+    config.data.echoes = 4
     config.optimizer.name, config.optimizer.weight_decay = "adamw", 1e-4
     config.optimizer.learning_rate = 2e-3
-    config.train.length, config.train.batch_size = "2600 steps", 32
+    config.train.length, config.train.batch_size = "5000 steps", 32
     config.train.ema = 0.995
-    config.eval.every = config.checkpoint.every = "650 steps"
+    config.eval.every, config.checkpoint.every = "1000 steps", "500 steps"
     config.eval.batch_size = 32
     if size == "tiny":
         config.data.name, config.data.fresh = "hand_phantom/raw_tiny", "raw@260x208"

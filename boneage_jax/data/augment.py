@@ -6,6 +6,7 @@ Each example's changes depend on its own key alone. Geometry is applied in one r
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import jax
 import jax.numpy as jnp
@@ -67,14 +68,24 @@ def augment(example: Layers, keys_b: Key[Array, " b"], config: AugmentConfig) ->
     moves = config.shift or config.zoom or config.rotation or config.flip
 
     def one(layers: Layers, key: Array) -> Layers:
-        key_move, key_light = jax.random.split(key)
+        key_move, key_light, key_blur, key_grain = _keys(key)
         if moves:
             layers = _move(layers, key_move, config)
         if config.gamma or config.contrast:
             layers = {**layers, "image": _relight(layers["image"], key_light, config)}
+        if config.blur:
+            layers = {**layers, "image": _blurred(layers["image"], key_blur, config.blur)}
+        if config.grain:
+            layers = {**layers, "image": _grained(layers["image"], key_grain, config.grain)}
         return layers
 
     return jax.vmap(one)(example, keys_b)
+
+
+def _keys(key: Array) -> tuple[Array, ...]:
+    """One key for each kind of change; the first two are those of before there were others."""
+    move, light = jax.random.split(key)
+    return move, light, jax.random.fold_in(key, 2), jax.random.fold_in(key, 3)
 
 
 def _symmetric(key: Array, limit: float, shape: tuple[int, ...] = ()) -> Array:
@@ -128,3 +139,25 @@ def _relight(image: Array, key: Array, config: AugmentConfig) -> Array:
     image = jnp.clip(image, 0.0, 1.0) ** (1.0 + _symmetric(k[0], config.gamma))
     mean = image.mean()
     return jnp.clip(mean + (image - mean) * (1.0 + _symmetric(k[1], config.contrast)), 0.0, 1.0)
+
+
+def _blurred(image: Array, key: Array, limit: float) -> Array:
+    """Blurs a picture, or leaves it sharp; what is black, as beyond a hand's mask, stays so."""
+    sigma = jnp.maximum(_symmetric(key, limit), 1e-3)
+    reach = math.ceil(2.5 * limit)
+    weights = jnp.exp(-0.5 * (jnp.arange(-reach, reach + 1) / sigma) ** 2)
+    weights = weights / weights.sum()
+    soft = image
+    for axis in (0, 1):
+        size = image.shape[axis]
+        padded = jnp.pad(soft, [(reach, reach) if n == axis else (0, 0) for n in range(image.ndim)], mode="edge")
+        soft = sum(weight * jax.lax.slice_in_dim(padded, n, n + size, axis=axis) for n, weight in enumerate(weights))
+    return jnp.where(image > 0, soft, 0.0)
+
+
+def _grained(image: Array, key: Array, limit: float) -> Array:
+    """Adds noise to a picture; what is black stays so."""
+    of_strength, of_pixels = jax.random.split(key)
+    strength = limit * jax.random.uniform(of_strength)
+    noisy = image + strength * jax.random.normal(of_pixels, image.shape)
+    return jnp.where(image > 0, jnp.clip(noisy, 0.0, 1.0), 0.0)

@@ -164,6 +164,7 @@ def train(config: ExperimentConfig, folder: pathlib.Path) -> Result:
                 batch_size=config.train.batch_size,
                 seed=config.train.seed,
                 start_step=done,
+                echoes=config.data.echoes,
                 share=share(mesh),
                 **reading,
             ),

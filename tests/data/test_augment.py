@@ -122,3 +122,29 @@ def test_a_move_carries_a_spot_where_it_says(move):
         move.zoom * right * np.sin(angle) + 65 * move.shift[0],
     )
     np.testing.assert_allclose(found, expected, atol=0.05)
+
+
+def test_blur_is_gaussian_and_leaves_half_of_the_images_sharp():
+    config, count = dataclasses.replace(NONE, blur=2.0), 64
+    spot = np.zeros((41, 41), np.float32) + 1e-6
+    spot[20, 20] = 1.0
+    blurred = np.asarray(augmented(jnp.asarray(np.stack([spot] * count)), keys(count), config))
+    y, x = np.mgrid[:41, :41] - 20.0
+    widths = np.sqrt((blurred * x**2).sum((1, 2)) / blurred.sum((1, 2)))
+    sharp = blurred[:, 20, 20] > 0.99
+    assert 0.3 < sharp.mean() < 0.7
+    assert 1.2 < widths[~sharp].max() < 2.0
+    strongest = widths.argmax()
+    reference = scipy.ndimage.gaussian_filter(spot, widths[strongest], truncate=4.0)
+    np.testing.assert_allclose(blurred[strongest], reference, atol=4e-3)
+
+
+def test_neither_blur_nor_grain_light_up_what_is_black():
+    config, count = dataclasses.replace(NONE, blur=2.0, grain=0.1), 24
+    images = np.full((count, 48, 40), 0.5, np.float32)
+    images[:, :10] = 0.0
+    changed = np.asarray(augmented(jnp.asarray(images), keys(count), config))
+    assert (changed[:, :10] == 0).all()
+    noise = changed[:, 20:].std((1, 2))
+    assert 0.08 < noise.max() < 0.1
+    assert noise.min() < 0.02

@@ -88,3 +88,30 @@ def test_evaluation_counts_every_example_exactly_once(count, processes):
 def test_a_batch_that_processes_do_not_divide():
     with pytest.raises(ValueError, match="cannot be divided"):
         read(8, 1, share=Share(0, 3))
+
+
+def test_echoes_bring_each_example_again_in_blocks_and_read_it_once():
+    reads = []
+
+    class Counted(Numbers):
+        def __getitem__(self, index):
+            reads.append(int(index))
+            return super().__getitem__(index)
+
+    batches = training_batches(Counted(2000), batch_size=8, seed=3, echoes=3, threads=1, prefetch=1)
+    block = 32 * 8
+    seen = ages([next(batches) for _ in range(3 * 32)]).reshape(3, block)
+    assert len(set(seen[0])) == block
+    np.testing.assert_array_equal(seen[1], seen[0])
+    np.testing.assert_array_equal(seen[2], seen[0])
+    # The first of the next block may be on its way already.
+    assert len(reads) == len(set(reads)) <= block + 8 * 8
+    assert not set(ages([next(batches) for _ in range(32)]).ravel()) & set(seen[0])
+
+
+@pytest.mark.parametrize("start", [1, 40, 70])
+def test_echoes_resume_and_divide_like_anything_else(start):
+    whole = read(2000, start + 3, echoes=3)[start:]
+    np.testing.assert_array_equal(ages(read(2000, 3, echoes=3, start_step=start)), ages(whole))
+    parts = [ages(read(2000, 3, echoes=3, start_step=start, share=Share(p, 2))) for p in (0, 1)]
+    np.testing.assert_array_equal(np.concatenate(parts, axis=1), ages(whole))
