@@ -215,7 +215,7 @@ def _parser() -> argparse.ArgumentParser:
         _mine,
         "positive mining: from a few masks to many, round by round; the same command goes on",
         "boneage mine --config=configs/segmentation.py --config.data.name=rsna_bone_age/full --masks masks --out m\n"
-        "boneage mine --config=configs/segmentation.py:tiny --labelled 100 --measure test --reference --out mining",
+        "boneage mine --config=configs/segmentation.py:tiny --labelled 100 --correct 50 --measure test --out mining",
         takes_config=True,
     )
     mine.add_argument("--out", type=pathlib.Path, required=True, help="folder for everything")
@@ -225,6 +225,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     mine.add_argument("--rounds", type=_positive, default=6, help="at most (default: 6)")
     mine.add_argument("--accept", type=float, default=0.90, help="lowest score accepted, 0 to 1 (default: 0.9)")
+    mine.add_argument(
+        "--correct",
+        type=_count,
+        default=0,
+        help="without a person: after each round, so many of the worst masks become the images' own (default: 0)",
+    )
     mine.add_argument("--measure", default="", help="split on whose own masks each round is measured; for phantoms")
     mine.add_argument("--reference", action="store_true", help="train on all masks too, to compare with")
 
@@ -404,6 +410,13 @@ def _positive(text: str) -> int:
     return value
 
 
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"found {text}, expected a whole number, 0 or more")
+    return value
+
+
 def _size(text: str) -> tuple[int, int]:
     match = re.fullmatch(r"(\d+)x(\d+)", text)
     if not match:
@@ -543,6 +556,7 @@ def _mine(options: argparse.Namespace, config_arguments: list[str]) -> None:
         options.labelled,
         options.rounds,
         options.accept,
+        options.correct,
         measure=options.measure,
         reference=options.reference,
     )

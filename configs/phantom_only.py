@@ -5,8 +5,9 @@
     boneage train --config=configs/phantom_only.py:tiny --run=runs/phantom-only-tiny      # its twin, a minute or two
 
 Hands as acquired, cut from their background and laid on the canvas by their true masks and key points, then shifted,
-turned and zoomed by as much as the pipeline errs, and made softer and grainier. The truth is learnt, not a reader's word, and every age is as likely
-as any other: it is meant for hands from infants to adults, not for the phantoms of a test set.
+turned and zoomed by as much as the pipeline errs, and made softer and grainier. The truth is learnt, not a reader's
+word, and every age is as likely as any other: it is meant for hands from infants to adults, not for the phantoms of a
+test set.
 """
 
 import ml_collections

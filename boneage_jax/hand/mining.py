@@ -3,13 +3,15 @@
 A round trains on the masks that are there, predicts the rest, lets every mask speak for itself (does it stay when the
 picture is mirrored or made smaller, is it one piece, does it look like a hand that was labelled?), and accepts the good
 ones for the next round. It ends when few are added. People may forbid masks (`veto.txt`) and give better ones
-(`corrections/ID.png`) between rounds; both count from the next round on.
+(`corrections/ID.png`) between rounds; both count from the next round on. What a network is sure of teaches it little:
+the worst masks are those to correct.
 
     FOLDER/labels/           masks given by hand, by id; a tenth of them watch the training from outside
     FOLDER/held_out/         that tenth
     FOLDER/veto.txt          ids never to be accepted, one a line
     FOLDER/corrections/      masks corrected by hand, by id
-    FOLDER/rounds/N/         run/, train/ (masks trained on), masks/ (predicted), scores.csv, round.html
+    FOLDER/rounds/N/         run/, train/ (masks trained on), by_hand/ (those of them that people drew), masks/
+                             (predicted), scores.csv, round.html
     FOLDER/curve.json        what each round came to
 """
 
@@ -62,6 +64,7 @@ class MiningRequest:
       labelled: number of images, first by id, whose own masks count as labelled; for phantoms.
       rounds: at most.
       accept: lowest score that is accepted, 0 to 1.
+      correct: masks of lowest score that become the images' own after each round, as by a person; for phantoms.
       growth: a round that adds less than this part of what was accepted is the last.
       measure: split on whose own masks each round is measured; empty for none.
       reference: whether a network is trained on all masks of the dataset too, to compare with.
@@ -73,6 +76,7 @@ class MiningRequest:
     labelled: int = 100
     rounds: int = 6
     accept: float = 0.90
+    correct: int = 0
     growth: float = 0.02
     measure: str = ""
     reference: bool = False
@@ -167,6 +171,11 @@ def mine(request: MiningRequest) -> list[dict[str, float]]:
         raise UserError(f"task.name: found {config.task.name!r}, expected 'segmentation'; use configs/segmentation.py")
     dataset = Dataset.open(pathlib.Path(config.data.dir).expanduser(), config.data.name)
     records = dataset.split(config.data.train_split)
+    if request.correct and "mask" not in dataset.features:
+        raise UserError(
+            f"{dataset.path}: holds no 'mask' to correct by; leave --correct out and put masks that a person has "
+            f"corrected into {folder / 'corrections'}"
+        )
     _claim(request, dataset)
     _write_labels(request, records)
     given = _ids_in(folder / "labels")
@@ -179,19 +188,26 @@ def mine(request: MiningRequest) -> list[dict[str, float]]:
     curve: list[dict[str, float]] = []
     for number in range(request.rounds):
         place = folder / "rounds" / str(number)
-        trained_on = _write_training(request, place, accepted)
-        train(_config_of(request, str(place / "train")), place / "run")
+        if number:
+            _correct(request, records, folder / "rounds" / str(number - 1))
+        trained_on, by_hand = _write_training(request, place, accepted)
+        train(_config_of(request, place), place / "run")
         if not (place / "scores.csv").exists():
             _predict_round(request, records, place, given, prior)
         before = set(accepted)
         accepted = _accepted(request, place)
-        line: dict[str, float] = {"round": number, "trained_on": trained_on, "accepted": len(accepted)}
+        line: dict[str, float] = {
+            "round": number,
+            "by_hand": by_hand,
+            "trained_on": trained_on,
+            "accepted": len(accepted),
+        }
         if request.measure:
             line["iou"] = _iou_of(request, place / "run")
         curve.append(line)
         write_text(folder / "curve.json", json.dumps(curve, indent=2) + "\n")
         mining_page.write(folder, records, place, curve, _scores(place), set(accepted))
-        if len(accepted) - len(before) <= request.growth * max(len(before), 1):
+        if not request.correct and len(accepted) - len(before) <= request.growth * max(len(before), 1):
             break
     return curve
 
@@ -205,10 +221,11 @@ def _claim(request: MiningRequest, dataset: Dataset) -> None:
         "masks": str(request.masks or ""),
         "labelled": 0 if request.masks else request.labelled,
         "accept": request.accept,
+        "correct": request.correct,
     }
     path = request.folder / "mining.json"
     if path.exists():
-        before = json.loads(path.read_text())
+        before = {"correct": 0} | json.loads(path.read_text())
         differing = [
             f"{key}: found {before.get(key)!r} there, {wanted[key]!r} here"
             for key in wanted
@@ -258,31 +275,45 @@ def vetoed(folder: pathlib.Path) -> set[str]:
     return {line.split("#")[0].strip() for line in lines} - {""}
 
 
-def _write_training(request: MiningRequest, place: pathlib.Path, accepted: dict[str, pathlib.Path]) -> int:
-    """Puts the masks of a round together, once: given, then corrected, then accepted ones. Returns their number."""
-    target = place / "train"
-    if not target.exists():
-        scratch = place / "train.part"
-        shutil.rmtree(scratch, ignore_errors=True)
-        scratch.mkdir(parents=True)
-        chosen = dict(accepted)
-        for folder in (request.folder / "corrections", request.folder / "labels"):
-            chosen |= {path.stem: path for path in folder.glob("*.png")}
-        for image_id in _ids_in(request.folder / "held_out"):
-            chosen.pop(image_id, None)
-        for image_id, path in chosen.items():
-            shutil.copyfile(path, scratch / f"{image_id}.png")
-        scratch.rename(target)
-    return len(_ids_in(target))
+def _correct(request: MiningRequest, records: Records, place: pathlib.Path) -> None:
+    """Corrects the worst masks of a round by the images' own, in a person's place; keeps what people have drawn."""
+    scores, forbidden = _scores(place), vetoed(request.folder)
+    worst = sorted((image_id for image_id in scores if image_id not in forbidden), key=lambda one: (scores[one], one))
+    target, numbers = request.folder / "corrections", records.numbers()
+    for image_id in worst[: request.correct]:
+        if not (target / f"{image_id}.png").exists():
+            mask_folder.write_one(image_id, records.mask(numbers[image_id]), target)
 
 
-def _config_of(request: MiningRequest, train_masks: str) -> ExperimentConfig:
-    """The request's config with a round's masks to train on; empty for the dataset's own."""
+def _write_training(request: MiningRequest, place: pathlib.Path, accepted: dict[str, pathlib.Path]) -> tuple[int, int]:
+    """Puts the masks of a round together, once: given, then corrected, then accepted ones.
+
+    Returns:
+      Their number, and that of those that were drawn by hand.
+    """
+    drawn_by_hand: dict[str, pathlib.Path] = {}
+    for folder in (request.folder / "corrections", request.folder / "labels"):
+        drawn_by_hand |= {path.stem: path for path in folder.glob("*.png")}
+    apart = _ids_in(request.folder / "held_out")
+    for target, chosen in ((place / "by_hand", drawn_by_hand), (place / "train", accepted | drawn_by_hand)):
+        if not target.exists():
+            scratch = target.with_suffix(".part")
+            shutil.rmtree(scratch, ignore_errors=True)
+            scratch.mkdir(parents=True)
+            for image_id, path in chosen.items():
+                if image_id not in apart:
+                    shutil.copyfile(path, scratch / f"{image_id}.png")
+            scratch.rename(target)
+    return len(_ids_in(place / "train")), len(_ids_in(place / "by_hand"))
+
+
+def _config_of(request: MiningRequest, place: pathlib.Path | None) -> ExperimentConfig:
+    """The request's config with a round's masks to train on; None for the dataset's own."""
     data = dataclasses.replace(
         request.config.data,
-        masks=train_masks,
-        # Accepted masks are the easy ones, and there are ever more of them: given ones keep half of the training.
-        emphasis=str(request.folder / "labels") if train_masks else "",
+        masks=str(place / "train") if place else "",
+        # Accepted masks are the easy ones, and there are ever more of them: drawn ones keep half of the training.
+        emphasis=str(place / "by_hand") if place else "",
         eval_masks=str(request.folder / "held_out"),
         eval_split=request.config.data.train_split,
     )
@@ -298,7 +329,7 @@ def _predict_round(
 ) -> None:
     """Predicts and scores every image that has no mask by hand."""
     loaded = run.load(place / "run")
-    skipped = given | _ids_in(request.folder / "held_out")
+    skipped = given | _ids_in(request.folder / "held_out") | _ids_in(request.folder / "corrections")
     ids = records.ids()
     numbers = [n for n, image_id in enumerate(ids) if image_id not in skipped]
     rows: list[tuple[str, float, Mask]] = []
@@ -375,7 +406,7 @@ def _iou_of(request: MiningRequest, trained: pathlib.Path) -> float:
 def _reference(request: MiningRequest) -> None:
     """Trains on all masks of the dataset, and measures it."""
     place = request.folder / "reference"
-    train(_config_of(request, ""), place / "run")
+    train(_config_of(request, None), place / "run")
     if request.measure:
         write_text(request.folder / "reference.json", json.dumps({"iou": _iou_of(request, place / "run")}) + "\n")
 

@@ -36,7 +36,8 @@ def write(
     """
     numbers = records.numbers()
     by_score = sorted(scores, key=lambda image_id: scores[image_id])
-    # Those near the threshold first: there a look changes most.
+    worst = by_score[:_SHOWN]
+    # Those near the threshold first: there a look decides most.
     rejected = [image_id for image_id in reversed(by_score) if image_id not in accepted][:_SHOWN]
     taken = [image_id for image_id in by_score if image_id in accepted][:_SHOWN]
 
@@ -61,6 +62,8 @@ def write(
         f"{folder / 'veto.txt'}; to correct one, put a mask into {folder / 'corrections'}/ID.png. Both count from the "
         "next round on: start the same command again.</p>"
         + page.table(["round", *(key.replace("_", " ") for key in curve[0] if key != "round")], rows)
+        + "<h2>The worst of all</h2><p>Correct these: a network learns most from what it cannot do yet.</p>"
+        + page.figure(sheet(worst), "Below each its id and its score.", kind="jpeg")
         + "<h2>Accepted, the least sure first</h2>"
         + page.figure(sheet(taken), "Below each its id and its score.", kind="jpeg")
         + "<h2>Rejected, the nearest to acceptance first</h2>"

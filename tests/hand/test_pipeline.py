@@ -305,10 +305,10 @@ def test_mining_grows_honours_vetoes_and_goes_on(radiographs, data_dir, tmp_path
     folder = tmp_path / "mining"
 
     def request(rounds):
-        return mining.MiningRequest(config, folder, labelled=40, rounds=rounds, accept=0.3, measure="test")
+        return mining.MiningRequest(config, folder, labelled=40, rounds=rounds, accept=0.3, correct=3, measure="test")
 
     (first,) = mining.mine(request(1))
-    assert first["trained_on"] == 36
+    assert first["trained_on"] == first["by_hand"] == 36
     assert 0 < first["accepted"] <= 56
     scores = {row["id"]: float(row["score"]) for row in csv.DictReader((folder / "rounds/0/scores.csv").open())}
     given = {path.stem for name in ("labels", "held_out") for path in (folder / name).glob("*.png")}
@@ -316,10 +316,12 @@ def test_mining_grows_honours_vetoes_and_goes_on(radiographs, data_dir, tmp_path
     assert not given & set(scores)
     assert first["accepted"] == sum(value >= 0.3 for value in scores.values())
     best = max(scores, key=lambda image_id: scores[image_id])
-    worst = min(scores, key=lambda image_id: scores[image_id])
+    worst, second, third = sorted(scores, key=lambda image_id: (scores[image_id], image_id))[:3]
     (folder / "veto.txt").write_text(f"{best}  # the thumb is missing\n")
-    numbers = {image_id: n for n, image_id in enumerate(radiographs.split("train").ids())}
-    corrected = radiographs.split("train").mask(numbers[worst])
+    records = radiographs.split("train")
+    numbers = records.numbers()
+    # Not the image's own, so that it shows whose counts.
+    corrected = records.mask(numbers[worst])[::-1]
     drawn.mask_folder.write_one(worst, corrected, folder / "corrections")
 
     before = (folder / "rounds/0/scores.csv").read_bytes()
@@ -328,8 +330,14 @@ def test_mining_grows_honours_vetoes_and_goes_on(radiographs, data_dir, tmp_path
     trained_on = {path.stem for path in (folder / "rounds/1/train").glob("*.png")}
     assert best not in trained_on
     assert worst in trained_on
-    used = {a.id: a for a in drawn.read(folder / "rounds/1/train")}[worst]
-    np.testing.assert_array_equal(used.mask(corrected.shape), corrected)
+    used = {a.id: a for a in drawn.read(folder / "rounds/1/train")}
+    np.testing.assert_array_equal(used[worst].mask(corrected.shape), corrected)
+    for image_id in (second, third):
+        own = records.mask(numbers[image_id])
+        np.testing.assert_array_equal(used[image_id].mask(own.shape), own)
+    assert {a.id for a in drawn.read(folder / "rounds/1/by_hand")} >= {worst, second, third}
+    assert curve[1]["by_hand"] == 36 + 3
+    assert not {worst, second, third} & {row["id"] for row in csv.DictReader((folder / "rounds/1/scores.csv").open())}
     assert curve[1]["trained_on"] == len(trained_on)
     assert json.loads((folder / "curve.json").read_text()) == curve
     assert (folder / "rounds/1/round.html").exists()
