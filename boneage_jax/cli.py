@@ -191,7 +191,8 @@ def _parser() -> argparse.ArgumentParser:
         "train and score the paper's table: models, heads, regions, sexes; ensembles; errors by stage",
         "boneage paper --out paper --tiny --cells 'm46-*'          # on phantoms, each cell a minute\n"
         "boneage paper --out paper --dry-run                       # what there is to do, and what it costs\n"
-        "boneage paper --out paper --dataset registered_hands/rsna_bone_age-full --data data\n\n"
+        "boneage paper --out paper --dataset registered_hands/rsna_bone_age-full --data data\n"
+        "boneage paper --out folds --dataset registered_hands/rsna_bone_age-full --folds 5 --cells 'm46-*-all'\n\n"
         "the same command goes on where it was cut short",
         takes_config=False,
     )
@@ -206,6 +207,10 @@ def _parser() -> argparse.ArgumentParser:
     paper.add_argument("--tiny", action="store_true", help="train the cells' tiny twins")
     paper.add_argument("--validation", default="validation", help="split that ensembles are fitted on")
     paper.add_argument("--test", default="test", help="split that is reported")
+    paper.add_argument(
+        "--folds", type=_count, default=0, help="cross-validation: train each cell so often, report the training split"
+    )
+    paper.add_argument("--patients", type=pathlib.Path, help="with --folds: CSV of image and patient, dealt together")
     paper.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="setting of every cell's config")
     paper.add_argument("--dry-run", action="store_true", help="list cells, costs and what is done; train nothing")
 
@@ -527,7 +532,7 @@ def _evaluate(options: argparse.Namespace, _: list[str]) -> None:
 
 
 def _paper(options: argparse.Namespace, _: list[str]) -> None:
-    from boneage_jax.analysis import paper, paper_page
+    from boneage_jax.analysis import paper, paper_page, paper_results
 
     request = paper.PaperRequest(
         options.out,
@@ -538,11 +543,13 @@ def _paper(options: argparse.Namespace, _: list[str]) -> None:
         overrides=tuple(f"--config.{setting}" for setting in options.set),
         validation=options.validation,
         test=options.test,
+        folds=options.folds,
+        patients=options.patients,
     )
     if options.dry_run:
         print(paper.as_text(paper.plan(request)))
         return
-    print(paper_page.as_text(paper_page.write(paper.results(request), options.out)))
+    print(paper_page.as_text(paper_page.write(paper_results.results(request), options.out)))
 
 
 def _mine(options: argparse.Namespace, config_arguments: list[str]) -> None:

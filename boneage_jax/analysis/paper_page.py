@@ -14,7 +14,7 @@ from boneage_jax import NOT_A_MEDICAL_DEVICE, page
 from boneage_jax.analysis import ceiling, figures, stages
 from boneage_jax.analysis.cells import HEADS, MODELS, REGIONS, SEXES, Cell
 from boneage_jax.analysis.comparison import compare, holm
-from boneage_jax.analysis.paper import Predictions, Results
+from boneage_jax.analysis.paper_results import Predictions, Results
 from boneage_jax.analysis.scores import Score, mae
 from boneage_jax.analysis.tables import Table
 from boneage_jax.files import replacing, write_text
@@ -59,7 +59,8 @@ def write(results: Results, folder: pathlib.Path) -> Written:
 
 def _what(results: Results) -> str:
     kind = "rendered phantoms, which say nothing about children" if results.dataset.is_phantom else "radiographs"
-    return f"{results.dataset.name} {results.split}, {len(results.ids)} {kind}"
+    how = f", each read by the network of {results.folds} that has not seen the child" if results.folds else ""
+    return f"{results.dataset.name} {results.split}, {len(results.ids)} {kind}{how}"
 
 
 def _error(one: Predictions, results: Results) -> np.ndarray:
@@ -135,6 +136,7 @@ def _summary(results: Results, floor: float | None) -> dict[str, object]:
     return {
         "dataset": results.dataset.name,
         "split": results.split,
+        "folds": results.folds,
         "phantom": results.dataset.is_phantom,
         "images": len(results.ids),
         "mae": {one.name: dataclasses.asdict(mae(_error(one, results))) for one in everyone},

@@ -1,20 +1,25 @@
 """The paper's table from a small grid: trained, evaluated, put together, taken up again."""
 
+import csv
+import dataclasses
 import json
 import re
 
 import numpy as np
 import pytest
+import scipy.optimize
 
 from boneage_jax import NOT_A_MEDICAL_DEVICE, anatomy
-from boneage_jax.analysis import ceiling, paper, paper_page
+from boneage_jax.analysis import ceiling, evaluate, paper, paper_page, paper_results
 from boneage_jax.analysis.cells import Cell
 from boneage_jax.canvas import Canvas
 from boneage_jax.data import build, images
 from boneage_jax.data.examples import View
+from boneage_jax.data.reading import view_of
 from boneage_jax.errors import UserError
 from boneage_jax.geometry import Similarity
 from boneage_jax.hand import regions
+from boneage_jax.train import run
 from tests.test_cli import call
 
 CELLS = ("m46-regression-A-male", "m46-regression-A-female", "m46-classification-B-all")
@@ -48,7 +53,7 @@ def request_(hands, data_dir, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def results(request_):
-    return paper.results(request_)
+    return paper_results.results(request_)
 
 
 def test_a_dry_run_says_what_there_is_to_do(hands, data_dir, tmp_path, capsys):
@@ -82,11 +87,48 @@ def test_the_same_command_trains_and_evaluates_nothing_again(request_, results, 
     def fails(*_, **__):
         raise AssertionError("done already")
 
-    monkeypatch.setattr(paper, "train", fails)
-    monkeypatch.setattr(paper.evaluate, "evaluate", fails)
-    again = paper.results(request_)
+    monkeypatch.setattr(paper_results, "train", fails)
+    monkeypatch.setattr(paper_results.evaluate, "evaluate", fails)
+    again = paper_results.results(request_)
     np.testing.assert_array_equal(again.members[0].months, results.members[0].months)
     assert "3 cells, 3 done" in paper.as_text(paper.plan(request_))
+
+
+def test_folds_leave_every_child_to_a_network_that_has_not_seen_it(request_, tmp_path):
+    cells = ("m46-regression-A-all", "m46-regression-B-all")
+    request = dataclasses.replace(request_, out=tmp_path, cells=cells, folds=2)
+    assert re.search(r"m46-regression-B-all/fold-1 +0/3 ", paper.as_text(paper.plan(request)))
+    found = paper_results.results(request)
+    assert (found.split, found.folds, len(found.ids)) == ("train", 2, 48)
+    dealt = np.full(48, -1)
+    for fold in (0, 1):
+        place = tmp_path / "runs" / cells[0] / f"fold-{fold}"
+        data = run.load(place).config.data
+        assert (data.folds, data.fold, data.eval_split) == (2, fold, "validation")
+        seen = {row["id"]: float(row["months"]) for row in _rows(place, found.dataset.name)}
+        inside = np.array([image_id in seen for image_id in found.ids])
+        learnt = found.dataset.split("train", view_of(data, split="train")).ids()
+        assert sorted([*learnt, *seen]) == sorted(found.ids)
+        dealt[inside] = fold
+        np.testing.assert_allclose(
+            found.cells[Cell("m46", "regression", "A", "all")].months[inside],
+            [seen[image_id] for image_id in np.array(found.ids)[inside]],
+        )
+    assert set(dealt) == {0, 1}
+    months = np.stack([one.months for one in found.members])
+    weighted = next(one for one in found.ensembles if one.name == "weights fitted on the other folds").months
+    for fold in (0, 1):
+        # Least squares with weights of 0 or more, by SciPy's other solver.
+        rest = dealt != fold
+        solved = scipy.optimize.lsq_linear(months[:, rest].T, found.reading[rest], bounds=(0, np.inf)).x
+        np.testing.assert_allclose(weighted[~rest], solved @ months[:, ~rest], rtol=1e-3)
+    text = paper_page.write(found, tmp_path).page.read_text()
+    assert "each read by the network of 2 that has not seen the child" in text
+
+
+def _rows(place, dataset):
+    with (evaluate.folder_of(place, dataset, "train") / "predictions.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def test_tables_and_page(results, tmp_path):
