@@ -359,7 +359,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     bundle.add_argument("--out", type=pathlib.Path, required=True, help="file to write")
     bundle.add_argument(
-        "--debias", action="store_true", help="correct the linear bias of the ages' mean, fitted on --split"
+        "--weights", action="store_true", help="weigh age networks by how well they do on --split, in place of the mean"
+    )
+    bundle.add_argument(
+        "--debias", action="store_true", help="correct the linear bias of what they say together, fitted on --split"
     )
     bundle.add_argument("--split", default="validation", help="of the first run's dataset (default: validation)")
     bundle.add_argument("--data", type=pathlib.Path, help="folder of built datasets (default: the first run's)")
@@ -627,6 +630,7 @@ def _bundle(options: argparse.Namespace, _: list[str]) -> None:
         options.landmarks,
         tuple(options.run),
         options.out,
+        weights=options.weights,
         debias=options.debias,
         split=options.split,
         data=options.data,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import scipy.optimize
@@ -15,24 +17,27 @@ def average(predicted: Float[np.ndarray, "models n"]) -> Float[np.ndarray, " n"]
 
 
 def mixture(
-    months: Float[np.ndarray, "models n"], spread: Float[np.ndarray, "models n"]
+    months: Float[np.ndarray, "models n"],
+    spread: Float[np.ndarray, "models n"],
+    weights: Float[np.ndarray, " models"] | None = None,
 ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
-    """Returns mean and standard deviation of the equal mixture of several models' distributions.
+    """Returns mean and standard deviation of the mixture of several models' distributions.
 
     Args:
       months: means, in months; NaN where a model says nothing of a child.
       spread: standard deviations, in months.
+      weights: of the models, 0 or more; those of the ones that say something count, whatever their sum. None for equal.
 
     Returns:
       The mean of the means, and the root of the mean variance plus the variance of the means (law of total variance);
       NaN where no model says anything.
     """
-    known = np.isfinite(months)
-    count = known.sum(0)
+    share = np.isfinite(months) * (np.ones(len(months)) if weights is None else weights)[:, None]
+    total = share.sum(0)
     with np.errstate(invalid="ignore"):
-        mean = np.where(known, months, 0.0).sum(0) / count
-        between = np.where(known, np.square(months - mean), 0.0).sum(0) / count
-        within = np.where(known, np.square(spread), 0.0).sum(0) / count
+        mean = np.where(share > 0, share * months, 0.0).sum(0) / total
+        between = np.where(share > 0, share * np.square(months - mean), 0.0).sum(0) / total
+        within = np.where(share > 0, share * np.square(spread), 0.0).sum(0) / total
     return mean, np.sqrt(within + between)
 
 
@@ -44,10 +49,11 @@ def fitted_weights(
     Non-negative least squares (Lawson and Hanson 1974, SciPy's). Fit them on a split that no model has learnt from.
 
     Args:
-      predicted: bone ages in months.
+      predicted: bone ages in months; NaN where a model says nothing of a child, as one of the other sex.
       reading: in months.
     """
-    weights, _ = scipy.optimize.nnls(np.asarray(predicted, np.float64).T, np.asarray(reading, np.float64))
+    said = np.nan_to_num(np.asarray(predicted, np.float64), nan=0.0)
+    weights, _ = scipy.optimize.nnls(said.T, np.asarray(reading, np.float64))
     return weights
 
 
@@ -78,3 +84,63 @@ class Debias:
         """Returns corrected predictions."""
         predicted = np.asarray(predicted, np.float64)
         return predicted - (self.slope * predicted + self.intercept)
+
+
+@dataclasses.dataclass(frozen=True)
+class Blend:
+    """How the ages of several models become one.
+
+    Attributes:
+      weights: of the models; None for their mean.
+      debias: correction of what comes out.
+    """
+
+    weights: tuple[float, ...] | None = None
+    debias: Debias = Debias()
+
+    @classmethod
+    def of(cls, stored: Mapping[str, Any]) -> Blend:
+        """Returns the blend that `dataclasses.asdict` took apart; the mean for nothing."""
+        weights = stored.get("weights")
+        return cls(None if weights is None else tuple(weights), Debias(**stored.get("debias", {})))
+
+    @classmethod
+    def fit(
+        cls,
+        months: Float[np.ndarray, "models n"],
+        reading: Float[np.ndarray, " n"],
+        *,
+        weighted: bool = False,
+        corrected: bool = False,
+    ) -> Blend:
+        """Returns the blend that fits readings best.
+
+        Args:
+          months: ages; NaN where a model says nothing of a child.
+          reading: in months.
+          weighted: whether models get weights; see `fitted_weights`.
+          corrected: whether the linear bias of the result is corrected.
+
+        Raises:
+          ValueError: where a model says nothing of any child.
+        """
+        if not np.isfinite(months).any(1).all():
+            raise ValueError("a model says nothing of any of the children")
+        weights = tuple(map(float, fitted_weights(months, reading))) if weighted else None
+        plain = cls(weights)
+        if not corrected:
+            return plain
+        said, _ = plain(months, np.zeros_like(months))
+        known = np.isfinite(said)
+        return cls(weights, Debias.fit(said[known], reading[known]))
+
+    def __call__(
+        self, months: Float[np.ndarray, "models n"], spread: Float[np.ndarray, "models n"]
+    ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+        """Returns ages and their spread, of models' ages and spreads; see `mixture`."""
+        weights = None if self.weights is None else np.array(self.weights)
+        mean, deviation = mixture(months, spread, weights)
+        if weights is not None:
+            # Fitted weights need not sum to 1: they correct the scale too.
+            mean = mean * (np.isfinite(months) * weights[:, None]).sum(0)
+        return self.debias(mean), deviation

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
-from boneage_jax.analysis.ensemble import Debias, mixture
+from boneage_jax.analysis.ensemble import Blend
 from boneage_jax.canvas import Canvas
 from boneage_jax.data import frames, images
 from boneage_jax.data.augment import TEST_TIME, Move
@@ -25,7 +25,7 @@ from boneage_jax.train.run import LoadedRun
 
 
 class AgeReaders:
-    """Networks that read ages, together as one: the mean of those that know a child's sex.
+    """Networks that read ages, together as one: a blend of those that know a child's sex.
 
     Attributes:
       canvas: that hands are laid on for them.
@@ -33,14 +33,14 @@ class AgeReaders:
       needs_sex: whether a child's sex must be known.
     """
 
-    def __init__(self, runs: Sequence[LoadedRun], *, batch_size: int = 16, views: int = 1, debias: Debias = Debias()):
+    def __init__(self, runs: Sequence[LoadedRun], *, batch_size: int = 16, views: int = 1, blend: Blend = Blend()):
         """Opens runs.
 
         Args:
           runs: of the task `bone_age`, one or more.
           batch_size: most children at a time.
           views: 1, or more for test-time augmentation: see `augment.TEST_TIME`.
-          debias: of the mean.
+          blend: of their ages.
 
         Raises:
           UserError: for runs of other tasks, and for hands on different canvases.
@@ -55,7 +55,7 @@ class AgeReaders:
             )
         self.canvas = canvases.pop() if canvases else Canvas()
         moves: Sequence[Move] = TEST_TIME if views > 1 else (Move(),)
-        self._debias = debias
+        self._blend = blend
         self._members = [
             _Member(loaded, Network(loaded, batch_size, moves=moves), _regions_of(loaded, f"m{n}"))
             for n, loaded in enumerate(runs)
@@ -79,8 +79,7 @@ class AgeReaders:
           males: whether each child is a boy; None where that is not known and not needed.
         """
         said = [member.read(regions, pictures, males) for member in self._members]
-        months, spread = mixture(np.stack([one.months for one in said]), np.stack([one.spread for one in said]))
-        return Ages(self._debias(months), spread)
+        return Ages(*self._blend(np.stack([one.months for one in said]), np.stack([one.spread for one in said])))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from boneage_jax import NOT_A_MEDICAL_DEVICE, resources
-from boneage_jax.analysis.ensemble import Debias
+from boneage_jax.analysis.ensemble import Blend
 from boneage_jax.data import images, labels, parallel
 from boneage_jax.data.images import Grey
 from boneage_jax.errors import UserError, fail_if_any
@@ -117,7 +117,7 @@ class Assessor:
             ages,
             batch_size=request.batch_size,
             views=request.views,
-            debias=Debias() if request.runs else shipped.debias(),
+            blend=Blend() if request.runs else shipped.blend(),
         )
         networks = list(ages)
         self._chain: Chain | None = None
@@ -214,9 +214,9 @@ class _Shipped:
             raise UserError(f"{self._path}: holds no age network; name a run with --run")
         return found
 
-    def debias(self) -> Debias:
-        """Returns the correction of their mean."""
-        return Debias(**self._bundle.about.get("debias", {}))
+    def blend(self) -> Blend:
+        """Returns how their ages become one."""
+        return Blend.of(self._bundle.about.get("blend", {}))
 
 
 def _check_readable(files: Sequence[pathlib.Path]) -> None:

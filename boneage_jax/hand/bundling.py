@@ -9,9 +9,10 @@ import jax
 import numpy as np
 
 from boneage_jax import NOT_A_MEDICAL_DEVICE
-from boneage_jax.analysis.ensemble import Debias, mixture
+from boneage_jax.analysis.ensemble import Blend
 from boneage_jax.data.reading import view_of
 from boneage_jax.data.sources import Dataset
+from boneage_jax.errors import UserError
 from boneage_jax.hand.ages import learnt_from_phantoms, of_known_sex
 from boneage_jax.hand.assess import PHANTOMS_ONLY
 from boneage_jax.hand.network import expect_task
@@ -28,8 +29,9 @@ class BundleRequest:
       landmarks: folder of a run.
       ages: folders of runs.
       out: file to write.
-      debias: whether the linear bias of the ages' mean is corrected.
-      split: that it is fitted on, of the first age run's dataset.
+      weights: whether the age networks get weights; else their mean counts.
+      debias: whether the linear bias of what they say together is corrected.
+      split: that both are fitted on, of the first age run's dataset.
       data: folder of built datasets; None for the first age run's.
     """
 
@@ -37,6 +39,7 @@ class BundleRequest:
     landmarks: pathlib.Path
     ages: tuple[pathlib.Path, ...]
     out: pathlib.Path
+    weights: bool = False
     debias: bool = False
     split: str = "validation"
     data: pathlib.Path | None = None
@@ -58,8 +61,8 @@ def make(request: BundleRequest) -> str:
     runs |= ages
     if any(map(learnt_from_phantoms, runs.values())):
         about["notice"] = f"{PHANTOMS_ONLY} {NOT_A_MEDICAL_DEVICE}"
-    if request.debias:
-        about["debias"] = dataclasses.asdict(_fitted(request, list(ages.values())))
+    if request.weights or request.debias:
+        about["blend"] = dataclasses.asdict(_fitted(request, list(ages.values())))
     size = bundle.write(runs, about, request.out)
     lines = []
     for name, loaded in runs.items():
@@ -72,15 +75,19 @@ def make(request: BundleRequest) -> str:
     return "\n".join([f"{request.out}: {size / 1e6:.2f} MB", *lines, str(about["notice"])])
 
 
-def _fitted(request: BundleRequest, ages: list[run.LoadedRun]) -> Debias:
-    """The line of the ages' mean on a split, hands laid by their true masks and key points."""
+def _fitted(request: BundleRequest, ages: list[run.LoadedRun]) -> Blend:
+    """The blend that fits a split best, hands laid by their true masks and key points."""
     first = ages[0].config.data
     opened = Dataset.open((request.data or pathlib.Path(first.dir)).expanduser(), first.name)
     readings, male = opened.split(request.split).labels()
+    read = np.isfinite(readings)
     said = []
     for loaded in ages:
         view = dataclasses.replace(view_of(loaded.config.data), sex="all")
-        said.append(of_known_sex(loaded, predict_ages(loaded, opened.split(request.split, view)), male))
-    months, _ = mixture(np.stack([one.months for one in said]), np.stack([one.spread for one in said]))
-    known = np.isfinite(readings) & np.isfinite(months)
-    return Debias.fit(months[known], readings[known])
+        own = of_known_sex(loaded, predict_ages(loaded, opened.split(request.split, view)), male).months
+        if not np.isfinite(own[read]).any():
+            raise UserError(
+                f"{loaded.folder}: knows no child of {request.split!r} of {opened.path}; choose another --split"
+            )
+        said.append(own)
+    return Blend.fit(np.stack(said)[:, read], readings[read], weighted=request.weights, corrected=request.debias)

@@ -1,5 +1,8 @@
 """Ensembles, comparisons, stages and tables against formulas and SciPy."""
 
+import dataclasses
+import json
+
 import numpy as np
 import pytest
 import scipy.optimize
@@ -9,7 +12,7 @@ from hypothesis import strategies as st
 from boneage_jax import anatomy
 from boneage_jax.analysis import cells, stages
 from boneage_jax.analysis.comparison import compare, holm
-from boneage_jax.analysis.ensemble import Debias, average, fitted_weights, mixture
+from boneage_jax.analysis.ensemble import Blend, Debias, average, fitted_weights, mixture
 from boneage_jax.analysis.tables import Table
 from boneage_jax.errors import UserError
 
@@ -122,3 +125,32 @@ def test_a_mixture_is_what_draws_from_it_are():
     assert (mean[1], sd[1]) == (60.0, 5.0)
     assert np.isnan(mean[2])
     assert np.isnan(sd[2])
+    _, weighted = mixture(months, spread, np.array([3.0, 1.0]))
+    draws = np.concatenate([rng.normal(60, 5, 300_000), rng.normal(72, 9, 100_000)])
+    assert weighted[0] == pytest.approx(draws.std(), abs=0.05)
+    assert weighted[1] == 5.0
+
+
+def test_a_blend_of_models_by_sex_is_the_least_squares_of_what_each_child_is_told():
+    """A model of all, one of boys, one of girls; readings that are a known sum of them, stretched and shifted."""
+    rng = np.random.default_rng(2)
+    male = rng.random(500) < 0.5
+    said = rng.uniform(40, 200, (3, 500))
+    said[1, ~male] = said[2, male] = np.nan
+    truth = 0.25 * said[0] + 0.75 * np.where(male, said[1], said[2])
+    blend = Blend.fit(said, truth, weighted=True)
+    np.testing.assert_allclose(blend.weights, (0.25, 0.75, 0.75), atol=1e-6)
+    np.testing.assert_allclose(blend(said, np.ones_like(said))[0], truth)
+    stretched = 0.9 * truth + 12
+    bent = Blend.fit(said, stretched, weighted=True, corrected=True)
+    error, before = (
+        one(said, np.ones_like(said))[0] - stretched for one in (bent, dataclasses.replace(bent, debias=Debias()))
+    )
+    assert error.mean() == pytest.approx(0, abs=1e-6)
+    assert np.square(error).mean() < 0.9 * np.square(before).mean()
+    again = Blend.of(json.loads(json.dumps(dataclasses.asdict(bent))))
+    assert again == bent
+    assert Blend.of({}) == Blend()
+    np.testing.assert_allclose(Blend()(said, said)[0], np.nanmean(said, 0))
+    with pytest.raises(ValueError, match="says nothing"):
+        Blend.fit(np.where([[True], [True], [False]], said, np.nan), truth)

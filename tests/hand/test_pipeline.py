@@ -127,6 +127,31 @@ def test_ages_through_the_whole_chain(runs, ages, files, tmp_path):
         assert NOT_A_MEDICAL_DEVICE in shown
 
 
+def test_a_bundle_that_weighs_and_corrects_its_age_networks(runs, ages, files, radiographs, tmp_path):
+    """One of them knows girls only. What comes out is the blend, worked out by hand, of what each says alone."""
+    request = bundling.BundleRequest(
+        runs / "segmentation", runs / "landmarks", tuple(ages), tmp_path / "b.safetensors", weights=True, debias=True
+    )
+    bundling.make(request)
+    stored = bundle.read(request.out).about["blend"]
+    (first, second), line = stored["weights"], stored["debias"]
+    assert first + second > 0
+    networks = {"segmentation": runs / "segmentation", "landmarks": runs / "landmarks"}
+    options = {"paths": (files / "0.png",), "sex": "F", "views": 2, "batch_size": 8}
+
+    def months(**which):
+        ((assessment, _),) = Assessor(AssessRequest(**options, **which)).assess()
+        return assessment.months
+
+    together = months(bundle=request.out)
+    alone = [months(runs=(folder,), **networks) for folder in ages]
+    weighed = first * alone[0] + second * alone[1]
+    assert together == pytest.approx(weighed - (line["slope"] * weighed + line["intercept"]), abs=1.0)
+    boys = bundling.BundleRequest(*networks.values(), tuple(ages), request.out, weights=True, split="boys")
+    with pytest.raises(UserError, match="no split 'boys'"):
+        bundling.make(boys)
+
+
 def test_a_network_of_girls_says_nothing_of_boys(runs, ages, files):
     boys, girls = (
         [
