@@ -107,3 +107,20 @@ def plain(root: pathlib.Path, some: list[Child]) -> pathlib.Path:
     write_images(root, some)
     write_csv(root / "labels.csv", some)
     return root
+
+
+def rhpe(root: pathlib.Path, train: list[Child], validation: list[Child], test: list[Child]) -> pathlib.Path:
+    """RHPE as it is published: numbers in the tables, numbers with leading zeros as file names, no ages of the test."""
+    for name, some in (("train", train), ("val", validation), ("test", test)):
+        write_images(root / f"RHPE_{name}", [dataclasses.replace(c, id=c.id.zfill(5)) for c in some])
+        tables = root / "RHPE_Annotations"
+        tables.mkdir(exist_ok=True)
+        if name == "test":
+            header, rows = "ID,Male,Chronological", "".join(f"{c.id},{c.male},{c.months + 3:.0f}\n" for c in some)
+            (tables / "RHPE_Gender_Chronological_test.csv").write_text(f"{header}\n{rows}")
+        else:
+            header = "ID,Male,Boneage,Chronological"
+            rows = "".join(f"{c.id},{c.male},{c.months:.0f},{c.months + 3:.0f}\n" for c in some)
+            (tables / f"RHPE_Boneage_{name}.csv").write_text(f"{header}\n{rows}")
+    (root / "RHPE_Annotations" / "RHPE_anatomical_ROIs_train.json").write_text("{}")
+    return root

@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import io
 import math
+import re
 from collections.abc import Sequence
 
 from boneage_jax.anatomy import MAX_MONTHS
@@ -13,9 +14,15 @@ from boneage_jax.errors import UserError
 
 ID_COLUMNS = ("id", "imageid", "caseid", "fileid", "file", "filename")
 _AGE_COLUMNS = ("boneage", "boneagemonths", "groundtruthboneagemonths", "months")
+_YEARS_COLUMNS = ("boneageyears", "reading1", "reading")
+_SECOND_YEARS_COLUMNS = ("reading2",)
+"""In years: as radiologists read; the Digital Hand Atlas has two readings of each hand (Gertych et al. 2007)."""
 _MALE_COLUMNS = ("male",)
-_SEX_COLUMNS = ("sex", "gender")
+_SEX_COLUMNS = ("sex", "gender", "category")
 _SPLIT_COLUMNS = ("split",)
+
+_ATLAS_SEX = re.compile(r"(?:asi|blk|cau|his)([fm])\d*")
+"""Categories of the Digital Hand Atlas: descent, sex, years."""
 
 _MALE = {"m", "male", "1", "true", "t", "yes"}
 _FEMALE = {"f", "female", "0", "false", "no"}
@@ -45,6 +52,8 @@ class Label:
 def parse_sex(text: str) -> bool:
     """Returns True for male, False for female, in any usual spelling. Raises ValueError for anything else."""
     word = text.strip().lower()
+    if category := _ATLAS_SEX.fullmatch(word):
+        word = category[1]
     if word in _MALE:
         return True
     if word in _FEMALE:
@@ -61,6 +70,17 @@ def parse_months(text: str) -> float:
     if not (math.isfinite(months) and 0 <= months <= MAX_MONTHS):
         raise ValueError(f"bone age {text!r} is outside 0 to {MAX_MONTHS:.0f} months")
     return months
+
+
+def parse_years(text: str) -> float:
+    """Returns a bone age in months, of one in years. Raises ValueError for what is not a number from 0 to 20."""
+    try:
+        years = float(text)
+    except ValueError:
+        raise ValueError(f"bone age {text!r} is not a number") from None
+    if not (math.isfinite(years) and 0 <= 12 * years <= MAX_MONTHS):
+        raise ValueError(f"bone age {text!r} is outside 0 to {MAX_MONTHS / 12:.0f} years")
+    return 12 * years
 
 
 def read_table(name: str, data: bytes) -> tuple[list[Label], list[str]]:
@@ -80,14 +100,23 @@ def read_table(name: str, data: bytes) -> tuple[list[Label], list[str]]:
     if not rows:
         raise UserError(f"{name}: the table is empty; expected a header and one row an image")
     header, body = rows[0], rows[1:]
-    id_at, age_at, male_at, sex_at, split_at = find_columns(
-        header, ID_COLUMNS, _AGE_COLUMNS, _MALE_COLUMNS, _SEX_COLUMNS, _SPLIT_COLUMNS
+    id_at, age_at, male_at, sex_at, split_at, *years_at = find_columns(
+        header,
+        ID_COLUMNS,
+        _AGE_COLUMNS,
+        _MALE_COLUMNS,
+        _SEX_COLUMNS,
+        _SPLIT_COLUMNS,
+        _YEARS_COLUMNS,
+        _SECOND_YEARS_COLUMNS,
     )
     sex_at = male_at if male_at is not None else sex_at
     if id_at is None or sex_at is None:
         raise UserError(
             f"{name}: found the columns {', '.join(map(repr, header))}, expected an id and a sex, as in "
-            "'id,boneage,male', 'Image ID,male,Bone Age (months)' or 'Case ID,Sex,Ground truth bone age (months)'"
+            "'id,boneage,male', 'Image ID,male,Bone Age (months)', 'Case ID,Sex,Ground truth bone age (months)', "
+            "'image_ID,dir,patient_ID,sex,bone_age', 'ID,Male,Boneage,Chronological' or 'id,gender,reading1,reading2' "
+            "(in years)"
         )
     labels: list[Label] = []
     offenders: list[str] = []
@@ -107,11 +136,13 @@ def read_table(name: str, data: bytes) -> tuple[list[Label], list[str]]:
             male = parse_sex(cells[sex_at])
         except ValueError as error:
             problems.append(str(error))
-        if age_at is not None:
-            try:
+        try:
+            if age_at is not None:
                 months = parse_months(cells[age_at])
-            except ValueError as error:
-                problems.append(str(error))
+            elif said := [parse_years(cells[at]) for at in years_at if at is not None]:
+                months = sum(said) / len(said)
+        except ValueError as error:
+            problems.append(str(error))
         if problems:
             offenders.append(f"{name}, row {number}: {'; '.join(problems)}")
             continue

@@ -1,8 +1,8 @@
 """Finds radiographs and their labels in the folders and zips that people have.
 
 Known layouts: the official download (zips, zips within zips, or unpacked), the Kaggle mirror kmader/rsna-bone-age with
-its doubly nested folders, and a plain folder of images with one table. All are read the same way: list every image and
-every table, tell each one's split from its path and header, match by id within the split.
+its doubly nested folders, RHPE (Escobar et al. 2019), and a plain folder of images with one table. All are read the
+same way: list every image and table, tell each one's split from its path and header, match by id within the split.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import functools
 import pathlib
+import re
 import shutil
 import tempfile
 import zipfile
@@ -138,11 +139,18 @@ def _list_zip(path: pathlib.Path, shown: str, scratch: pathlib.Path) -> Iterator
             yield FileRef(str(path), info.filename, f"{shown}/{name}")
 
 
+_SPLIT_WORDS = (
+    ("validation", re.compile(r"valid|(?<![a-z])val(?![a-z])")),
+    ("train", re.compile("train")),
+    ("test", re.compile("test")),
+)
+
+
 def _split_of_path(shown: str) -> str:
     """The split that a path names, or an empty string. Later parts of the path win: `test/train.csv` is training."""
     for part in reversed(pathlib.PurePosixPath(shown.lower()).parts):
-        for split, word in (("validation", "valid"), ("train", "train"), ("test", "test")):
-            if word in part:
+        for split, word in _SPLIT_WORDS:
+            if word.search(part):
                 return split
     return ""
 
@@ -196,6 +204,10 @@ def _pair(
     by_id: dict[str, list[FileRef]] = {}
     for picture in pictures:
         by_id.setdefault(picture.stem, []).append(picture)
+    by_number: dict[int, list[FileRef]] = {}
+    for stem, found in by_id.items():
+        if stem.isdecimal():
+            by_number.setdefault(int(stem), []).extend(found)
     used: set[FileRef] = set()
     records: dict[str, list[Record]] = {split: [] for split in SPLITS}
     without_image: list[str] = []
@@ -203,6 +215,9 @@ def _pair(
     for split in SPLITS:
         for label in rows[split]:
             candidates = by_id.get(label.id, [])
+            if not candidates and label.id.isdecimal():
+                # RHPE's tables say 17 where its images say 00017.
+                candidates = by_number.get(int(label.id), [])
             own = [c for c in candidates if _split_of_path(c.shown) == split]
             chosen = own or [c for c in candidates if not _split_of_path(c.shown)] or candidates
             if not chosen:
@@ -211,7 +226,7 @@ def _pair(
                 ambiguous.append(f"id {label.id!r}: {', '.join(c.shown for c in chosen)}")
             else:
                 used.add(chosen[0])
-                records[split].append(Record(chosen[0], label))
+                records[split].append(Record(chosen[0], dataclasses.replace(label, id=chosen[0].stem)))
     fail_if_any(ambiguous, f"{root}: ids with several images", "Keep one image for each id.")
     unlabelled = [f"{picture.shown}: no row for this image" for picture in pictures if picture not in used]
     if missing == "error":

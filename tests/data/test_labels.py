@@ -15,6 +15,9 @@ SPELLINGS = {
     "validation": "Image ID,male,Bone Age (months)\n1377,FALSE,180\n1378,TRUE,12\n",
     "test": "Case ID,Sex,Ground truth bone age (months)\n1377,F,180.0\n1378,M,12.0\n",
     "deeplasia": "image_ID,dir,patient_ID,sex,bone_age\n1377,a,p1,Female,180\n1378,b,p2,Male,12\n",
+    "rhpe": "ID,Male,Boneage,Chronological\n1377,False,180,190\n1378,True,12,11\n",
+    "digital hand atlas": "id,gender,reading1,reading2\n1377.jpg,F,14.5,15.5\n1378.jpg,M,1,1\n",
+    "its categories": "Image ID;Category;Bone age (years)\n1377;ASIF14;15\n1378;hism;1.0\n",
     "semicolons": "\ufeffid;boneage;male\r\n1377;180;0\r\n1378;12;1\r\n",
     "file names": "file,male,months\n1377.png,no,180\n1378.png,yes,12\n",
 }
@@ -25,6 +28,13 @@ def test_spellings(spelling):
     labels, offenders = read_table("t.csv", SPELLINGS[spelling].encode())
     assert not offenders
     assert [(x.id, x.months, x.male) for x in labels] == [("1377", 180, False), ("1378", 12, True)]
+
+
+def test_years_that_are_none():
+    labels, offenders = read_table("t.csv", b"id,gender,reading1,reading2\n1,F,14,x\n2,F,21,20\n3,BLKX,1,1\n4,F,2,3\n")
+    assert [x.months for x in labels] == [30.0]
+    for line, reason in zip(offenders, ("'x' is not a number", "outside 0 to 20 years", "unknown sex"), strict=True):
+        assert reason in line
 
 
 def test_kaggles_test_table_has_no_ages():

@@ -45,6 +45,15 @@ def test_kaggle_mirror(tmp_path):
     assert all(math.isnan(months) for months, _, _ in found["test"].values())
 
 
+def test_rhpe(tmp_path):
+    """Ids are those of the files, so that its key points, which name files, are found."""
+    found = read(make.rhpe(tmp_path, TRAIN, VALIDATION, TEST))
+    for split, some in (("train", TRAIN), ("validation", VALIDATION)):
+        assert found[split] == {image_id.zfill(5): label for image_id, label in expected(some).items()}
+    assert found["test"].keys() == {c.id.zfill(5) for c in TEST}
+    assert all(math.isnan(months) for months, _, _ in found["test"].values())
+
+
 def test_plain_folder(tmp_path):
     assert read(make.plain(tmp_path, TRAIN)) == {"train": expected(TRAIN), "validation": {}, "test": {}}
 
