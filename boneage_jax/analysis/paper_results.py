@@ -134,7 +134,8 @@ class _Split:
         """A network's ages, NaN where it is not asked; evaluated only where its newest run has not been yet."""
         folder = evaluate.folder_of(planned.folder, self._dataset.name, self.split)
         summary = folder / "scores.json"
-        loaded = run.load(planned.folder)
+        # The best checkpoint was chosen on the fold that is left out; only the last one has not looked at it.
+        loaded = run.load(planned.folder, step=None if planned.fold is None else planned.total)
         if not summary.exists() or json.loads(summary.read_text())["checkpoint_step"] != loaded.step:
             evaluate.evaluate(loaded, split=self.split, data_dir=request.data, dataset=self._dataset.name)
         with (folder / "predictions.csv").open(newline="") as file:
