@@ -239,6 +239,32 @@ def _parser() -> argparse.ArgumentParser:
     mine.add_argument("--measure", default="", help="split on whose own masks each round is measured; for phantoms")
     mine.add_argument("--reference", action="store_true", help="train on all masks too, to compare with")
 
+    calibrate = _command(
+        commands,
+        "calibrate",
+        _calibrate,
+        "take limits of trust from what masks and key points say of ordinary hands",
+        "boneage calibrate hand_phantom/raw --segmentation runs/segmentation --landmarks runs/landmarks \\\n"
+        "    --split 'validation[:200]' --out runs/limits.json\n"
+        "boneage register hand_phantom/raw --segmentation runs/segmentation --landmarks runs/landmarks \\\n"
+        "    --limits runs/limits.json",
+    )
+    calibrate.add_argument("dataset", help="built dataset of radiographs, as in hand_phantom/raw")
+    calibrate.add_argument("--segmentation", type=pathlib.Path, required=True, help="folder of a run of that task")
+    calibrate.add_argument("--landmarks", type=pathlib.Path, required=True, help="folder of a run of that task")
+    calibrate.add_argument(
+        "--data", type=pathlib.Path, default=pathlib.Path("data"), help="folder of built datasets (default: data)"
+    )
+    calibrate.add_argument(
+        "--split", default="validation", help="of hands that were not trained on (default: validation)"
+    )
+    calibrate.add_argument(
+        "--share", type=float, default=0.04, help="of these that the limits may flag (default: 0.04)"
+    )
+    calibrate.add_argument("--views", type=int, choices=(1, 2, 6), default=6, help="as the pipeline will be used")
+    calibrate.add_argument("--no-second-look", action="store_true", help="likewise")
+    calibrate.add_argument("--out", type=pathlib.Path, required=True, help="file to write")
+
     register = _command(
         commands,
         "register",
@@ -283,6 +309,7 @@ def _parser() -> argparse.ArgumentParser:
         default=6,
         help="that each network's last look takes: 2 with the mirror image, 6 with turned ones too (default: 6)",
     )
+    register.add_argument("--limits", type=pathlib.Path, help="limits of trust, as boneage calibrate writes them")
     register.add_argument("--no-second-look", action="store_true", help="networks look once: half the time, less exact")
     register.add_argument("--batch-size", type=_positive, default=16, help="images the networks see at once")
     register.add_argument("--threads", type=_positive, default=4, help="threads between the networks (default: 4)")
@@ -329,6 +356,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     predict.add_argument("--segmentation", type=pathlib.Path, help="folder of a run (default: the bundle's)")
     predict.add_argument("--landmarks", type=pathlib.Path, help="folder of a run (default: the bundle's)")
+    predict.add_argument("--limits", type=pathlib.Path, help="limits of trust of these two, of boneage calibrate")
     predict.add_argument("--bundle", type=pathlib.Path, help="file of boneage bundle (default: the shipped one)")
     predict.add_argument("--as-is", action="store_true", help="pictures show registered hands on the whole canvas")
     predict.add_argument("--out", type=pathlib.Path, help="CSV to write: file,months,spread,sex,flags")
@@ -364,6 +392,7 @@ def _parser() -> argparse.ArgumentParser:
     bundle.add_argument(
         "--debias", action="store_true", help="correct the linear bias of what they say together, fitted on --split"
     )
+    bundle.add_argument("--limits", type=pathlib.Path, help="limits of trust for its hands, of boneage calibrate")
     bundle.add_argument("--split", default="validation", help="of the first run's dataset (default: validation)")
     bundle.add_argument("--data", type=pathlib.Path, help="folder of built datasets (default: the first run's)")
 
@@ -593,8 +622,26 @@ def _register(options: argparse.Namespace, _: list[str]) -> None:
         second_look=not options.no_second_look,
         drop_flagged=options.drop_flagged,
         annotations=options.annotations,
+        limits=options.limits,
     )
     print(commands.register(request))
+
+
+def _calibrate(options: argparse.Namespace, _: list[str]) -> None:
+    from boneage_jax.hand import calibrate
+
+    request = calibrate.CalibrateRequest(
+        options.dataset,
+        options.data,
+        options.segmentation,
+        options.landmarks,
+        options.out,
+        options.split,
+        options.share,
+        options.views,
+        not options.no_second_look,
+    )
+    print(calibrate.as_text(calibrate.write(request), options.out))
 
 
 def _annotations_convert(options: argparse.Namespace, _: list[str]) -> None:
@@ -613,6 +660,7 @@ def _predict(options: argparse.Namespace, _: list[str]) -> None:
         bundle=options.bundle,
         segmentation=options.segmentation,
         landmarks=options.landmarks,
+        limits=options.limits,
         as_is=options.as_is,
         sex=options.sex,
         sex_csv=options.sex_csv,
@@ -634,6 +682,7 @@ def _bundle(options: argparse.Namespace, _: list[str]) -> None:
         debias=options.debias,
         split=options.split,
         data=options.data,
+        limits=options.limits,
     )
     print(bundling.make(request))
 

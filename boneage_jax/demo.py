@@ -14,7 +14,7 @@ from boneage_jax.analysis.scores import Score
 from boneage_jax.data import build
 from boneage_jax.data.sources import Dataset
 from boneage_jax.files import check_writable
-from boneage_jax.hand import commands, sheets
+from boneage_jax.hand import calibrate, commands, sheets
 from boneage_jax.hand.derive import Derived
 from boneage_jax.train import run
 from boneage_jax.train.loop import train
@@ -59,8 +59,13 @@ def demo(folder: pathlib.Path, *, workers: int, arguments: list[str], quick: boo
         train(stage, folder / name)
     train(config, folder / "run")
     print("3/5 the hand pipeline", file=sys.stderr)
+    runs = (folder / "segmentation", folder / "landmarks")
+    # Of networks that have learnt nothing there is nothing to take.
+    limits = None if quick else folder / "limits.json"
+    if limits and not limits.exists():
+        calibrate.write(calibrate.CalibrateRequest(raw, data_dir, *runs, limits))
     request = commands.RegisterRequest(
-        raw, data_dir, folder / "segmentation", folder / "landmarks", data_dir, splits=("test",), regions=_REGIONS
+        raw, data_dir, *runs, data_dir, splits=("test",), regions=_REGIONS, limits=limits
     )
     derived = commands.derived_of(request)
     print("4/5 evaluation", file=sys.stderr)

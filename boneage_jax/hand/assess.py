@@ -19,9 +19,10 @@ from boneage_jax.data import images, labels, parallel
 from boneage_jax.data.images import Grey
 from boneage_jax.errors import UserError, fail_if_any
 from boneage_jax.files import replacing
+from boneage_jax.hand import calibrate
 from boneage_jax.hand.ages import AgeReaders, learnt_from_phantoms
 from boneage_jax.hand.chain import Chain, Registered, Settings
-from boneage_jax.hand.quality import NO_HAND
+from boneage_jax.hand.quality import NO_HAND, Limits
 from boneage_jax.train import bundle, run
 from boneage_jax.train.run import LoadedRun
 
@@ -41,6 +42,7 @@ class AssessRequest:
       bundle: file of `boneage bundle`, for all networks that are not named; None for the shipped one.
       segmentation: folder of a run; None for that of the bundle.
       landmarks: likewise.
+      limits: file of `boneage calibrate` for these two; None for the bundle's, where both are its own, or the default.
       as_is: pictures show registered hands on the whole canvas already.
       sex: of all children, in any usual spelling; or empty.
       sex_csv: table of `file,male`, the file by its name with or without ending; or None.
@@ -54,6 +56,7 @@ class AssessRequest:
     bundle: pathlib.Path | None = None
     segmentation: pathlib.Path | None = None
     landmarks: pathlib.Path | None = None
+    limits: pathlib.Path | None = None
     as_is: bool = False
     sex: str = ""
     sex_csv: pathlib.Path | None = None
@@ -127,8 +130,12 @@ class Assessor:
                 for name, folder in (("segmentation", request.segmentation), ("landmarks", request.landmarks))
             )
             networks += [first, second]
+            own = not (request.segmentation or request.landmarks)
+            limits = shipped.limits() if own else Limits()
+            if request.limits:
+                limits = calibrate.read(request.limits).for_networks(calibrate.networks(first, second), request.limits)
             settings = Settings(
-                self.readers.regions, self.readers.canvas, views=request.views, batch_size=request.batch_size
+                self.readers.regions, self.readers.canvas, limits, views=request.views, batch_size=request.batch_size
             )
             self._chain = Chain(first, second, settings)
         self.phantoms_only = any(map(learnt_from_phantoms, networks))
@@ -217,6 +224,11 @@ class _Shipped:
     def blend(self) -> Blend:
         """Returns how their ages become one."""
         return Blend.of(self._bundle.about.get("blend", {}))
+
+    def limits(self) -> Limits:
+        """Returns the limits of trust for its masks and key points."""
+        stored = self._bundle.about.get("limits")
+        return calibrate.limits_of(stored) if stored else Limits()
 
 
 def _check_readable(files: Sequence[pathlib.Path]) -> None:

@@ -13,6 +13,7 @@ from boneage_jax.analysis.ensemble import Blend
 from boneage_jax.data.reading import view_of
 from boneage_jax.data.sources import Dataset
 from boneage_jax.errors import UserError
+from boneage_jax.hand import calibrate
 from boneage_jax.hand.ages import learnt_from_phantoms, of_known_sex
 from boneage_jax.hand.assess import PHANTOMS_ONLY
 from boneage_jax.hand.network import expect_task
@@ -33,6 +34,7 @@ class BundleRequest:
       debias: whether the linear bias of what they say together is corrected.
       split: that both are fitted on, of the first age run's dataset.
       data: folder of built datasets; None for the first age run's.
+      limits: file of `boneage calibrate` for the first two networks; None for the default limits of trust.
     """
 
     segmentation: pathlib.Path
@@ -43,6 +45,7 @@ class BundleRequest:
     debias: bool = False
     split: str = "validation"
     data: pathlib.Path | None = None
+    limits: pathlib.Path | None = None
 
 
 def make(request: BundleRequest) -> str:
@@ -63,6 +66,9 @@ def make(request: BundleRequest) -> str:
         about["notice"] = f"{PHANTOMS_ONLY} {NOT_A_MEDICAL_DEVICE}"
     if request.weights or request.debias:
         about["blend"] = dataclasses.asdict(_fitted(request, list(ages.values())))
+    if request.limits:
+        pair = calibrate.networks(runs["segmentation"], runs["landmarks"])
+        about["limits"] = dataclasses.asdict(calibrate.read(request.limits).for_networks(pair, request.limits))
     size = bundle.write(runs, about, request.out)
     lines = []
     for name, loaded in runs.items():

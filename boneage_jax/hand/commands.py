@@ -8,10 +8,11 @@ import pathlib
 from boneage_jax.canvas import Canvas
 from boneage_jax.data.sources import Dataset
 from boneage_jax.files import check_writable
-from boneage_jax.hand import assess, assess_page, derive, sheets
+from boneage_jax.hand import assess, assess_page, calibrate, derive, sheets
 from boneage_jax.hand.assess import Assessment, Assessor, AssessRequest
 from boneage_jax.hand.chain import Chain, Settings
 from boneage_jax.hand.derive import Derived
+from boneage_jax.hand.quality import Limits
 from boneage_jax.hand.regions import named, split_names
 from boneage_jax.train import run
 
@@ -36,6 +37,7 @@ class RegisterRequest:
       second_look: whether they look twice, the second time at what the first look found.
       drop_flagged: leave images with flags out.
       annotations: folder for predictions as annotations; None for none.
+      limits: file of `boneage calibrate`; None for the default limits of trust.
     """
 
     dataset: str
@@ -53,6 +55,7 @@ class RegisterRequest:
     second_look: bool = True
     drop_flagged: bool = False
     annotations: pathlib.Path | None = None
+    limits: pathlib.Path | None = None
 
 
 def derived_of(request: RegisterRequest) -> Derived:
@@ -63,19 +66,20 @@ def derived_of(request: RegisterRequest) -> Derived:
     """
     regions = tuple(named(split_names(request.regions), request.canvas))
     source = Dataset.open(request.data, request.dataset)
+    segmentation, landmarks = run.load(request.segmentation), run.load(request.landmarks)
+    about = calibrate.networks(segmentation, landmarks)
+    limits = Limits()
+    if request.limits:
+        limits = calibrate.read(request.limits).for_networks(about, request.limits)
     settings = Settings(
         regions,
         request.canvas,
+        limits,
         views=request.views,
         second_look=request.second_look,
         batch_size=request.batch_size,
         threads=request.threads,
     )
-    segmentation, landmarks = run.load(request.segmentation), run.load(request.landmarks)
-    about: dict[str, str] = {
-        loaded.config.task.name: f"step {loaded.step}, weights {run.digest(loaded)}"
-        for loaded in (segmentation, landmarks)
-    }
     with Chain(segmentation, landmarks, settings) as chain:
         derived = derive.derive(
             source,

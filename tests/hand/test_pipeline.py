@@ -14,9 +14,9 @@ from boneage_jax.config import default_config, validate
 from boneage_jax.data import annotations as drawn
 from boneage_jax.data import build, images
 from boneage_jax.data.examples import View
-from boneage_jax.data.sources import Dataset
+from boneage_jax.data.sources import REGISTERED, Dataset
 from boneage_jax.errors import UserError
-from boneage_jax.hand import assess, bundling, commands, derive, masks, mining
+from boneage_jax.hand import assess, bundling, calibrate, commands, derive, masks, mining
 from boneage_jax.hand.assess import Assessor, AssessRequest
 from boneage_jax.hand.chain import Chain, Settings
 from boneage_jax.hand.commands import RegisterRequest
@@ -237,6 +237,35 @@ def test_the_networks_have_learnt_and_the_chain_finds_hands(runs, radiographs):
             ends = hand.placed.to_canvas(hand.placed.key_points)[[0, 2]]
             np.testing.assert_allclose(ends, (canvas.fingertip, canvas.capitate), atol=1e-3)
             assert hand.regions["whole"].shape == (104, 80)
+
+
+def test_limits_of_the_networks_themselves(runs, ages, radiographs, data_dir, files, tmp_path):
+    """They go into the registration and the bundle, and are refused for another pair of networks."""
+    pair = (runs / "segmentation", runs / "landmarks")
+    request = calibrate.CalibrateRequest(
+        radiographs.name, data_dir, *pair, tmp_path / "limits.json", split="train[:48]", share=0.2, views=2
+    )
+    found = calibrate.write(request)
+    assert found.images > 24
+    assert 0 < found.share <= 0.2
+    derived = commands.derived_of(
+        request_of(runs, data_dir, radiographs, tmp_path, splits=("test",), views=2, limits=request.out)
+    )
+    about = json.loads((derived.dataset.path / REGISTERED).read_text())
+    assert about["limits"]["expected"] == found.limits.expected
+    wanted = found.limits.expected
+    for row in csv.DictReader((derived.dataset.path / derive.FLAGS).open()):
+        if float(row["expected"]) < wanted:
+            assert "uncertain mask" in row["flags"]
+
+    bundled = bundling.BundleRequest(*pair, tuple(ages), tmp_path / "b.safetensors", limits=request.out)
+    bundling.make(bundled)
+    assert calibrate.limits_of(bundle.read(bundled.out).about["limits"]) == found.limits
+    stored = json.loads(request.out.read_text())
+    stored["networks"]["landmarks"] = "step 1, weights 00"
+    request.out.write_text(json.dumps(stored))
+    with pytest.raises(UserError, match="limits of other networks"):
+        Assessor(AssessRequest((files,), tuple(ages), segmentation=pair[0], landmarks=pair[1], limits=request.out))
 
 
 def test_a_run_of_another_task_is_refused(runs, radiographs, data_dir, tmp_path):
