@@ -14,13 +14,16 @@ from tests.conftest import REAL, boneage, needs_real
 @pytest.mark.parametrize(
     "name",
     [
+        "accuracy",
         "hand_accuracy",
+        "hand_real",
         "hand_speed",
         "input_pipeline",
         "train_step",
         "phantom_layout",
         "phantom_realism",
         "phantom_speed",
+        "rsna_hours",
     ],
 )
 def test_benchmarks_start(name, pytestconfig):
