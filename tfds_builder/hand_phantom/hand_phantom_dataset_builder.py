@@ -7,17 +7,15 @@ import functools
 from collections.abc import Iterator
 from typing import Any, Self
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import tensorflow_datasets as tfds
 
 from boneage_jax import anatomy
 from boneage_jax.data import images, parallel
 from boneage_jax.data.storage import StorageConfig, image_feature
-from boneage_jax.phantom import export, population, views
+from boneage_jax.phantom import export, population
 from boneage_jax.phantom.maturity import Variation
-from boneage_jax.phantom.render import Camera, render
+from boneage_jax.phantom.series import SPLITS, Series, named
 
 
 @dataclasses.dataclass
@@ -34,6 +32,7 @@ class PhantomConfig(StorageConfig):
       rater_sd: standard deviation of one reading of the bone age, in months; 0 gives the truth as label.
       test_readings: readings that a label of the test split is the mean of, as in RSNA; other splits have one.
       variation: how much children of one bone age differ.
+      carrier: bones that alone show the age; see `series.Series`.
     """
 
     train: int = 0
@@ -45,6 +44,7 @@ class PhantomConfig(StorageConfig):
     rater_sd: float = population.RATER_SD
     test_readings: int = 6
     variation: Variation = dataclasses.field(default_factory=Variation)
+    carrier: str = ""
 
     def fitted(self, height: int, width: int, encoding: images.Encoding, quality: int) -> Self:
         """Returns this config with pictures of one size, named after view and size."""
@@ -52,18 +52,17 @@ class PhantomConfig(StorageConfig):
         changes: dict[str, Any] = {"name": f"{self.name}_{fitted.name}", "shapes": ()}
         return dataclasses.replace(fitted, **changes)
 
-    def camera(self, number: int) -> Camera:
-        """Returns the camera of a split's n-th picture."""
-        height, width = self.shapes[number % len(self.shapes)] if self.shapes else (self.height, self.width)
-        return views.view(self.view).sized(height, width)
+    @property
+    def series(self) -> Series:
+        """How its children are drawn."""
+        return Series(self.seed, self.view, self.shapes or ((self.height, self.width),), self.variation, self.carrier)
 
 
-def render_one(numbered: tuple[int, float, bool], *, split_key: jax.Array, config: PhantomConfig) -> dict[str, Any]:
+def render_one(numbered: tuple[int, float, bool], *, split: str, config: PhantomConfig) -> dict[str, Any]:
     """Renders and encodes one phantom from its number in the split, its age in months and its sex."""
     number, age, male = numbered
-    key, camera = jax.random.fold_in(split_key, number), config.camera(number)
-    exposure = views.view(config.view).exposure
-    phantom = jax.device_get(render(key, jnp.float32(age), jnp.float32(male), camera, config.variation, exposure))
+    camera = config.series.camera(number)
+    phantom: Any = config.series.draw(split, number, age, male)
     return {
         "image": config.feature_value(images.encode(export.grey(phantom), config.encoding, config.quality)),
         "height": camera.height,
@@ -139,6 +138,20 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             test=200,
             view="raw",
         ),
+        *(
+            PhantomConfig(
+                name=f"only_{carrier}",
+                description=f"As tiny, but the {carrier} alone show the age: where importance has to be found.",
+                height=192,
+                width=144,
+                train=3600,
+                validation=200,
+                test=200,
+                view="registered",
+                carrier=carrier,
+            )
+            for carrier in ("carpals", "metacarpals", "phalanges")
+        ),
         PhantomConfig(
             name="full",
             description="As many, as large and as different in shape as RSNA's, all disturbances on.",
@@ -156,7 +169,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def _info(self) -> tfds.core.DatasetInfo:
         return self.dataset_info_from_configs(
-            metadata=tfds.core.MetadataDict(registered=self.builder_config.view == "registered"),
+            metadata=tfds.core.MetadataDict(
+                registered=self.builder_config.view == "registered", series=self.builder_config.series.as_json()
+            ),
             features=tfds.features.FeaturesDict(
                 {
                     "image": image_feature(self.builder_config),
@@ -201,23 +216,19 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             "validation": self.builder_config.validation,
             "test": self.builder_config.test,
         }
-        return {
-            split: self._generate_examples(split, n, count) for n, (split, count) in enumerate(counts.items()) if count
-        }
+        return {split: self._generate_examples(split, counts[split]) for split in SPLITS if counts[split]}
 
-    def _generate_examples(self, split: str, place: int, count: int) -> Iterator[tuple[str, dict[str, Any]]]:
-        config = self.builder_config
+    def _generate_examples(self, split: str, count: int) -> Iterator[tuple[str, dict[str, Any]]]:
+        config, place = self.builder_config, SPLITS.index(split)
         ages, males = population.sample_ages(config.seed + 1_000_003 * place, count)
         readings = config.test_readings if split == "test" else 1
         labels = population.read_ages(config.seed + 1_000_003 * place + 1, ages, sd=config.rater_sd, readings=readings)
-        draw = functools.partial(
-            render_one, split_key=jax.random.fold_in(jax.random.key(config.seed), place), config=config
-        )
+        draw = functools.partial(render_one, split=split, config=config)
         children = list(zip(range(count), ages.tolist(), males.tolist(), strict=True))
         rendered = parallel.ordered_map(draw, children, workers=self._workers, kind="thread")
         pairs = zip(children, rendered, strict=True)
         for (number, age, male), truth in parallel.progress(pairs, total=count, label=f"{split}: rendering"):
-            name = f"{split}_{number:05d}"
+            name = named(split, number)
             yield (
                 name,
                 {
