@@ -396,6 +396,37 @@ def _parser() -> argparse.ArgumentParser:
     bundle.add_argument("--split", default="validation", help="of the first run's dataset (default: validation)")
     bundle.add_argument("--data", type=pathlib.Path, help="folder of built datasets (default: the first run's)")
 
+    importance = _command(
+        commands,
+        "importance",
+        _importance,
+        "which bones and regions an age network rests on, and how far each method of asking can be believed",
+        "boneage importance runs/tiny --out importance\n"
+        "boneage importance runs/tiny --dataset hand_phantom/tiny --split test --images 60 --filling mean --out i\n"
+        "boneage importance paper/runs/m46-regression-A-all --beside paper/runs/m46-regression-B-all \\\n"
+        "    --beside paper/runs/m46-regression-C-all --out importance\n\n"
+        "the same command goes on where it was cut short",
+    )
+    importance.add_argument("run", type=pathlib.Path, help="folder of an age network's run")
+    importance.add_argument("--out", type=pathlib.Path, required=True, help="folder for tables, pictures and page")
+    importance.add_argument("--data", type=pathlib.Path, help="folder of built datasets (default: the run's)")
+    importance.add_argument("--dataset", default="", help="phantoms or registered hands (default: the run's)")
+    importance.add_argument("--split", default="test", help="split, in TFDS's notation (default: test)")
+    importance.add_argument(
+        "--images", type=_positive, default=200, help="at most so many, spread over the ages (default: 200)"
+    )
+    importance.add_argument(
+        "--filling",
+        choices=("other", "mean", "blur", "black"),
+        default="other",
+        help="what a part is replaced by: another child's, the mean of all, its own blurred, black (default: other)",
+    )
+    importance.add_argument(
+        "--beside", type=pathlib.Path, action="append", default=[], help="run that sees another region; or several"
+    )
+    importance.add_argument("--batch-size", type=_positive, default=32, help="images at once (default: 32)")
+    importance.add_argument("--seed", type=_count, default=0, help="of fillings and noise (default: 0)")
+
     demo = _command(
         commands,
         "demo",
@@ -685,6 +716,26 @@ def _bundle(options: argparse.Namespace, _: list[str]) -> None:
         limits=options.limits,
     )
     print(bundling.make(request))
+
+
+def _importance(options: argparse.Namespace, _: list[str]) -> None:
+    from boneage_jax.data import parallel
+    from boneage_jax.importance import page, study
+
+    request = study.ImportanceRequest(
+        options.run,
+        options.out,
+        options.data,
+        options.dataset,
+        options.split,
+        options.images,
+        options.filling,
+        tuple(options.beside),
+        options.batch_size,
+        parallel.default_workers(),
+        options.seed,
+    )
+    print(page.as_text(page.write(study.study(request))))
 
 
 def _demo(options: argparse.Namespace, config_arguments: list[str]) -> None:

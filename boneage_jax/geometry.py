@@ -93,6 +93,15 @@ class Similarity:
         x, y = (width - 1) / 2, (height - 1) / 2
         return cls(a, b, x - (a * x - b * y), y - (b * x + a * y))
 
+    @classmethod
+    def of_matrix(cls, matrix: ArrayLike) -> Similarity:
+        """Returns the similarity of a matrix (2, 3) or (3, 3) as `matrix` gives it."""
+        m = np.asarray(matrix, np.float64)
+        # A mirror shows in the sign of the determinant.
+        mirrored = bool(np.linalg.det(m[:2, :2]) < 0)
+        a = -m[0, 0] if mirrored else m[0, 0]
+        return cls(float(a), float(-m[0, 1]), float(m[0, 2]), float(m[1, 2]), mirrored)
+
     @property
     def matrix(self) -> Float[np.ndarray, "2 3"]:
         """The transform as a matrix that acts on (x, y, 1)."""
@@ -118,19 +127,12 @@ class Similarity:
         """Returns the transform back. Raises ValueError where the scale is 0."""
         if not self.scale:
             raise ValueError("a scale of 0 cannot be undone")
-        return _of_matrix(np.linalg.inv(_square(self)))
+        return Similarity.of_matrix(np.linalg.inv(_square(self)))
 
     def then(self, other: Similarity) -> Similarity:
         """Returns this transform followed by another."""
-        return _of_matrix(_square(other) @ _square(self))
+        return Similarity.of_matrix(_square(other) @ _square(self))
 
 
 def _square(transform: Similarity) -> Float[np.ndarray, "3 3"]:
     return np.vstack([transform.matrix, (0.0, 0.0, 1.0)])
-
-
-def _of_matrix(matrix: Float[np.ndarray, "3 3"]) -> Similarity:
-    """The inverse of `Similarity.matrix`: a mirror shows in the sign of the determinant."""
-    mirrored = bool(np.linalg.det(matrix[:2, :2]) < 0)
-    a = -matrix[0, 0] if mirrored else matrix[0, 0]
-    return Similarity(float(a), float(-matrix[0, 1]), float(matrix[0, 2]), float(matrix[1, 2]), mirrored)

@@ -227,6 +227,11 @@ class Records:
         """Returns a record's image, the first of those that are read, at its own size."""
         return self._stored(self.row(index), self._view.features[0])
 
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Names of the images that are read."""
+        return self._view.features
+
     def _stored(self, row: dict[str, Any], feature: str) -> images.Grey:
         return self._decoders[feature](row[feature])
 

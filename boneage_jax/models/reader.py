@@ -58,5 +58,19 @@ class Reader(nnx.Module):
           train: whether batch norm uses (and updates by) the statistics of this batch.
           dropout_keys_b: one key an example, or None for no dropout.
         """
-        features = [backbone(image_bhwp[..., n : n + 1], train=train) for n, backbone in enumerate(self.backbones)]
+        return self.from_maps(self.maps(image_bhwp, train=train), male_b, dropout_keys_b=dropout_keys_b)
+
+    def maps(self, image_bhwp: Float[Array, "b h w p"], *, train: bool = False) -> list[Float[Array, "b oh ow c"]]:
+        """Returns each backbone's last feature maps."""
+        return [backbone.maps(image_bhwp[..., n : n + 1], train=train) for n, backbone in enumerate(self.backbones)]
+
+    def from_maps(
+        self,
+        maps: list[Float[Array, "b oh ow c"]],
+        male_b: Float[Array, " b"],
+        *,
+        dropout_keys_b: Key[Array, " b"] | None = None,
+    ) -> Float[Array, "b o"]:
+        """Returns the outputs that feature maps come to; the arguments are those of the whole."""
+        features = [backbone.pooled(one) for backbone, one in zip(self.backbones, maps, strict=True)]
         return self.head(jnp.concatenate(features, axis=-1), male_b, dropout_keys_b=dropout_keys_b)

@@ -122,8 +122,8 @@ class ResNet(nnx.Module):
         self.features = channels
         self.kernels = ops.resolve_kernels(config.kernels)
 
-    def __call__(self, x_bhw1: Float[Array, "b h w 1"], *, train: bool = False) -> Float[Array, "b f"]:
-        """Returns the features of each image.
+    def maps(self, x_bhw1: Float[Array, "b h w 1"], *, train: bool = False) -> Float[Array, "b oh ow c"]:
+        """Returns the last feature maps of each image.
 
         Args:
           x_bhw1: grey levels in [-1, 1].
@@ -134,4 +134,8 @@ class ResNet(nnx.Module):
         x = ops.max_pool(jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))), window=3, kernels=self.kernels)
         for block in self.blocks:
             x = block(x, train=train)
-        return x.mean((1, 2), dtype=jnp.float32)
+        return x
+
+    def pooled(self, maps_bhwc: Float[Array, "b h w c"]) -> Float[Array, "b f"]:
+        """Returns the features that maps come to."""
+        return maps_bhwc.mean((1, 2), dtype=jnp.float32)

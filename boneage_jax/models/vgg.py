@@ -56,8 +56,8 @@ class Vgg(nnx.Module):
         self.blocks = nnx.List(blocks)
         self.features = channels * height * width
 
-    def __call__(self, x_bhw1: Float[Array, "b h w 1"], *, train: bool = False) -> Float[Array, "b f"]:
-        """Returns the features of each image.
+    def maps(self, x_bhw1: Float[Array, "b h w 1"], *, train: bool = False) -> Float[Array, "b oh ow c"]:
+        """Returns the last feature maps of each image.
 
         Args:
           x_bhw1: grey levels in [-1, 1].
@@ -66,4 +66,8 @@ class Vgg(nnx.Module):
         x = x_bhw1
         for block in self.blocks:
             x = block(x, train=train)
-        return x.reshape(x.shape[0], -1)
+        return x
+
+    def pooled(self, maps_bhwc: Float[Array, "b h w c"]) -> Float[Array, "b f"]:
+        """Returns the features that maps come to."""
+        return maps_bhwc.reshape(maps_bhwc.shape[0], -1)

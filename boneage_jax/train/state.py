@@ -89,9 +89,13 @@ class Network:
         train: bool = False,
     ) -> tuple[Array, Arrays]:
         """Returns the network's outputs and the new batch statistics."""
-        module = nnx.merge(self.graph, _native(params), _native(batch_stats))
+        module = self.module(params, batch_stats)
         outputs = module(image_bhwp, male_b, train=train, dropout_keys_b=dropout_keys_b)
         return outputs, _plain(nnx.state(module, nnx.BatchStat))
+
+    def module(self, params: Arrays, batch_stats: Arrays) -> Any:
+        """Returns the network as its Flax module with these weights and statistics, for a look inside it."""
+        return nnx.merge(self.graph, _native(params), _native(batch_stats))
 
 
 def _plain(state: Any) -> Arrays:
