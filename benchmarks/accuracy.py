@@ -76,11 +76,12 @@ def peer(dataset: Dataset, config: Any, examples: int) -> Side:
         channels = width
     layers += [nn.Flatten(), nn.Dropout(0.3), nn.LazyLinear(2048), nn.ELU()]
     layers += [nn.Dropout(0.3), nn.Linear(2048, 2048), nn.ELU(), nn.Linear(2048, 1)]
-    model = nn.Sequential(*layers).to(memory_format=torch.channels_last)
+    model = nn.Sequential(*layers)
+    model(torch.zeros(2, 1, HEIGHT, WIDTH))  # the first dense layer learns its size here
+    model = model.to(memory_format=torch.channels_last)
     for layer in model:
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-    model(torch.zeros(2, 1, HEIGHT, WIDTH))
     optimizer = torch.optim.Adam(model.parameters(), 2e-5, betas=(0.5, 0.999))
     order = np.random.default_rng(0)
     waiting = np.array([], int)
