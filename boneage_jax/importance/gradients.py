@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-Months = Callable[[Float[Array, "b h w p"]], Float[Array, " b"]]
+from boneage_jax.importance.function import Months
 
 
 def _gradient(months: Months) -> Callable[[Array], Array]:

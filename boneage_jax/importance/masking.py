@@ -7,7 +7,6 @@ child's picture (`other`, the default) is one that it knows.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Literal
 
 import cv2
@@ -16,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, UInt8
 
-Months = Callable[[Float[Array, "b h w p"]], Float[Array, " b"]]
+from boneage_jax.importance.function import Months
 
 Filling = Literal["other", "mean", "blur", "black"]
 

@@ -18,6 +18,7 @@ from boneage_jax.analysis import stages
 from boneage_jax.analysis.scores import Score
 from boneage_jax.analysis.tables import Table
 from boneage_jax.data.sources import REGISTERED, Dataset, as_str
+from boneage_jax.errors import UserError
 from boneage_jax.files import replacing, write_text
 from boneage_jax.geometry import Similarity
 from boneage_jax.importance import cells, faithfulness, plates
@@ -264,7 +265,7 @@ def _carried_back(findings: Findings) -> bytes:
     root = findings.dataset.path.parents[2]
     try:
         source = Dataset.open(root, findings.dataset.origin).split(findings.request.split.split("[")[0])
-    except Exception:  # the radiographs need not lie beside the hands; nothing is lost but this picture
+    except UserError:  # the radiographs need not lie beside the hands; nothing is lost but this picture
         return b""
     known, share = source.numbers(), _bones_of(findings, findings.most_trusted)
     drawn = []

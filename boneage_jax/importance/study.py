@@ -28,7 +28,7 @@ from boneage_jax.files import check_writable, replacing
 from boneage_jax.geometry import Similarity
 from boneage_jax.importance import cells, faithfulness, gradients, masking, truth
 from boneage_jax.importance.cells import CELLS, GROUPS, Picture, Territory
-from boneage_jax.importance.function import AgeFunction, Step, over_all
+from boneage_jax.importance.function import AgeFunction, Months, Step, over_all
 from boneage_jax.importance.masking import Filling
 from boneage_jax.phantom.series import Series
 from boneage_jax.train import run
@@ -397,7 +397,7 @@ class _Explainer:
         columns = {**self.columns, **(further or {})}
         return over_all(self._loaded, arrays, step, columns, batch_size=self._request.batch_size, label=label)
 
-    def months(self, arrays: Arrays, batch: dict[str, Array]) -> gradients.Months:
+    def months(self, arrays: Arrays, batch: dict[str, Array]) -> Months:
         """Returns the network as a function of pictures alone."""
         return lambda pictures: self._function.months(arrays, pictures, batch["male"])
 
