@@ -11,7 +11,6 @@ import functools
 from collections.abc import Sequence
 
 import cv2
-import jax
 import numpy as np
 import scipy.ndimage
 from jaxtyping import Float, UInt8
@@ -49,6 +48,17 @@ GROUP_OF: tuple[int, ...] = (
     *(GROUPS.index(bone.name if bone.kind == "forearm" else _KINDS[bone.kind]) for bone in anatomy.BONES),
 )
 """The group of each cell."""
+
+REGIONS: tuple[str, ...] = ("elsewhere", *anatomy.REGIONS)
+"""Groups taken together: regions of the hand."""
+
+_REGION_OF_BONE = {bone.name: bone.region for bone in anatomy.BONES}
+
+REGION_OF: tuple[int, ...] = tuple(
+    next((REGIONS.index(_REGION_OF_BONE[CELLS[n]]) for n, of in enumerate(GROUP_OF) if of == group and n), ELSEWHERE)
+    for group in range(len(GROUPS))
+)
+"""The region of each group."""
 
 MARGIN = 45.0
 """Canvas pixels about a grown bone that belong to it where no other is nearer."""
@@ -175,5 +185,13 @@ def _nearest(cells: UInt8[np.ndarray, "h w"], transform: Similarity, height: int
 
 def grouped(of_cells: Float[np.ndarray, "*n cells"]) -> Float[np.ndarray, "*n groups"]:
     """Returns the sums over the cells of each group."""
-    member = jax.nn.one_hot(np.array(GROUP_OF), len(GROUPS))
-    return np.asarray(of_cells, np.float64) @ np.asarray(member, np.float64)
+    return _summed(of_cells, GROUP_OF, len(GROUPS))
+
+
+def by_region(of_groups: Float[np.ndarray, "*n groups"]) -> Float[np.ndarray, "*n regions"]:
+    """Returns the sums over the groups of each region."""
+    return _summed(of_groups, REGION_OF, len(REGIONS))
+
+
+def _summed(values: np.ndarray, owner: Sequence[int], count: int) -> np.ndarray:
+    return np.asarray(values, np.float64) @ np.eye(count)[list(owner)]

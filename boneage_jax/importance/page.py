@@ -52,9 +52,9 @@ class Written:
 def write(findings: Findings) -> Written:
     """Writes tables/, plates, animation, `FACTS` and the page into the request's folder."""
     folder = findings.request.out
-    tables = [_faith(findings), *_by_stage(findings), _of_bones(findings)]
+    tables = [_faith(findings), _of_regions(findings), *_by_stage(findings), _of_bones(findings)]
     if findings.regions:
-        tables.append(_regions(findings))
+        tables.append(_beside(findings))
     for table in tables:
         table.write(folder / "tables")
     pictures = {"stages.jpg": _plate(findings), "examples.jpg": _examples(findings), ANIMATION: _animation(findings)}
@@ -160,7 +160,18 @@ def _of_bones(findings: Findings) -> Table:
     return Table("bones", caption, ("bone", *methods), rows)
 
 
-def _regions(findings: Findings) -> Table:
+def _of_regions(findings: Findings) -> Table:
+    """Shares of the hand's regions, by every method."""
+    rows = []
+    for name in ((TRUTH,) if TRUTH in findings.groups else ()) + METHODS:
+        value, low, high = faithfulness.shares_with_interval(cells.by_region(np.abs(findings.groups[name])))
+        shown = (f"{100 * v:.0f}% [{100 * a:.0f}, {100 * b:.0f}]" for v, a, b in zip(value, low, high, strict=True))
+        rows.append((name, *shown, cells.REGIONS[int(value.argmax())]))
+    caption = f"Share of each region of the hand in all importance; 95% bootstrap interval. {_what(findings)}."
+    return Table("hand", caption, ("method", *cells.REGIONS, "most important"), tuple(rows))
+
+
+def _beside(findings: Findings) -> Table:
     """The paper's comparison: errors of networks that see one region each, by sex and stage."""
     rows = []
     for name, (months, reading, male) in findings.regions.items():
@@ -295,6 +306,12 @@ def _facts(findings: Findings) -> dict[str, Any]:
             name: dict(zip(GROUPS, faithfulness.shares(value).round(5).tolist(), strict=True))
             for name, value in findings.groups.items()
         },
+        "regions": {
+            name: dict(
+                zip(cells.REGIONS, faithfulness.shares(cells.by_region(np.abs(value))).round(5).tolist(), strict=True)
+            )
+            for name, value in findings.groups.items()
+        },
         "bones": {
             name: dict(zip(CELLS, faithfulness.shares(value).round(5).tolist(), strict=True))
             for name, value in findings.bones.items()
@@ -347,6 +364,7 @@ def _page(findings: Findings, tables: list[Table], pictures: dict[str, bytes]) -
 <p class="lead">{html.escape(verdict(findings))}</p>
 <p>Parts that are taken away are replaced by {fillings[findings.request.filling]}.</p>
 <h2>Which method to believe</h2>{as_html(by_name["faithfulness"])}
+<h2>Regions</h2>{as_html(by_name["hand"])}
 <h2>Stages</h2>{shown("stages.jpg")}{by_stage}{indicators}
 <h2>Ages</h2>{shown(ANIMATION)}
 {regions}
@@ -358,7 +376,7 @@ def _page(findings: Findings, tables: list[Table], pictures: dict[str, bytes]) -
 
 def as_text(written: Written) -> str:
     """Returns the table of trust for people, and where everything lies."""
-    shown = [table.as_markdown() for table in written.tables if table.name in ("faithfulness", "regions")]
+    shown = [table.as_markdown() for table in written.tables if table.name in ("faithfulness", "hand", "regions")]
     return "\n".join(
         [
             *shown,

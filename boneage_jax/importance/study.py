@@ -170,13 +170,13 @@ def study(request: ImportanceRequest) -> Findings:
     dataset = Dataset.open((request.data or pathlib.Path(config.dir)).expanduser(), request.dataset or config.name)
     view = view_of(config)
     records = dataset.split(request.split, view)
-    check_writable(request.out)
 
     # ---- images and their anatomy --------------------------------------------------------------------------------
     series = truth.series_of(dataset)
     if series is not None:
         truth.check_same(series, records)
     numbers = _chosen(records, request.images)
+    check_writable(request.out)
     kept = _Kept(request, loaded, dataset, numbers)
     subjects = _subjects(kept, loaded, dataset, records, series, view, numbers, request)
 
