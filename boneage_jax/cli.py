@@ -1,7 +1,7 @@
 """`boneage COMMAND`: parses and dispatches, holds no logic.
 
 Exit status: 0 done; 2 input that the user can mend; 3 the loss is not finite; 75 told to stop, saved, to be started
-again; 130 interrupted from the keyboard.
+again; 76 another process of the run has ended; 130 interrupted from the keyboard.
 """
 
 from __future__ import annotations
@@ -162,10 +162,26 @@ def _parser() -> argparse.ArgumentParser:
         "boneage train --config=configs/tiny.py --run=runs/tiny\n"
         "boneage train --config=configs/m46.py --run=runs/m46 --config.train.batch_size=128\n\n"
         "exit status: 0 done, 2 bad input, 3 the loss is not finite,\n"
-        "75 stopped by SIGTERM or SIGUSR1 and saved: start the same command again",
+        "75 stopped by SIGTERM or SIGUSR1 and saved: start the same command again,\n"
+        "76 another process of the run has ended",
         takes_config=True,
     )
     train.add_argument("--run", type=pathlib.Path, required=True, help="folder of the run")
+    several = train.add_argument_group(
+        "several processes", "found by themselves under Slurm and in TPU pods; elsewhere all three numbers are given"
+    )
+    several.add_argument("--coordinator", default="", metavar="HOST:PORT", help="where process 0 listens")
+    several.add_argument("--processes", type=_positive, default=0, help="how many there are")
+    several.add_argument("--process", type=_count, default=-1, help="which one this is, from 0")
+    several.add_argument(
+        "--distributed",
+        choices=("auto", "on", "off"),
+        default="auto",
+        help="whether to look for others: where the environment speaks of them, always, never (default: auto)",
+    )
+    several.add_argument(
+        "--wait", type=_positive, default=300, help="seconds to wait for the others at the start (default: 300)"
+    )
 
     evaluate = _command(
         commands,
@@ -572,10 +588,16 @@ def _train(options: argparse.Namespace, config_arguments: list[str]) -> None:
     from boneage_jax import experiment
 
     config = experiment.load(config_arguments)
+    from boneage_jax.train import processes
     from boneage_jax.train.loop import train
 
-    result = train(config, options.run)
-    print(result.summary())
+    world = processes.World.of(
+        options.distributed, options.coordinator, options.processes, options.process, options.wait, os.environ
+    )
+    with processes.joined(world):
+        result = train(config, options.run)
+        if processes.leads():
+            print(result.summary())
 
 
 def _evaluate(options: argparse.Namespace, _: list[str]) -> None:

@@ -55,7 +55,7 @@ class FreshPhantoms:
         self._cameras = [views.view(match[1]).sized(height, width) for height, width in sizes]
         self._view, self._seed, self._rater_sd = view, seed, rater_sd
         self._sample = population.sample_ages if ages == "rsna" else population.sample_evenly
-        self._device = jax.devices("cpu")[0]
+        self._device = jax.local_devices(backend="cpu")[0]
         self.fingerprint = f"fresh:{what}:{seed}:{ages}:{rater_sd}"
 
     def __len__(self) -> int:

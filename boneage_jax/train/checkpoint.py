@@ -6,6 +6,7 @@ Orbax writes them asynchronously and renames a finished one into place, so a kil
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.metadata
 import json
 import pathlib
@@ -23,6 +24,7 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from boneage_jax.config import CheckpointConfig, ExperimentConfig, to_dict
 from boneage_jax.errors import UserError, listed, reason
+from boneage_jax.train import processes
 from boneage_jax.train.state import Arrays, TrainState
 
 _BADNESS = "badness"
@@ -36,13 +38,17 @@ absl.logging.set_verbosity(absl.logging.ERROR)
 
 def describe(config: ExperimentConfig, data_fingerprint: str, data: Mapping[str, Any]) -> dict[str, Any]:
     """Returns what lies beside the arrays: config, data (see `Dataset.facts`) and library versions."""
-    versions = {name: _version(name) for name in _RECORDED_VERSIONS}
     return {
         "config": to_dict(config),
         "data": dict(data),
         "data_fingerprint": data_fingerprint,
-        "versions": versions,
+        "versions": versions(),
     }
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions of the libraries that a run's numbers depend on, by name."""
+    return {name: _version(name) for name in _RECORDED_VERSIONS}
 
 
 def _version(name: str) -> str:
@@ -221,12 +227,19 @@ class Checkpoints:
         """
         steps = self.steps()
         for step in reversed(steps):
+            state, why = None, ""
             try:
-                return self.restore(step, like, sharding)
+                state = self.restore(step, like, sharding)
             except UserError:
                 raise
             except Exception as error:
-                self._set_aside(step, reason(error))
+                why = reason(error)
+            # What one process cannot read, none uses.
+            why = next(filter(None, processes.gathered(why)), "")
+            if not why:
+                return state
+            processes.led(functools.partial(self._set_aside, step, why))
+            self._manager.reload()
         if steps:
             raise UserError(
                 f"{self.folder}: all {len(steps)} checkpoints are damaged; they lie in "
@@ -242,7 +255,6 @@ class Checkpoints:
             aside = aside.with_name(f"{step}-{number}")
         aside.parent.mkdir(exist_ok=True)
         (self.folder / str(step)).rename(aside)
-        self._manager.reload()
         print(
             f"checkpoint of step {step} is damaged ({why}); moved to {aside}, going on from the one before",
             file=sys.stderr,

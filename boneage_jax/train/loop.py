@@ -12,13 +12,13 @@ import jax
 import numpy as np
 
 from boneage_jax import tasks
-from boneage_jax.config import Duration, ExperimentConfig
+from boneage_jax.config import MAY_DIFFER_ON_RESUME, Duration, ExperimentConfig, flatten, to_dict
 from boneage_jax.data.pipeline import training_batches
 from boneage_jax.data.reading import source_of, view_of
 from boneage_jax.data.sources import Dataset, Source
 from boneage_jax.errors import UserError
 from boneage_jax.phantom.fresh import FreshPhantoms
-from boneage_jax.train import checkpoint, run
+from boneage_jax.train import checkpoint, processes, run
 from boneage_jax.train.feed import DeviceFeed
 from boneage_jax.train.logs import RunLog, Window, progress_bar
 from boneage_jax.train.mesh import check_batch_size, make_mesh, replicated, share
@@ -34,6 +34,7 @@ class NonFiniteLoss(UserError):
     """The loss is no longer a number."""
 
     exit_status = 3
+    is_agreed = True  # the loss is the same in all processes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,16 +115,19 @@ def train(config: ExperimentConfig, folder: pathlib.Path) -> Result:
       StoppedEarly: after SIGTERM or SIGUSR1, once the state is saved.
     """
     # ---- devices and data ----------------------------------------------------------------------------------------
-    mesh = make_mesh(config.train.devices)
-    check_batch_size("train.batch_size", config.train.batch_size, mesh, accumulation=config.train.accumulation)
-    check_batch_size("eval.batch_size", config.eval.batch_size, mesh)
+    processes.agree(_settings(config) | checkpoint.versions())
+    with processes.alike():
+        mesh = make_mesh(config.train.devices)
+        check_batch_size("train.batch_size", config.train.batch_size, mesh, accumulation=config.train.accumulation)
+        check_batch_size("eval.batch_size", config.eval.batch_size, mesh)
     task = tasks.build(config.task)
     eval_split = config.data.train_split if config.data.folds else config.data.eval_split
     train_source = _fresh(config, task) if config.data.fresh else _open(config, task, config.data.train_split)
     eval_source = _open(config, task, eval_split, evaluation=True)
     plan = Plan.of(config, len(train_source))
     about = checkpoint.describe(config, f"{train_source.fingerprint} {eval_source.fingerprint}", _dataset(config).facts)
-    run.claim(folder, about)
+    processes.agree({"the data's fingerprint": about["data_fingerprint"]})
+    processes.led(lambda: run.claim(folder, about))
 
     # ---- network, optimiser, compiled steps ----------------------------------------------------------------------
     schedule = make_schedule(config.optimizer, total_steps=plan.total, warmup_steps=plan.warmup)
@@ -144,15 +148,17 @@ def train(config: ExperimentConfig, folder: pathlib.Path) -> Result:
             restored = start_from_weights(state, config, mesh)
         state = restored or state
         done = int(state.step)
-        leads = jax.process_index() == 0
+        leads = processes.leads()
         if done >= plan.total:
-            print(f"{folder}: nothing left to do, step {done} of {plan.total} is reached", file=sys.stderr)
+            if leads:
+                print(f"{folder}: nothing left to do, step {done} of {plan.total} is reached", file=sys.stderr)
             return Result(folder, done, math.nan, "", task)
         if leads:
             size = sum(x.size for x in jax.tree.leaves(state.params))
+            of_processes = f" of {jax.process_count()} processes" if jax.process_count() > 1 else ""
             print(
                 f"{folder}: {size:,} parameters, {len(train_source):,} images, {mesh.size} {jax.default_backend()} "
-                f"devices, {f'from step {done} ' if done else ''}to step {plan.total}",
+                f"devices{of_processes}, {f'from step {done} ' if done else ''}to step {plan.total}",
                 file=sys.stderr,
             )
 
@@ -173,6 +179,7 @@ def train(config: ExperimentConfig, folder: pathlib.Path) -> Result:
         log = stack.enter_context(RunLog(folder, from_step=done, tensorboard=config.log.tensorboard, enabled=leads))
         bar = stack.enter_context(progress_bar(total_steps=plan.total, done=done, enabled=leads))
         stop = stack.enter_context(stop_on_signals())
+        votes = processes.Votes(mesh)
         window = Window(config.train.batch_size, feed)
         # From here on every copy between host and device is one that the code asks for; hidden ones fail.
         stack.enter_context(jax.transfer_guard("disallow" if config.train.transfer_guard else "allow"))
@@ -194,7 +201,8 @@ def train(config: ExperimentConfig, folder: pathlib.Path) -> Result:
 
             # ---- log -------------------------------------------------------------------------------------------
             last = step == plan.total
-            stopping = bool(stop)  # read once: a signal that comes a moment later waits for the next step
+            # Read once: a signal that comes a moment later waits for the next step.
+            stopping = votes.heard(bool(stop))
             evaluates = last or step % plan.evaluate == 0
             saves = evaluates or step % plan.save == 0 or stopping
             logs = last or step % plan.log == 0
@@ -215,7 +223,8 @@ def train(config: ExperimentConfig, folder: pathlib.Path) -> Result:
                 )
                 score = float(scored.mean())
                 log.write(step, {f"eval_{task.score.name}": score})
-                bar.write(f"step {step}: {config.data.eval_split} {task.score.shown(score)}", file=sys.stderr)
+                if leads:
+                    bar.write(f"step {step}: {config.data.eval_split} {task.score.shown(score)}", file=sys.stderr)
             if saves:
                 with jax.transfer_guard("allow"):
                     evaluation = {"score": score, "badness": task.score.badness(score)} if evaluates else {}
@@ -223,12 +232,18 @@ def train(config: ExperimentConfig, folder: pathlib.Path) -> Result:
                 window.restart()
             if stopping and not last:
                 checkpoints.wait()
+                why = stop.name or "a signal in another process"
                 raise StoppedEarly(
-                    f"{folder}: {stop.name} received; saved at step {step} of {plan.total}. "
+                    f"{folder}: {why} received; saved at step {step} of {plan.total}. "
                     "Start the same command again to go on"
                 )
         checkpoints.wait()
     return Result(folder, plan.total, score, task.score.shown(score), task)
+
+
+def _settings(config: ExperimentConfig) -> dict[str, str]:
+    """What all processes of a run must have alike, by key."""
+    return {key: repr(value) for key, value in flatten(to_dict(config)).items() if key not in MAY_DIFFER_ON_RESUME}
 
 
 def _open(config: ExperimentConfig, task: tasks.Task, split: str, *, evaluation: bool = False) -> Source:

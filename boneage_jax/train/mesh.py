@@ -13,12 +13,17 @@ def make_mesh(devices: int = 0) -> Mesh:
     """Returns a mesh of all devices, or of the first `devices`.
 
     Raises:
-      UserError: where fewer devices are there.
+      UserError: where fewer devices are there, or fewer than all are wanted of several processes.
     """
     here = jax.devices()
     if devices > len(here):
         raise UserError(
             f"train.devices: found {devices}, expected at most {len(here)} ({here[0].platform} devices here)"
+        )
+    if devices and jax.process_count() > 1 and devices < len(here):
+        raise UserError(
+            f"train.devices: found {devices}, expected 0 or all {len(here)} of {jax.process_count()} processes; "
+            "start fewer processes instead"
         )
     chosen = here[: devices or len(here)]
     return jax.make_mesh((len(chosen),), ("data",), axis_types=(AxisType.Auto,), devices=chosen)
@@ -55,4 +60,6 @@ def check_batch_size(key: str, batch_size: int, mesh: Mesh, *, accumulation: int
 def to_devices(batch: Batch, mesh: Mesh) -> dict[str, jax.Array]:
     """Starts copying this process's part of a batch to its devices; returns the global arrays at once."""
     sharding = split(mesh)
-    return {name: jax.make_array_from_process_local_data(sharding, values) for name, values in batch.items()}
+    # Asked for here; with several processes JAX itself takes these copies for hidden ones.
+    with jax.transfer_guard_host_to_device("allow"):
+        return {name: jax.make_array_from_process_local_data(sharding, values) for name, values in batch.items()}

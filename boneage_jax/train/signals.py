@@ -15,6 +15,7 @@ class StoppedEarly(Exception):
     """Training was told to stop and has saved its state."""
 
     exit_status = EXIT_SAVED
+    is_agreed = True  # all processes of a run stop at the same step
 
 
 class StopRequest:
