@@ -7,11 +7,8 @@ validated once, by `validate`, into the frozen dataclasses below; everything beh
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import re
-import types
-import typing
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -19,11 +16,7 @@ import ml_collections
 
 from boneage_jax import anatomy
 from boneage_jax.errors import UserError
-
-
-def setting(default: Any, help: str, **limits: Any) -> Any:
-    """Returns a dataclass field with its meaning and its limits (`low`, `high`, `above`, `choices`)."""
-    return dataclasses.field(default=default, metadata={"help": help, **limits})
+from boneage_jax.settings import checked, keys_of, setting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -293,17 +286,6 @@ def to_dict(config: ExperimentConfig) -> dict[str, dict[str, Any]]:
     return dataclasses.asdict(config)
 
 
-def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Returns nested dictionaries as one with dotted keys, tuples as lists, as JSON would give them back."""
-    flat: dict[str, Any] = {}
-    for key, value in nested.items():
-        if isinstance(value, Mapping):
-            flat.update(flatten(value, f"{prefix}{key}."))
-        else:
-            flat[prefix + key] = list(value) if isinstance(value, tuple) else value
-    return flat
-
-
 def validate(config: ml_collections.ConfigDict | Mapping[str, Any], *, origin: str = "the config") -> ExperimentConfig:
     """Checks every key, type and value, and returns the frozen config.
 
@@ -316,7 +298,7 @@ def validate(config: ml_collections.ConfigDict | Mapping[str, Any], *, origin: s
     """
     nested = config.to_dict() if isinstance(config, ml_collections.ConfigDict) else dict(config)
     problems: list[str] = []
-    validated = _section(ExperimentConfig, nested, "", problems)
+    validated = checked(ExperimentConfig, nested, problems)
     if validated is not None:
         _check_together(validated, problems)
     if problems or validated is None:
@@ -327,71 +309,7 @@ def validate(config: ml_collections.ConfigDict | Mapping[str, Any], *, origin: s
 
 def all_keys() -> list[str]:
     """Returns every dotted key of a config, in order."""
-    return list(flatten(to_dict(ExperimentConfig())))
-
-
-def did_you_mean(key: str, known: typing.Iterable[str]) -> str:
-    """Returns ` (did you mean ...?)` for the known key most like `key`, or an empty string."""
-    known = list(known)
-    matches = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
-    if not matches:
-        matches = [full for full in known if full.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]][:1]
-    return f" (did you mean {matches[0]!r}?)" if matches else ""
-
-
-def _section(cls: type, nested: Any, prefix: str, problems: list[str]) -> Any:
-    """Builds one dataclass from a dictionary, adding to `problems`; returns None where that is impossible."""
-    if not isinstance(nested, Mapping):
-        problems.append(f"{prefix.rstrip('.')}: found {nested!r}, expected a group of settings")
-        return None
-    hints = typing.get_type_hints(cls)
-    fields = {field.name: field for field in dataclasses.fields(cls)}
-    for key in nested:
-        if key not in fields:
-            problems.append(f"{prefix}{key}: no such key{did_you_mean(prefix + str(key), all_keys())}")
-    values: dict[str, Any] = {}
-    before = len(problems)
-    for name, field in fields.items():
-        if name not in nested:
-            continue
-        if dataclasses.is_dataclass(hints[name]):
-            values[name] = _section(typing.cast(type, hints[name]), nested[name], f"{prefix}{name}.", problems)
-        else:
-            values[name] = _leaf(hints[name], field.metadata, nested[name], prefix + name, problems)
-    return None if len(problems) > before else cls(**values)
-
-
-def _leaf(kind: Any, limits: Mapping[str, Any], value: Any, key: str, problems: list[str]) -> Any:
-    """Checks one value against its type and limits; returns it in that type."""
-    origin = typing.get_origin(kind)
-    if origin is Literal:
-        choices = typing.get_args(kind)
-        if value not in choices:
-            problems.append(f"{key}: found {value!r}, expected one of {', '.join(map(repr, choices))}")
-        return value
-    if origin is tuple:
-        if not isinstance(value, list | tuple) or not (value or limits.get("may_be_empty")):
-            problems.append(f"{key}: found {value!r}, expected a non-empty tuple of whole numbers")
-            return value
-        return tuple(_leaf(typing.get_args(kind)[0], limits, item, key, problems) for item in value)
-    assert not isinstance(kind, types.UnionType), key
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        names = {int: "a whole number", float: "a number", str: "text", bool: "True or False"}
-        problems.append(f"{key}: found {value!r}, expected {names[kind]}")
-        return value
-    if kind is float and not math.isfinite(value):
-        problems.append(f"{key}: found {value!r}, expected a finite number")
-    if "choices" in limits and value not in limits["choices"]:
-        problems.append(f"{key}: found {value!r}, expected one of {', '.join(map(repr, limits['choices']))}")
-    if "low" in limits and value < limits["low"]:
-        problems.append(f"{key}: found {value!r}, expected at least {limits['low']}")
-    if "above" in limits and value <= limits["above"]:
-        problems.append(f"{key}: found {value!r}, expected more than {limits['above']}")
-    if "high" in limits and value > limits["high"]:
-        problems.append(f"{key}: found {value!r}, expected at most {limits['high']}")
-    return value
+    return keys_of(ExperimentConfig)
 
 
 def _check_together(config: ExperimentConfig, problems: list[str]) -> None:

@@ -10,8 +10,9 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from boneage_jax import resources
-from boneage_jax.config import ExperimentConfig, all_keys, did_you_mean, validate
+from boneage_jax.config import ExperimentConfig, all_keys, validate
 from boneage_jax.errors import UserError
+from boneage_jax.settings import did_you_mean
 
 
 def is_config_argument(argument: str) -> bool:

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from boneage_jax import experiment, resources
-from boneage_jax.config import Duration, default_config, flatten, to_dict, validate
+from boneage_jax.config import Duration, default_config, to_dict, validate
 from boneage_jax.errors import UserError
+from boneage_jax.settings import flatten
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 

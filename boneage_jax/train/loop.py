@@ -12,12 +12,13 @@ import jax
 import numpy as np
 
 from boneage_jax import tasks
-from boneage_jax.config import MAY_DIFFER_ON_RESUME, Duration, ExperimentConfig, flatten, to_dict
+from boneage_jax.config import MAY_DIFFER_ON_RESUME, Duration, ExperimentConfig, to_dict
 from boneage_jax.data.pipeline import training_batches
 from boneage_jax.data.reading import source_of, view_of
 from boneage_jax.data.sources import Dataset, Source
 from boneage_jax.errors import UserError
 from boneage_jax.phantom.fresh import FreshPhantoms
+from boneage_jax.settings import flatten
 from boneage_jax.train import checkpoint, processes, run
 from boneage_jax.train.feed import DeviceFeed
 from boneage_jax.train.logs import RunLog, Window, progress_bar

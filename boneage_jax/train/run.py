@@ -20,9 +20,10 @@ import numpy as np
 from jax.sharding import Mesh
 
 from boneage_jax import tasks
-from boneage_jax.config import MAY_DIFFER_ON_RESUME, ExperimentConfig, flatten, to_dict, validate
+from boneage_jax.config import MAY_DIFFER_ON_RESUME, ExperimentConfig, to_dict, validate
 from boneage_jax.errors import UserError, fail_if_any, reason
 from boneage_jax.files import check_writable, write_text
+from boneage_jax.settings import flatten
 from boneage_jax.train.checkpoint import Checkpoints
 from boneage_jax.train.mesh import make_mesh, replicated
 from boneage_jax.train.optimizer import make_optimizer, make_schedule

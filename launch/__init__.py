@@ -1,0 +1,1 @@
+"""Scripts that start jobs: on this machine, under Slurm, on Kubernetes, on TPU virtual machines."""
