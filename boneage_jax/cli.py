@@ -12,9 +12,13 @@ import pathlib
 import re
 import sys
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from boneage_jax import NOT_A_MEDICAL_DEVICE, __version__, errors
 from boneage_jax.experiment import is_config_argument
+
+if TYPE_CHECKING:
+    from boneage_jax.sweeps.study import Folder
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,8 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         options, config_arguments = _parse(arguments)
-        options.run_command(options, config_arguments)
+        status = options.run_command(options, config_arguments)
         sys.stdout.flush()
+        return status or 0
     except errors.UserError as error:
         print(f"boneage: {error}", file=sys.stderr)
         return error.exit_status
@@ -46,7 +51,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"boneage: {error}", file=sys.stderr)
         return int(status)
-    return 0
 
 
 def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -443,6 +447,57 @@ def _parser() -> argparse.ArgumentParser:
     importance.add_argument("--batch-size", type=_positive, default=32, help="images at once (default: 32)")
     importance.add_argument("--seed", type=_count, default=0, help="of fillings and noise (default: 0)")
 
+    sweep = commands.add_parser("sweep", help="search over settings: start, watch, go on, report")
+    sweep_commands = sweep.add_subparsers(required=True, metavar="COMMAND")
+
+    start = _command(
+        sweep_commands,
+        "sweep start",
+        _sweep_start,
+        "start a search, or go on with it: each trial is an ordinary run",
+        "boneage sweep start configs/sweeps/tiny.py --out sweeps/tiny --workers 2\n"
+        "boneage sweep start configs/sweeps/grid.py --out sweeps/grid --workers 0    # workers come by launch/\n"
+        "boneage sweep start configs/sweeps/grid.py --out sweeps/grid --storage postgresql://user@host/boneage",
+    )
+    start.add_argument("sweep", help="file that defines get_sweep(), as configs/sweeps/tiny.py")
+    start.add_argument("--out", type=pathlib.Path, required=True, help="folder for study, runs and page")
+    start.add_argument("--storage", default="", help="database of the study (default: a file in --out)")
+    resume = _command(
+        sweep_commands,
+        "sweep resume",
+        _sweep_resume,
+        "go on with a search where it was left",
+        "boneage sweep resume sweeps/tiny --workers 2",
+    )
+    work = _command(
+        sweep_commands,
+        "sweep work",
+        _sweep_work,
+        "be one worker: what start, resume and jobs of launch/ run",
+        "boneage sweep work sweeps/tiny",
+    )
+    for one in (start, resume):
+        one.add_argument("--workers", type=_count, default=1, help="of this machine; 0 for none (default: 1)")
+        one.add_argument(
+            "--gpus", type=_count, default=0, help="GPUs dealt to the workers; 0 leaves the choice to JAX (default: 0)"
+        )
+    for one in (start, resume, work):
+        one.add_argument(
+            "--lease",
+            type=_seconds,
+            default=60.0,
+            help="seconds of silence after which a worker counts as lost and another takes its trial (default: 60)",
+        )
+    for one in (resume, work):
+        one.add_argument("sweep", type=pathlib.Path, help="folder of the sweep")
+    for name, run_command, summary in (
+        ("status", _sweep_status, "say how all trials stand"),
+        ("best", _sweep_best, "name the best trial and how to train it again"),
+        ("report", _sweep_report, "write the page: parallel coordinates, importance of settings, all trials"),
+    ):
+        one = _command(sweep_commands, f"sweep {name}", run_command, summary, f"boneage sweep {name} sweeps/tiny")
+        one.add_argument("sweep", type=pathlib.Path, help="folder of the sweep")
+
     demo = _command(
         commands,
         "demo",
@@ -467,7 +522,7 @@ def _parser() -> argparse.ArgumentParser:
 def _command(
     commands: argparse._SubParsersAction,
     name: str,
-    run_command: Callable[[argparse.Namespace, list[str]], None],
+    run_command: Callable[[argparse.Namespace, list[str]], int | None],
     summary: str,
     example: str,
     *,
@@ -498,6 +553,13 @@ def _count(text: str) -> int:
     value = int(text)
     if value < 0:
         raise argparse.ArgumentTypeError(f"found {text}, expected a whole number, 0 or more")
+    return value
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"found {text}, expected a number of seconds above 0")
     return value
 
 
@@ -758,6 +820,54 @@ def _importance(options: argparse.Namespace, _: list[str]) -> None:
         options.seed,
     )
     print(page.as_text(page.write(study.study(request))))
+
+
+def _sweep_start(options: argparse.Namespace, _: list[str]) -> int:
+    from boneage_jax.sweeps import commands
+
+    return _sweep_run(commands.make(options.sweep, options.out, options.storage), options)
+
+
+def _sweep_resume(options: argparse.Namespace, _: list[str]) -> int:
+    from boneage_jax.sweeps.study import Folder
+
+    return _sweep_run(Folder.open(options.sweep), options)
+
+
+def _sweep_run(folder: Folder, options: argparse.Namespace) -> int:
+    from boneage_jax.sweeps import commands
+
+    status = commands.run_workers(folder, options.workers, options.gpus, options.lease)
+    print(f"{commands.status(folder)}\nthe sweep lies in {folder.path}; next: boneage sweep report {folder.path}")
+    return status
+
+
+def _sweep_work(options: argparse.Namespace, _: list[str]) -> int:
+    from boneage_jax.sweeps.study import Folder
+    from boneage_jax.sweeps.worker import Worker
+
+    return Worker(Folder.open(options.sweep), lease=options.lease).work()
+
+
+def _sweep_status(options: argparse.Namespace, _: list[str]) -> None:
+    from boneage_jax.sweeps import commands
+    from boneage_jax.sweeps.study import Folder
+
+    print(commands.status(Folder.open(options.sweep)))
+
+
+def _sweep_best(options: argparse.Namespace, _: list[str]) -> None:
+    from boneage_jax.sweeps import commands
+    from boneage_jax.sweeps.study import Folder
+
+    print(commands.best(Folder.open(options.sweep)))
+
+
+def _sweep_report(options: argparse.Namespace, _: list[str]) -> None:
+    from boneage_jax.sweeps import report
+    from boneage_jax.sweeps.study import Folder
+
+    print(report.write(Folder.open(options.sweep)))
 
 
 def _demo(options: argparse.Namespace, config_arguments: list[str]) -> None:

@@ -20,7 +20,11 @@ def config_file(name: str) -> pathlib.Path:
 def shipped_configs() -> list[str]:
     """Returns the names of all shipped configs, as in `configs/tiny.py`."""
     for root in (_PACKAGE, _PACKAGE.parent):
-        files = sorted(p.relative_to(root).as_posix() for p in (root / "configs").rglob("*.py") if p.stem != "__init__")
+        files = sorted(
+            p.relative_to(root).as_posix()
+            for p in (root / "configs").rglob("*.py")
+            if p.stem != "__init__" and p.parent.name != "sweeps"
+        )
         if files:
             return files
     return []

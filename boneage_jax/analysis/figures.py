@@ -33,7 +33,8 @@ plt.rcParams.update(
 )
 
 
-def _png(figure: Figure) -> bytes:
+def as_png(figure: Figure) -> bytes:
+    """Returns a figure as the bytes of a PNG, and closes it."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", bbox_inches="tight", metadata={"Software": None})
     plt.close(figure)
@@ -53,7 +54,7 @@ def predicted_against_reading(
         axes.scatter(reading[members], predicted[members], s=12, alpha=0.6, color=colour, label=name, linewidth=0)
     axes.set(xlim=(0, top), ylim=(0, top), xlabel="reading, months", ylabel="predicted, months", aspect="equal")
     axes.legend(loc="upper left")
-    return _png(figure)
+    return as_png(figure)
 
 
 def error_by_age(
@@ -82,7 +83,7 @@ def error_by_age(
     above.legend(title="number of images above each bar", title_fontsize=8)
     below.axhline(0, color=_GUIDE, linewidth=1)
     below.set(ylabel="bias, months", xlabel="reading, months", xticks=edges)
-    return _png(figure)
+    return as_png(figure)
 
 
 def bland_altman(
@@ -102,7 +103,7 @@ def bland_altman(
         axes.text(1.0, level, f" {level:+.1f}", transform=axes.get_yaxis_transform(), va="center", fontsize=8)
     axes.set(xlabel="mean of prediction and reading, months", ylabel="prediction minus reading, months")
     axes.legend(loc="upper left")
-    return _png(figure)
+    return as_png(figure)
 
 
 def training_curve(metrics_jsonl: pathlib.Path) -> bytes:
@@ -125,7 +126,7 @@ def training_curve(metrics_jsonl: pathlib.Path) -> bytes:
         right.plot(*np.array(rate).T, color=_FEMALE, linewidth=1, linestyle=":", label="learning rate")
     right.set_ylabel("learning rate", color=_FEMALE)
     axes.legend(loc="upper right")
-    return _png(figure)
+    return as_png(figure)
 
 
 def gallery(pictures: Sequence[Grey], captions: Sequence[str], *, columns: int = 6) -> bytes:
@@ -138,4 +139,4 @@ def gallery(pictures: Sequence[Grey], captions: Sequence[str], *, columns: int =
         axes.imshow(picture, cmap="gray", vmin=0, vmax=255)
         axes.set_title(caption, fontsize=8)
     figure.tight_layout()
-    return _png(figure)
+    return as_png(figure)

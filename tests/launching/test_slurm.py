@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -13,6 +14,8 @@ import pytest
 
 from boneage_jax.errors import UserError
 from boneage_jax.launching import job, slurm
+from boneage_jax.sweeps import commands
+from boneage_jax.sweeps.study import Folder
 from tests.launching.slurm_cluster import IS_HERE, cluster
 from tests.train.test_processes import Job, losses, settings
 
@@ -101,6 +104,65 @@ def test_preempted_it_saves_goes_back_to_the_queue_and_ends_with_the_right_losse
     assert f"from step {saved} to step 150" in out
     assert "2 cpu devices of 2 processes" in out
     np.testing.assert_allclose(losses(tmp_path / "run"), losses(tmp_path / "alone"), rtol=1e-5)
+
+
+@needs_slurm
+@pytest.mark.integration
+def test_a_sweep_survives_the_loss_of_a_worker(environment, data_dir, phantoms, tmp_path):
+    """Twenty trials by two workers of an array, one of them killed half-way; the best can be trained again."""
+    fixed = dict(part.removeprefix("--config.").split("=", 1) for part in settings(data_dir, phantoms)[1:])
+    fixed |= {"train.length": "4 steps", "eval.every": "2 steps", "checkpoint.every": "4 steps"}
+    (tmp_path / "sweep.py").write_text(
+        "from boneage_jax.sweeps.space import *\n"
+        "def get_sweep():\n"
+        f"    return Sweep('configs/tiny.py', {{'optimizer.learning_rate': loguniform(1e-4, 1e-1)}}, fixed={fixed!r},\n"
+        "                 sampler='random', trials=20, pruner='NopPruner')\n"
+    )
+    folder = tmp_path / "sweep"
+    start = ["sweep", "start", str(tmp_path / "sweep.py"), "--out", str(folder), "--workers", "0"]
+    subprocess.run([BIN / "boneage", *start], env=environment, check=True, capture_output=True)
+    path = described(
+        tmp_path,
+        command=["sweep", "work", str(folder), "--lease", "8"],
+        array=2,
+        environment=["XLA_FLAGS=--xla_force_host_platform_device_count=1"],
+        slurm={"partition": "low", "cpus": 1, "output": str(tmp_path / "out-%a.txt"), "time": "00:20:00"},
+    )
+    number = submit(path, environment)
+    opened = Folder.open(folder)
+
+    def said():
+        return commands.status(opened) + "".join(out.read_text() for out in tmp_path.glob("out-*.txt"))
+
+    def ended():
+        return [trial for trial in commands.trials_of(opened) if trial.state == "COMPLETE"]
+
+    wait_until(lambda: len(ended()) >= 8, said, seconds=400)
+    # The worker of the trial that is under way, and its training: a machine that is gone.
+    trial = next(trial for trial in commands.trials_of(opened) if trial.state == "RUNNING")
+    claim = json.loads((folder / "claims" / f"{trial.number:04d}.json").read_text())
+    worker = int(claim["worker"].rpartition(":")[2])
+    trainings = subprocess.run(["pgrep", "-P", str(worker)], capture_output=True, text=True, check=False).stdout.split()
+    for process in (worker, *map(int, trainings)):
+        os.kill(process, signal.SIGKILL)
+    queue = ["squeue", "-h", "-j", number]
+    wait_until(
+        lambda: not subprocess.run(queue, env=environment, capture_output=True, text=True, check=False).stdout.strip(),
+        said,
+        seconds=400,
+    )
+    trials = commands.trials_of(opened)
+    assert len(trials) == 20
+    assert [trial.state for trial in trials] == ["COMPLETE"] * 20, said()
+    assert [other.attempts for other in trials if other.number == trial.number] == [2]
+    best = commands.best_of(opened, trials)
+    about = json.loads((opened.run(best.number) / "config.json").read_text())
+    (again,) = Job(
+        tmp_path / "again", opened.sweep.arguments(commands.full_values(opened, best.number)), count=1, devices=1
+    ).ended()
+    assert again.returncode == 0, again.stderr
+    assert json.loads((tmp_path / "again" / "config.json").read_text())["config"] == about["config"]
+    assert losses(tmp_path / "again") == losses(opened.run(best.number))
 
 
 def test_the_script_says_what_the_job_says(tmp_path):

@@ -1,0 +1,184 @@
+"""What `boneage sweep start|resume|status|best|report` do."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pathlib
+import shlex
+import signal
+import subprocess
+import sys
+from types import FrameType
+from typing import Any
+
+from boneage_jax import tasks
+from boneage_jax.errors import UserError
+from boneage_jax.sweeps.space import Values, read
+from boneage_jax.sweeps.study import Direction, Folder, optuna_here
+
+STATES = ("COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING")
+_SHOWN = {"COMPLETE": "done", "PRUNED": "given up", "FAIL": "failed", "RUNNING": "running", "WAITING": "waiting"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """How a trial stands.
+
+    Attributes:
+      number: from 0.
+      state: one of `STATES`.
+      value: best evaluation; None where there is none.
+      values: of its settings.
+      attempts: how often it was tried.
+      error: why it failed, or empty.
+      seconds: from its beginning to its end; None where it has not ended.
+    """
+
+    number: int
+    state: str
+    value: float | None
+    values: Values
+    attempts: int
+    error: str
+    seconds: float | None
+
+
+def make(config: str, out: pathlib.Path, storage: str) -> Folder:
+    """Checks a sweep's file and makes its folder and study.
+
+    Raises:
+      UserError: for a sweep that cannot be used, and a folder or study of another one.
+    """
+    sweep = read(config)
+    task = tasks.build(sweep.check().task)
+    direction: Direction = "maximize" if task.score.higher_is_better else "minimize"
+    return Folder.make(out, sweep, f"eval_{task.score.name}", direction, storage)
+
+
+def run_workers(folder: Folder, workers: int, gpus: int, lease: float) -> int:
+    """Runs workers on this machine until all trials have ended; signals go to all of them.
+
+    Args:
+      folder: of the sweep.
+      workers: how many; each trains one trial at a time.
+      gpus: of this machine, dealt to the workers in turn; 0 leaves the choice to JAX.
+      lease: see `Folder.claim`.
+
+    Returns:
+      The exit status: 0, or 75 where they were told to stop.
+    """
+    started = []
+    for n in range(workers):
+        environment = {**os.environ, **({"CUDA_VISIBLE_DEVICES": str(n % gpus)} if gpus else {})}
+        command = [sys.executable, "-m", "boneage_jax.cli", "sweep", "work", str(folder.path), f"--lease={lease}"]
+        started.append(subprocess.Popen(command, env=environment))
+
+    def pass_on(number: int, _frame: FrameType | None) -> None:
+        for one in started:
+            if one.poll() is None:
+                one.send_signal(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+        signal.signal(number, pass_on)
+    statuses = [one.wait() for one in started]
+    return next((status if status > 0 else 1 for status in statuses if status), 0)
+
+
+def trials_of(folder: Folder) -> list[Trial]:
+    """Returns how all trials stand, by number."""
+    found = []
+    for one in folder.study().get_trials(deepcopy=False):
+        value = one.value
+        if value is None and one.intermediate_values:
+            best = min if folder.direction == "minimize" else max
+            value = best(one.intermediate_values.values())
+        params = one.params or one.system_attrs.get("fixed_params", {})
+        values = {key: params[key] if isinstance(params[key], str) else f"{params[key]:.5g}" for key in params}
+        seconds = one.duration.total_seconds() if one.duration else None
+        error = str(one.user_attrs.get("error", ""))
+        found.append(Trial(one.number, one.state.name, value, values, folder.attempts(one.number), error, seconds))
+    return found
+
+
+def best_of(folder: Folder, trials: list[Trial]) -> Trial:
+    """Returns the best trial that has come to its end. Raises `UserError` where there is none."""
+    done = [trial for trial in trials if trial.state == "COMPLETE" and trial.value is not None]
+    if not done:
+        raise UserError(f"{folder.path}: no trial has come to its end yet; see boneage sweep status {folder.path}")
+    sign = 1 if folder.direction == "minimize" else -1
+    return min(done, key=lambda trial: (sign * (trial.value or 0.0), trial.number))
+
+
+def counts(folder: Folder, trials: list[Trial]) -> dict[str, int]:
+    """Returns how many trials stand how, and how many are still to begin."""
+    found = {state: sum(trial.state == state for trial in trials) for state in STATES}
+    found["WAITING"] += max(0, folder.sweep.count - len(trials))
+    return found
+
+
+def status(folder: Folder) -> str:
+    """Returns how a sweep stands, for people: a line a trial, best first, and counts."""
+    trials = trials_of(folder)
+    sign = 1 if folder.direction == "minimize" else -1
+    order = sorted(trials, key=lambda t: (t.value is None, sign * (t.value or 0.0), t.number))
+    keys = list(folder.sweep.space)
+    widths = {key: max([len(key), *(len(t.values.get(key, "")) for t in trials)]) for key in keys}
+    lines = [
+        f"{'trial':>5}  {'state':<9}{folder.metric:>12}  tries  " + "  ".join(f"{key:<{widths[key]}}" for key in keys)
+    ]
+    for trial in order:
+        value = "-" if trial.value is None else f"{trial.value:.4g}"
+        settings = "  ".join(f"{trial.values.get(key, ''):<{widths[key]}}" for key in keys)
+        lines.append(
+            f"{trial.number:>5}  {_SHOWN[trial.state]:<9}{value:>12}  {trial.attempts:>5}  {settings}".rstrip()
+        )
+        if trial.error:
+            lines.append(f"       {trial.error}")
+    numbers = ", ".join(f"{count} {_SHOWN[state]}" for state, count in counts(folder, trials).items() if count)
+    return "\n".join([*lines, f"{folder.sweep.count} trials: {numbers}"])
+
+
+def best(folder: Folder) -> str:
+    """Returns the best trial and how to train it again, for people."""
+    trial = best_of(folder, trials_of(folder))
+    config = json.loads((folder.run(trial.number) / "config.json").read_text())["config"]
+    train = ["boneage", "train", *folder.sweep.arguments(full_values(folder, trial.number)), "--run=runs/best"]
+    return "\n".join(
+        [
+            f"trial {trial.number}: {folder.metric} {trial.value:.6g}",
+            *(f"  {key} = {_at(config, key)}" for key in folder.sweep.space),
+            f"its run lies in {folder.run(trial.number)}; the same again:",
+            f"  {shlex.join(train)}",
+        ]
+    )
+
+
+def full_values(folder: Folder, number: int) -> Values:
+    """Returns a trial's settings to their last digit, as they were given to `boneage train`."""
+    params = folder.study().get_trials(deepcopy=False)[number].params
+    return {key: value if isinstance(value, str) else repr(value) for key, value in params.items()}
+
+
+def importances(folder: Folder) -> dict[str, float]:
+    """Returns each setting's part in what trials differ by (PED-ANOVA, Watanabe et al. 2023); empty for too few.
+
+    Of all that ended or were given up, by their best evaluation.
+    """
+    optuna = optuna_here()
+    study = folder.study()
+    usable = [trial for trial in trials_of(folder) if trial.state == "COMPLETE"]
+    varied = [key for key in folder.sweep.space if len({trial.values.get(key) for trial in usable}) > 1]
+    if len(usable) < 4 or not varied:
+        return {}
+    evaluator = optuna.importance.PedAnovaImportanceEvaluator()
+    try:
+        return dict(optuna.importance.get_param_importances(study, evaluator=evaluator, params=varied))
+    except (ValueError, RuntimeError, ZeroDivisionError):
+        return {}
+
+
+def _at(config: dict[str, Any], key: str) -> Any:
+    section, name = key.split(".", 1)
+    return config[section][name]
