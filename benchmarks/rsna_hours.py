@@ -16,7 +16,8 @@ import pathlib
 from benchmarks.common import save, versions
 from boneage_jax import experiment
 from boneage_jax.config import Duration, ExperimentConfig
-from boneage_jax.train.cost import H200, V5E, step_cost, tpu_mesh
+from boneage_jax.planning.chips import H200, V5E
+from boneage_jax.planning.cost import step_cost, tpu_mesh
 
 RECIPES = {
     "m46 (configs/m46.py)": ["--config=configs/m46.py"],

@@ -447,6 +447,48 @@ def _parser() -> argparse.ArgumentParser:
     importance.add_argument("--batch-size", type=_positive, default=32, help="images at once (default: 32)")
     importance.add_argument("--seed", type=_count, default=0, help="of fillings and noise (default: 0)")
 
+    plan = _command(
+        commands,
+        "plan",
+        _plan,
+        "say what a run will cost in memory, time and chip-hours, before it is paid for; nothing is run",
+        "boneage plan --config=configs/m46.py --config.model.dtype=bfloat16 --topology v5e:16x16 --batch-a-chip 128\n"
+        "boneage plan --config=configs/tiny.py            # for the devices of this machine\n\n"
+        "--topology needs the extra tpu, on any machine; each compilation takes minutes",
+        takes_config=True,
+    )
+    plan.add_argument("--topology", default="", help="slice of TPUs, as in v5e:16x16 (default: the devices here)")
+    plan.add_argument("--batch-a-chip", type=_positive, default=0, help="images a chip (default: the config's batch)")
+    plan.add_argument("--images", type=_positive, default=0, help="of the training split (default: the dataset's)")
+    plan.add_argument("--no-largest", action="store_true", help="do not look for the largest batch that fits")
+    plan.add_argument("--no-scaling", action="store_true", help="do not compile for a single chip to compare with")
+    plan.add_argument("--json", type=pathlib.Path, help="write it as JSON too")
+
+    scaling = _command(
+        commands,
+        "scaling",
+        _scaling,
+        "how the error falls with images, weights and compute: train a grid of runs and fit the law",
+        "boneage scaling --config=configs/tiny.py --images 250,500,1000,2000 --widths 0.5,1,2 --out scaling\n"
+        "boneage scaling --config=configs/m46.py --images 1500,3000,6000,12000 --widths 0.25,0.5,1 \\\n"
+        "    --depths 4,5,6 --scales 0.5,1 --batches 32,64,128 --seeds 3 --out scaling --dry-run\n\n"
+        "the same command goes on where it was cut short",
+        takes_config=True,
+    )
+    scaling.add_argument("--out", type=pathlib.Path, required=True, help="folder for runs, tables and page")
+    scaling.add_argument("--images", type=_wholes, required=True, help="numbers of training images, three or more")
+    scaling.add_argument(
+        "--widths", type=_factors, default=(0.5, 1.0, 2.0), help="factors of the widths, three or more"
+    )
+    scaling.add_argument("--depths", type=_wholes, default=(), help="blocks (vgg), levels (unet) or layers (resnet)")
+    scaling.add_argument("--scales", type=_factors, default=(), help="factors of the input's height and width")
+    scaling.add_argument("--batches", type=_wholes, default=(), help="batch sizes")
+    scaling.add_argument("--seeds", type=_positive, default=1, help="runs of each kind (default: 1)")
+    scaling.add_argument(
+        "--hold-out", type=_count, default=1, help="largest runs that the law is tried on, not fitted to (default: 1)"
+    )
+    scaling.add_argument("--dry-run", action="store_true", help="list runs, sizes and costs; train nothing")
+
     sweep = commands.add_parser("sweep", help="search over settings: start, watch, go on, report")
     sweep_commands = sweep.add_subparsers(required=True, metavar="COMMAND")
 
@@ -554,6 +596,19 @@ def _count(text: str) -> int:
     if value < 0:
         raise argparse.ArgumentTypeError(f"found {text}, expected a whole number, 0 or more")
     return value
+
+
+def _wholes(text: str) -> tuple[int, ...]:
+    if not all(part.strip().isdigit() for part in text.split(",")):
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected whole numbers, as in 250,500,1000")
+    return tuple(map(int, text.split(",")))
+
+
+def _factors(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(map(float, text.split(",")))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected numbers, as in 0.5,1,2") from error
 
 
 def _seconds(text: str) -> float:
@@ -820,6 +875,51 @@ def _importance(options: argparse.Namespace, _: list[str]) -> None:
         options.seed,
     )
     print(page.as_text(page.write(study.study(request))))
+
+
+def _plan(options: argparse.Namespace, config_arguments: list[str]) -> None:
+    import json
+
+    from boneage_jax import experiment
+    from boneage_jax.files import write_text
+    from boneage_jax.planning import plan
+
+    request = plan.PlanRequest(
+        experiment.load(config_arguments),
+        options.topology,
+        options.batch_a_chip,
+        options.images,
+        not options.no_largest,
+        not options.no_scaling,
+    )
+    found = plan.plan(request)
+    print(plan.as_text(found))
+    if options.json:
+        write_text(options.json, json.dumps(plan.as_dict(found), indent=2) + "\n")
+
+
+def _scaling(options: argparse.Namespace, config_arguments: list[str]) -> None:
+    from boneage_jax import experiment
+    from boneage_jax.scaling import page, study
+
+    request = study.ScalingRequest(
+        experiment.load(config_arguments),
+        options.out,
+        options.images,
+        options.widths,
+        options.depths,
+        options.scales,
+        options.batches,
+        options.seeds,
+        options.hold_out,
+    )
+    if options.dry_run:
+        study.check(request)
+        print(study.as_text(request, study.plan(request)))
+        return
+    found = study.study(request)
+    page.write(found)
+    print(page.as_text(found))
 
 
 def _sweep_start(options: argparse.Namespace, _: list[str]) -> int:

@@ -7,7 +7,8 @@ import pytest
 
 from boneage_jax.config import default_config, validate
 from boneage_jax.errors import UserError
-from boneage_jax.train.cost import V5E, Chip, StepCost, step_cost, tpu_mesh
+from boneage_jax.planning.chips import V5E, Chip
+from boneage_jax.planning.cost import Memory, StepCost, step_cost, tpu_mesh
 from boneage_jax.train.mesh import make_mesh
 
 HEIGHT, WIDTH, CHANNELS = 24, 32, 48
@@ -58,8 +59,9 @@ def test_nothing_is_run_and_the_slots_of_a_task_are_known():
 
 def test_the_bound_is_the_longer_of_arithmetic_and_memory():
     chip = Chip("of paper", flops=100.0, bandwidth=10.0, memory=1.0)
-    assert StepCost(1, flops=1000.0, bytes=20.0, memory=0).bound(chip) == 10.0
-    assert StepCost(1, flops=1000.0, bytes=200.0, memory=0).bound(chip) == 20.0
+    none = Memory(0, 0, 0, 0, 0, 0)
+    assert StepCost(1, flops=1000.0, bytes=20.0, kinds=none).bound(chip) == 10.0
+    assert StepCost(1, flops=1000.0, bytes=200.0, kinds=none).bound(chip) == 20.0
 
 
 def test_slices_of_tpus():
@@ -74,5 +76,7 @@ def test_slices_of_tpus():
     cost = step_cost(experiment(), mesh)
     assert cost.images == 1
     assert 0 < cost.bound(V5E) < 1
-    with pytest.raises(UserError, match=r"topology 'v5e:7x9': cannot be described"):
+    with pytest.raises(
+        UserError, match=r"topology 'v5e:7x9': cannot be described.*expected one as in v5e: v5e:1x1, v5e:2x2"
+    ):
         tpu_mesh("v5e:7x9")
