@@ -34,7 +34,7 @@ def test_without_scatter_the_law_itself_is_found(a, b):
 def test_planted_exponents_lie_in_their_intervals():
     """Of simulated studies with 2% scatter, in at least nine of ten."""
     draws, inside = np.random.default_rng(11), {"weights_exponent": 0, "images_exponent": 0, "floor": 0}
-    studies = 60
+    studies = 40
     for study in range(studies):
         law = planted(*draws.uniform(0.25, 0.8, 2), floor=draws.uniform(2, 6))
         error = law(*tried()) * np.exp(draws.normal(0, 0.02, 25))

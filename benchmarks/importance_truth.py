@@ -1,0 +1,103 @@
+"""Whether importance is found where it must be: sets of phantoms of which one region alone shows the age.
+
+    python -m benchmarks.importance_truth --data data --out importance_truth [--children 2400] [--images 60]
+
+For each of the three sets the demo's network is trained, and every method of `boneage importance` is asked. A method is
+right where it names the region; the bar is 90% of all importance there, for the best method. Then the ordinary set:
+which groups of bones count at which stage, and how long 200 images take. Goes on where it was cut short.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pathlib
+import time
+
+import numpy as np
+
+from benchmarks.common import hardware, save, versions
+from boneage_jax import anatomy, experiment
+from boneage_jax.data import build, parallel
+from boneage_jax.data.sources import Dataset
+from boneage_jax.importance import cells, faithfulness, page, study
+from boneage_jax.importance.cells import GROUPS
+from boneage_jax.importance.study import METHODS, TRUTH, Findings, ImportanceRequest
+from boneage_jax.train.loop import train
+
+CARRIERS = ("carpals", "metacarpals", "phalanges")
+
+
+def dataset_of(name: str, options: argparse.Namespace) -> Dataset:
+    """Builds a set, or opens it."""
+    counts = {"train": options.children, "validation": 100, "test": 200}
+    return build.build(f"hand_phantom/{name}", options.data, workers=parallel.default_workers(), counts=counts)
+
+
+def findings_of(dataset: Dataset, images: int, options: argparse.Namespace) -> tuple[Findings, float]:
+    """Trains the demo's network on a set and asks every method; returns how long the asking took, in seconds."""
+    short = dataset.name.split("/")[1]
+    config = experiment.load(
+        ["--config=configs/tiny.py", f"--config.data.dir={options.data}", f"--config.data.name={dataset.name}"]
+    )
+    train(config, options.out / "runs" / short)
+    start = time.perf_counter()
+    found = study.study(
+        ImportanceRequest(
+            options.out / "runs" / short,
+            options.out / short,
+            images=images,
+            workers=parallel.default_workers(),
+        )
+    )
+    page.write(found)
+    return found, time.perf_counter() - start
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=pathlib.Path, default=pathlib.Path("data"))
+    parser.add_argument("--out", type=pathlib.Path, required=True)
+    parser.add_argument("--children", type=int, default=2400, help="of each training split")
+    parser.add_argument("--images", type=int, default=60, help="of each set with one region")
+    parser.add_argument("--json", type=pathlib.Path)
+    options = parser.parse_args()
+    print(f"{hardware()}; {versions('jax', 'flax')}; rendered phantoms, which say nothing about children")
+    kept: dict[str, object] = {}
+    for carrier in CARRIERS:
+        found, seconds = findings_of(dataset_of(f"only_{carrier}", options), options.images, options)
+        bones = anatomy.select(carrier)
+        error = np.abs(found.subjects.predicted - found.subjects.reading).mean()
+        print(
+            f"{carrier} alone show the age: {len(found.subjects.ids)} images, MAE {error:.1f} months, {seconds:.0f} s"
+        )
+        rows: dict[str, object] = {}
+        for method in (TRUTH, *METHODS):
+            share = faithfulness.shares(cells.by_region(np.abs(found.groups[method])))
+            by_region = dict(zip(cells.REGIONS, share.round(3).tolist(), strict=True))
+            there = sum(by_region[name] for name in {anatomy.BONES[n].region for n in np.flatnonzero(bones)})
+            named = cells.REGIONS[int(share.argmax())]
+            rows[method] = {"share": there, "named": named, **by_region}
+            print(f"  {method:<22}{100 * there:>5.1f}% there   names {named}", flush=True)
+        print(f"  to be believed first: {found.most_trusted}")
+        kept[carrier] = {"methods": rows, "most_trusted": found.most_trusted, "seconds": seconds, "mae": float(error)}
+
+    found, seconds = findings_of(dataset_of("tiny", options), 200, options)
+    print(f"ordinary phantoms, {len(found.subjects.ids)} images, every method: {seconds:.0f} s (bar: 600)")
+    for method in (TRUTH, found.most_trusted):
+        print(f"  {method}: share of each group in all importance, by stage")
+        for number, stage in enumerate(anatomy.STAGES):
+            members = np.flatnonzero(found.subjects.stage == number)
+            if len(members) < 2:
+                continue
+            share = faithfulness.shares(found.groups[method][members])
+            order = np.argsort(-share)[:4]
+            shown = ", ".join(f"{GROUPS[n]} {100 * share[n]:.0f}%" for n in order)
+            print(f"    {stage.name:<24}({len(members):>3})  {shown}")
+    kept["ordinary"] = {"seconds": seconds, "facts": json.loads((found.request.out / page.FACTS).read_text())}
+    save(options.json, kept)
+
+
+if __name__ == "__main__":
+    main()
