@@ -18,6 +18,7 @@ from tests.conftest import REAL, boneage, needs_real
         "hand_accuracy",
         "hand_real",
         "hand_speed",
+        "importance_truth",
         "input_pipeline",
         "train_step",
         "phantom_layout",

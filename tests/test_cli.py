@@ -18,6 +18,15 @@ COMMANDS = [
     ["annotations", "convert"],
     ["predict"],
     ["bundle"],
+    ["importance"],
+    ["plan"],
+    ["scaling"],
+    ["sweep", "start"],
+    ["sweep", "resume"],
+    ["sweep", "work"],
+    ["sweep", "status"],
+    ["sweep", "best"],
+    ["sweep", "report"],
     ["demo"],
 ]
 

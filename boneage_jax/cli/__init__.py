@@ -1,0 +1,110 @@
+"""`boneage COMMAND`: parses and dispatches, holds no logic.
+
+Each module declares some commands, and what each of them calls: the package that does the work is imported there.
+
+Exit status: 0 done; 2 input that the user can mend; 3 the loss is not finite; 75 told to stop, saved, to be started
+again; 76 another process of the run has ended; 130 interrupted from the keyboard.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pathlib
+import sys
+from collections.abc import Sequence
+
+from boneage_jax import NOT_A_MEDICAL_DEVICE, __version__, errors
+from boneage_jax.cli import data, hands, models, runs
+from boneage_jax.cli.options import command, positive
+from boneage_jax.experiment import is_config_argument
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command; returns its exit status."""
+    # TFDS imports protobuf, and JAX starts its logs, with noise that no user can act on.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        options, config_arguments = _parse(arguments)
+        status = options.run_command(options, config_arguments)
+        sys.stdout.flush()
+        return status or 0
+    except errors.UserError as error:
+        print(f"boneage: {error}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        print("boneage: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        print(f"boneage: {error.filename or 'writing'}: {error.strerror or error}", file=sys.stderr)
+        return errors.EXIT_BAD_INPUT
+    except Exception as error:
+        # Known only once JAX is loaded, which plain `--help` need not wait for.
+        status = getattr(error, "exit_status", None)
+        if status is None:
+            raise
+        print(f"boneage: {error}", file=sys.stderr)
+        return int(status)
+
+
+def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Splits `--config...` from the rest, which argparse knows."""
+    config_arguments: list[str] = []
+    own: list[str] = []
+    takes_value = False
+    for argument in arguments:
+        if takes_value or is_config_argument(argument):
+            config_arguments.append(argument)
+            takes_value = not takes_value and "=" not in argument
+        else:
+            own.append(argument)
+    options = _parser().parse_args(own)
+    if config_arguments and not options.takes_config:
+        raise errors.UserError(f"{config_arguments[0]}: boneage {options.name} takes no config; see its --help")
+    return options, config_arguments
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="boneage",
+        description=f"Bone age, in months, from hand radiographs. {NOT_A_MEDICAL_DEVICE}",
+        epilog="example: boneage demo --out boneage_demo",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"boneage-jax {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    for group in (data, hands, models, runs):
+        group.add(commands)
+    demo = command(
+        commands,
+        "demo",
+        _demo,
+        "the whole way on phantoms: build, train, evaluate, report",
+        "boneage demo --out boneage_demo",
+        takes_config=True,
+    )
+    demo.add_argument(
+        "--out",
+        type=pathlib.Path,
+        default=pathlib.Path("boneage_demo"),
+        help="folder for everything (default: boneage_demo)",
+    )
+    demo.add_argument(
+        "--quick", action="store_true", help="few phantoms and steps: shows that all runs, learns nothing"
+    )
+    demo.add_argument("--workers", type=positive, default=None, help="that render (default: all processors)")
+    return parser
+
+
+def _demo(options: argparse.Namespace, config_arguments: list[str]) -> None:
+    from boneage_jax import demo
+    from boneage_jax.data import parallel
+
+    workers = options.workers or parallel.default_workers()
+    print(demo.demo(options.out, workers=workers, arguments=config_arguments, quick=options.quick))

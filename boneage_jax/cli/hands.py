@@ -1,0 +1,274 @@
+"""Commands about hands: masks, key points, registration, and radiographs all the way to ages."""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+
+from boneage_jax.cli.options import command, count, names, numbers, positive
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    """Declares them."""
+    mine = command(
+        commands,
+        "mine",
+        _mine,
+        "positive mining: from a few masks to many, round by round; the same command goes on",
+        "boneage mine --config=configs/segmentation.py --config.data.name=rsna_bone_age/full --masks masks --out m\n"
+        "boneage mine --config=configs/segmentation.py:tiny --labelled 100 --correct 50 --measure test --out mining",
+        takes_config=True,
+    )
+    mine.add_argument("--out", type=pathlib.Path, required=True, help="folder for everything")
+    mine.add_argument("--masks", type=pathlib.Path, help="labelled images: masks by id, or any annotation file")
+    mine.add_argument(
+        "--labelled", type=positive, default=100, help="without --masks: images whose own masks count (default: 100)"
+    )
+    mine.add_argument("--rounds", type=positive, default=6, help="at most (default: 6)")
+    mine.add_argument("--accept", type=float, default=0.90, help="lowest score accepted, 0 to 1 (default: 0.9)")
+    mine.add_argument(
+        "--correct",
+        type=count,
+        default=0,
+        help="without a person: after each round, so many of the worst masks become the images' own (default: 0)",
+    )
+    mine.add_argument("--measure", default="", help="split on whose own masks each round is measured; for phantoms")
+    mine.add_argument("--reference", action="store_true", help="train on all masks too, to compare with")
+
+    calibrate = command(
+        commands,
+        "calibrate",
+        _calibrate,
+        "take limits of trust from what masks and key points say of ordinary hands",
+        "boneage calibrate hand_phantom/raw --segmentation runs/segmentation --landmarks runs/landmarks \\\n"
+        "    --split 'validation[:200]' --out runs/limits.json\n"
+        "boneage register hand_phantom/raw --segmentation runs/segmentation --landmarks runs/landmarks \\\n"
+        "    --limits runs/limits.json",
+    )
+    calibrate.add_argument("dataset", help="built dataset of radiographs, as in hand_phantom/raw")
+    calibrate.add_argument("--segmentation", type=pathlib.Path, required=True, help="folder of a run of that task")
+    calibrate.add_argument("--landmarks", type=pathlib.Path, required=True, help="folder of a run of that task")
+    calibrate.add_argument(
+        "--data", type=pathlib.Path, default=pathlib.Path("data"), help="folder of built datasets (default: data)"
+    )
+    calibrate.add_argument(
+        "--split", default="validation", help="of hands that were not trained on (default: validation)"
+    )
+    calibrate.add_argument(
+        "--share", type=float, default=0.04, help="of these that the limits may flag (default: 0.04)"
+    )
+    calibrate.add_argument("--views", type=int, choices=(1, 2, 6), default=6, help="as the pipeline will be used")
+    calibrate.add_argument("--no-second-look", action="store_true", help="likewise")
+    calibrate.add_argument("--out", type=pathlib.Path, required=True, help="file to write")
+
+    register = command(
+        commands,
+        "register",
+        _register,
+        "lay every hand of a dataset on the common canvas: a new dataset of hands and regions",
+        "boneage register hand_phantom/raw --segmentation runs/segmentation --landmarks runs/landmarks --data data\n"
+        "boneage register rsna_bone_age/full --segmentation runs/s --landmarks runs/l --regions whole,A,B,C\n"
+        "boneage register rsna_bone_age/full --segmentation runs/s --landmarks runs/l --drop-flagged \\\n"
+        "    --regions A,wrist=1500:2000,400:1200@250x400 --name wrists\n"
+        "boneage register rsna_bone_age/full --segmentation runs/s --landmarks runs/l --regions whole \\\n"
+        "    --canvas 1040,800,400,50,400,800 --name small\n\n"
+        "the same command goes on where it was cut short",
+    )
+    register.add_argument("dataset", help="built dataset of radiographs, as in hand_phantom/raw")
+    register.add_argument("--segmentation", type=pathlib.Path, required=True, help="folder of a run of that task")
+    register.add_argument("--landmarks", type=pathlib.Path, required=True, help="folder of a run of that task")
+    register.add_argument(
+        "--data", type=pathlib.Path, default=pathlib.Path("data"), help="folder of built datasets (default: data)"
+    )
+    register.add_argument("--out", type=pathlib.Path, help="folder the new dataset goes to (default: that of --data)")
+    register.add_argument(
+        "--name", default="", help="of the new dataset, registered_hands/NAME (default: the source's)"
+    )
+    register.add_argument("--splits", type=names, default=(), help="as in train,test (default: all)")
+    register.add_argument(
+        "--regions",
+        default="whole,A,B,C",
+        help="separated by commas: whole, A, B, C, any @HEIGHTxWIDTH, or NAME=ROW0:ROW1,COL0:COL1@HEIGHTxWIDTH "
+        "(default: whole,A,B,C)",
+    )
+    register.add_argument(
+        "--canvas",
+        type=numbers(6, "HEIGHT,WIDTH,TIP_X,TIP_Y,CAPITATE_X,CAPITATE_Y"),
+        metavar="HEIGHT,WIDTH,TIP_X,TIP_Y,CAPITATE_X,CAPITATE_Y",
+        help="canvas in pixels, and where middle fingertip and capitate go (default: the paper's, "
+        "2080,1600,800,100,800,1600)",
+    )
+    register.add_argument(
+        "--views",
+        type=int,
+        choices=(1, 2, 6),
+        default=6,
+        help="that each network's last look takes: 2 with the mirror image, 6 with turned ones too (default: 6)",
+    )
+    register.add_argument("--limits", type=pathlib.Path, help="limits of trust, as boneage calibrate writes them")
+    register.add_argument("--no-second-look", action="store_true", help="networks look once: half the time, less exact")
+    register.add_argument("--batch-size", type=positive, default=16, help="images the networks see at once")
+    register.add_argument("--threads", type=positive, default=4, help="threads between the networks (default: 4)")
+    register.add_argument("--drop-flagged", action="store_true", help="leave images with flags out of the dataset")
+    register.add_argument("--annotations", type=pathlib.Path, help="folder for coco.json and masks/, to be corrected")
+
+    predict = command(
+        commands,
+        "predict",
+        _predict,
+        "bone age of PNG, JPEG or DICOM radiographs, by the whole chain",
+        "boneage predict hand.png --sex F\n"
+        "boneage predict radiographs/ --sex-csv sexes.csv --out predictions.csv --page predictions.html\n"
+        "boneage predict radiographs/ --sex F --run runs/whole --run runs/carpals \\\n"
+        "    --segmentation runs/segmentation --landmarks runs/landmarks\n"
+        "boneage predict registered/ --as-is --sex F --run runs/tiny\n\n"
+        "networks that are not named are those of the bundle, trained on phantoms only: a research demonstration",
+    )
+    predict.add_argument(
+        "images", nargs="+", type=pathlib.Path, metavar="IMAGE|FOLDER", help="radiographs, or folders of them"
+    )
+    predict.add_argument(
+        "--run",
+        type=pathlib.Path,
+        action="append",
+        default=[],
+        help="folder of an age network's run; several times for their mean (default: the bundle's)",
+    )
+    predict.add_argument("--segmentation", type=pathlib.Path, help="folder of a run (default: the bundle's)")
+    predict.add_argument("--landmarks", type=pathlib.Path, help="folder of a run (default: the bundle's)")
+    predict.add_argument("--limits", type=pathlib.Path, help="limits of trust of these two, of boneage calibrate")
+    predict.add_argument("--bundle", type=pathlib.Path, help="file of boneage bundle (default: the shipped one)")
+    predict.add_argument("--as-is", action="store_true", help="pictures show registered hands on the whole canvas")
+    predict.add_argument("--out", type=pathlib.Path, help="CSV to write: file,months,spread,sex,flags")
+    predict.add_argument("--page", type=pathlib.Path, help="HTML page to write, with pictures of what was found")
+    predict.add_argument("--sex", default="", help="sex of all children: M or F")
+    predict.add_argument("--sex-csv", type=pathlib.Path, help="CSV with the columns file,male")
+    predict.add_argument("--step", type=positive, help="checkpoint of --run (default: the best by evaluation MAE)")
+    predict.add_argument(
+        "--views", type=int, choices=(1, 2, 6), default=6, help="every network takes of a hand (default: 6)"
+    )
+    predict.add_argument("--batch-size", type=positive, default=16, help="radiographs at once (default: 16)")
+
+    bundle = command(
+        commands,
+        "bundle",
+        _bundle,
+        "put networks into one small file for boneage predict",
+        "boneage bundle --segmentation runs/s --landmarks runs/l --run runs/phantom-only --out bundle.safetensors",
+    )
+    bundle.add_argument("--segmentation", type=pathlib.Path, required=True, help="folder of a run of that task")
+    bundle.add_argument("--landmarks", type=pathlib.Path, required=True, help="folder of a run of that task")
+    bundle.add_argument(
+        "--run",
+        type=pathlib.Path,
+        action="append",
+        required=True,
+        help="folder of an age network's run; or several",
+    )
+    bundle.add_argument("--out", type=pathlib.Path, required=True, help="file to write")
+    bundle.add_argument(
+        "--weights", action="store_true", help="weigh age networks by how well they do on --split, in place of the mean"
+    )
+    bundle.add_argument(
+        "--debias", action="store_true", help="correct the linear bias of what they say together, fitted on --split"
+    )
+    bundle.add_argument("--limits", type=pathlib.Path, help="limits of trust for its hands, of boneage calibrate")
+    bundle.add_argument("--split", default="validation", help="of the first run's dataset (default: validation)")
+    bundle.add_argument("--data", type=pathlib.Path, help="folder of built datasets (default: the first run's)")
+
+
+def _mine(options: argparse.Namespace, config_arguments: list[str]) -> None:
+    from boneage_jax import experiment
+    from boneage_jax.hand import mining
+
+    request = mining.MiningRequest(
+        experiment.load(config_arguments),
+        options.out,
+        options.masks,
+        options.labelled,
+        options.rounds,
+        options.accept,
+        options.correct,
+        measure=options.measure,
+        reference=options.reference,
+    )
+    print(mining.as_text(request, mining.mine(request)))
+
+
+def _calibrate(options: argparse.Namespace, _: list[str]) -> None:
+    from boneage_jax.hand import calibrate
+
+    request = calibrate.CalibrateRequest(
+        options.dataset,
+        options.data,
+        options.segmentation,
+        options.landmarks,
+        options.out,
+        options.split,
+        options.share,
+        options.views,
+        not options.no_second_look,
+    )
+    print(calibrate.as_text(calibrate.write(request), options.out))
+
+
+def _register(options: argparse.Namespace, _: list[str]) -> None:
+    from boneage_jax.canvas import Canvas
+    from boneage_jax.hand import commands
+
+    request = commands.RegisterRequest(
+        options.dataset,
+        options.data,
+        options.segmentation,
+        options.landmarks,
+        options.out or options.data,
+        name=options.name,
+        splits=options.splits,
+        regions=options.regions,
+        batch_size=options.batch_size,
+        threads=options.threads,
+        canvas=Canvas.of(*options.canvas) if options.canvas else Canvas(),
+        views=options.views,
+        second_look=not options.no_second_look,
+        drop_flagged=options.drop_flagged,
+        annotations=options.annotations,
+        limits=options.limits,
+    )
+    print(commands.register(request))
+
+
+def _predict(options: argparse.Namespace, _: list[str]) -> None:
+    from boneage_jax.hand import assess, commands
+
+    request = assess.AssessRequest(
+        tuple(options.images),
+        tuple(options.run),
+        step=options.step,
+        bundle=options.bundle,
+        segmentation=options.segmentation,
+        landmarks=options.landmarks,
+        limits=options.limits,
+        as_is=options.as_is,
+        sex=options.sex,
+        sex_csv=options.sex_csv,
+        views=options.views,
+        batch_size=options.batch_size,
+    )
+    print(commands.predict(request, options.out, options.page))
+
+
+def _bundle(options: argparse.Namespace, _: list[str]) -> None:
+    from boneage_jax.hand import bundling
+
+    request = bundling.BundleRequest(
+        options.segmentation,
+        options.landmarks,
+        tuple(options.run),
+        options.out,
+        weights=options.weights,
+        debias=options.debias,
+        split=options.split,
+        data=options.data,
+        limits=options.limits,
+    )
+    print(bundling.make(request))
