@@ -42,11 +42,11 @@ def test_every_command_has_help_with_an_example_that_parses(command, capsys):
     with pytest.raises(SystemExit) as leave:
         cli.main([*command, "--help"])
     assert leave.value.code == 0
-    text = capsys.readouterr().out
+    text = re.sub(r"\\\n\s*", "", capsys.readouterr().out)
     examples = re.findall(rf"^  (boneage {' '.join(command)} .*)$", text, re.M)
     assert examples
     for example in examples:
-        cli._parse(shlex.split(example.rstrip("\\"))[1:])
+        cli._parse(shlex.split(example, comments=True)[1:])
 
 
 def test_bad_usage_is_status_2():
