@@ -126,7 +126,7 @@ class Assessor:
         self._chain: Chain | None = None
         if self.readers.regions and not request.as_is:
             first, second = (
-                run.load(folder) if folder else shipped.run(name)
+                bundle.load(folder, name) if folder else shipped.run(name)
                 for name, folder in (("segmentation", request.segmentation), ("landmarks", request.landmarks))
             )
             networks += [first, second]

@@ -54,7 +54,7 @@ def make(request: BundleRequest) -> str:
     Raises:
       UserError: for runs of other tasks, data that are not there, and files that cannot be written.
     """
-    runs = {name: run.load(getattr(request, name)) for name in ("segmentation", "landmarks")}
+    runs = {name: bundle.load(getattr(request, name), name) for name in ("segmentation", "landmarks")}
     for name, loaded in runs.items():
         expect_task(loaded, name)
     ages = {f"age{n}": run.load(folder) for n, folder in enumerate(request.ages)}

@@ -20,7 +20,7 @@ from boneage_jax.errors import UserError, reason
 from boneage_jax.files import write_text
 from boneage_jax.hand.chain import Chain, Settings
 from boneage_jax.hand.quality import Limits
-from boneage_jax.train import run
+from boneage_jax.train import bundle, run
 from boneage_jax.train.run import LoadedRun
 
 SHARE = 0.04
@@ -199,7 +199,8 @@ def write(request: CalibrateRequest) -> Calibration:
     if not 0 < request.share < 0.5:
         raise UserError(f"--share: found {request.share}, expected a number above 0 and below 0.5")
     records = Dataset.open(request.data, request.dataset).split(request.split)
-    segmentation, landmarks = run.load(request.segmentation), run.load(request.landmarks)
+    segmentation = bundle.load(request.segmentation, "segmentation")
+    landmarks = bundle.load(request.landmarks, "landmarks")
     settings = Settings((), views=request.views, second_look=request.second_look)
     with Chain(segmentation, landmarks, settings) as chain:
         source = f"{request.dataset} {request.split}"

@@ -27,7 +27,7 @@ from boneage_jax.hand.quality import Limits, Looks, Verdict
 from boneage_jax.hand.regions import Region
 from boneage_jax.hand.register import Registration
 from boneage_jax.hand.segment import Segmenter, turns_of
-from boneage_jax.train import run
+from boneage_jax.train import bundle
 from boneage_jax.train.run import LoadedRun
 
 
@@ -187,5 +187,5 @@ class Chain:
 
 
 def open_chain(segmentation: pathlib.Path, landmarks: pathlib.Path, settings: Settings) -> Chain:
-    """Opens the pipeline of two runs' folders. Raises `UserError` for folders of other tasks."""
-    return Chain(run.load(segmentation), run.load(landmarks), settings)
+    """Opens the pipeline of two runs' folders, or of a bundle's file. Raises `UserError` for those of other tasks."""
+    return Chain(bundle.load(segmentation, "segmentation"), bundle.load(landmarks, "landmarks"), settings)

@@ -14,7 +14,7 @@ from boneage_jax.hand.chain import Chain, Settings
 from boneage_jax.hand.derive import Derived
 from boneage_jax.hand.quality import Limits
 from boneage_jax.hand.regions import named, split_names
-from boneage_jax.train import run
+from boneage_jax.train import bundle
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +66,8 @@ def derived_of(request: RegisterRequest) -> Derived:
     """
     regions = tuple(named(split_names(request.regions), request.canvas))
     source = Dataset.open(request.data, request.dataset)
-    segmentation, landmarks = run.load(request.segmentation), run.load(request.landmarks)
+    segmentation = bundle.load(request.segmentation, "segmentation")
+    landmarks = bundle.load(request.landmarks, "landmarks")
     about = calibrate.networks(segmentation, landmarks)
     limits = Limits()
     if request.limits:

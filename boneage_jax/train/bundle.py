@@ -21,6 +21,7 @@ from boneage_jax import tasks
 from boneage_jax.config import to_dict, validate
 from boneage_jax.errors import UserError, reason
 from boneage_jax.files import replacing
+from boneage_jax.train import run
 from boneage_jax.train.mesh import make_mesh, replicated
 from boneage_jax.train.run import LoadedRun, shapes_of
 from boneage_jax.train.state import Arrays
@@ -102,6 +103,20 @@ def read(path: pathlib.Path, *, devices: int = 0) -> Bundle:
     except Exception as error:
         raise UserError(f"{path}: not a bundle ({reason(error)}); expected a file of boneage bundle") from error
     return Bundle(runs, about)
+
+
+def load(path: pathlib.Path, name: str) -> LoadedRun:
+    """Opens a run's folder, or the network of a name in a bundle's file.
+
+    Raises:
+      UserError: for what is neither, and bundles without it.
+    """
+    if not path.is_file():
+        return run.load(path)
+    found = read(path).runs
+    if name not in found:
+        raise UserError(f"{path}: holds no {name!r} but {', '.join(found)}; name a run's folder instead")
+    return found[name]
 
 
 def _run(

@@ -208,6 +208,11 @@ def test_a_bundle_rounds_weights_and_nothing_else(runs, tmp_path):
 
     same("params", lambda x: x.astype(np.float16).astype(np.float32))
     same("batch_stats", lambda x: x)
+    # Where a run's folder is asked for, a bundle will do.
+    assert bundle.load(tmp_path / "b.safetensors", "it").config == loaded.config
+    assert bundle.load(runs / "landmarks", "it").folder == runs / "landmarks"
+    with pytest.raises(UserError, match="holds no 'landmarks' but it"):
+        bundle.load(tmp_path / "b.safetensors", "landmarks")
 
 
 def request_of(runs, data_dir, radiographs, out, **changes):
