@@ -17,6 +17,7 @@ th:first-child, td:first-child { text-align: left; }
 td small { color: #6a7984; display: block; }
 figure { margin: 1rem 0; } figure img { max-width: 100%; } figcaption { color: #51606b; font-size: .9rem; }
 .pair { display: flex; flex-wrap: wrap; gap: 1.5rem; align-items: flex-start; } .pair figure { flex: 1 1 24rem; }
+.wide { overflow-x: auto; }
 pre { background: #f4f6f8; padding: .8rem 1rem; overflow-x: auto; font-size: .85rem; }
 """
 

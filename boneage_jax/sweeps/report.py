@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.colors import Normalize
+from matplotlib.ticker import MaxNLocator
 
 from boneage_jax import NOT_A_MEDICAL_DEVICE, page
 from boneage_jax.analysis.figures import as_png
@@ -73,7 +74,7 @@ chose nothing.</p>
 {of_settings}
 {page.figure(_curves(folder, measured), "Evaluations of each trial by step, and the best so far by trial.")}
 <h2>Trials, best first</h2>
-{page.table(head, rows)}
+<div class="wide">{page.table(head, rows)}</div>
 <h2>The search</h2>
 <details><summary>sweep.json</summary><pre>{html.escape(json.dumps(folder.sweep.as_dict(), indent=2))}</pre></details>
 """
@@ -153,5 +154,6 @@ def _curves(folder: Folder, trials: list[Trial]) -> bytes:
     right.scatter(numbers, values, s=14, color="#1f6f8b")
     right.step(numbers, best, where="post", color="#c8553d", label="best so far")
     right.set(xlabel="trial", ylabel=folder.metric)
+    right.xaxis.set_major_locator(MaxNLocator(integer=True))
     right.legend()
     return as_png(figure)
