@@ -115,3 +115,20 @@ def test_echoes_resume_and_divide_like_anything_else(start):
     np.testing.assert_array_equal(ages(read(2000, 3, echoes=3, start_step=start)), ages(whole))
     parts = [ages(read(2000, 3, echoes=3, start_step=start, share=Share(p, 2))) for p in (0, 1)]
     np.testing.assert_array_equal(np.concatenate(parts, axis=1), ages(whole))
+
+
+@pytest.mark.parametrize("processes", [1, 2, 4, 8])
+def test_over_an_epoch_no_record_is_read_twice_or_skipped(processes):
+    """Each process by itself, as it would read on a machine of its own; two epochs, the second begun half-way."""
+    for start, steps in ((0, 6), (3, 6)):
+        read_by = [
+            ages(read(48, steps, start_step=start, share=Share(p, processes))).ravel().tolist()
+            for p in range(processes)
+        ]
+        assert {len(records) for records in read_by} == {48 // processes}
+        first = [record for records in read_by for record in records]
+        if start == 0:
+            assert sorted(first) == list(range(48))
+        else:  # the end of one epoch and the beginning of the next
+            whole = ages(read(48, 12)).reshape(12, 8)
+            assert sorted(first) == sorted(whole[start : start + steps].ravel().tolist())
