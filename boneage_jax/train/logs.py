@@ -8,7 +8,6 @@ import sys
 import time
 from typing import Protocol
 
-import tensorboardX
 import tqdm
 
 from boneage_jax.files import write_text
@@ -31,6 +30,8 @@ class RunLog:
             write_text(path, "".join(line + "\n" for line in kept))
         self._lines = path.open("a", buffering=1, encoding="utf-8")
         if tensorboard:
+            import tensorboardX  # here, for it brings PyTorch with it where that is installed: two seconds
+
             self._writer = tensorboardX.SummaryWriter(str(folder / "tensorboard"), purge_step=from_step + 1)
 
     def __enter__(self) -> RunLog:

@@ -41,6 +41,7 @@ def settings(data_dir, phantoms, **changes) -> list[str]:
         "eval.every": "6 steps",
         "checkpoint.every": "3 steps",
         "log.every": "1 steps",
+        "log.tensorboard": False,
         **{key.replace("__", "."): value for key, value in changes.items()},
     }
     return ["--config=configs/tiny.py", *(f"--config.{key}={value}" for key, value in values.items())]
