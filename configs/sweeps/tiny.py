@@ -1,4 +1,4 @@
-"""Twenty small trials on small phantoms: what the demo's network likes. Half an hour on two CPU cores.
+"""Twenty small trials on small phantoms: what the demo's network likes.
 
 boneage data build hand_phantom/tiny --out data
 boneage sweep start configs/sweeps/tiny.py --out sweeps/tiny --workers 2
