@@ -63,6 +63,8 @@ class Plan:
       seconds_links: of the collectives, one after the other and behind nothing.
       seconds_alone: bound of the same images on a single chip; None where it was not compiled.
       largest: most images a chip that fit; None where that was not looked for, or there is no limit to know.
+      slices: weak scaling from a single chip to each usual slice up to this one, by name: the collectives of this
+        program, over the links of that slice. Empty for other devices.
     """
 
     where: str
@@ -78,6 +80,7 @@ class Plan:
     seconds_links: float | None
     seconds_alone: float | None
     largest: int | None
+    slices: dict[str, float]
 
     @property
     def seconds(self) -> float | None:
@@ -156,7 +159,17 @@ def plan(request: PlanRequest) -> Plan:
         links,
         alone,
         _largest(config, one, chip, cost) if request.largest and chip else None,
+        _slices(topology, cost, alone, max(unmoved.flops / chip.flops, unmoved.bytes / chip.bandwidth))
+        if topology and chip and alone
+        else {},
     )
+
+
+def _slices(topology: Topology, cost: StepCost, alone: float, bound: float) -> dict[str, float]:
+    """Each chip has the same to do in every slice; what differs is the way to the others."""
+    usual = [Topology.parse(f"{topology.kind}:{size}") for size in chips.SLICES[topology.kind]]
+    smaller = [one for one in usual if 1 < one.count < topology.count]
+    return {str(one): alone / (bound + seconds_on_slice(cost.collectives, one)) for one in [*smaller, topology]}
 
 
 def _images(config: ExperimentConfig) -> int:
@@ -255,6 +268,7 @@ def as_dict(found: Plan) -> dict[str, Any]:
         "chip_hours": found.hours * found.count if found.hours else None,
         "largest_images_a_chip": found.largest,
         "weak_scaling_efficiency": found.efficiency,
+        "weak_scaling_by_slice": found.slices,
         "jax": jax.__version__,
     }
 
@@ -291,7 +305,9 @@ def as_text(found: Plan) -> str:
             ("step", f"{1e3 * found.seconds:.2f} ms, bound by {bound}; {found.images_a_second:,.0f} images/s"),
             ("run", f"{found.hours:.3g} hours, {found.hours * found.count:.3g} chip-hours"),
         ]
-    if found.efficiency is not None:
+    if found.slices:
+        rows += [("weak scaling", f"{name} {100 * value:.1f}%") for name, value in found.slices.items()]
+    elif found.efficiency is not None:
         rows.append(("weak scaling", f"{100 * found.efficiency:.1f}% of as many single chips"))
     lines = [f"{name:<26}{text}".rstrip() for name, text in rows]
     if found.chip:

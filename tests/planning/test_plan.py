@@ -143,3 +143,13 @@ def test_a_batch_that_does_not_fit_says_so(monkeypatch):
     monkeypatch.setattr(plan, "step_cost", refuse)
     with pytest.raises(UserError, match="found 8, 1 images a chip, which do not fit into its memory"):
         plan.plan(PlanRequest(experiment(), images=800))
+
+
+def test_weak_scaling_falls_with_the_slice():
+    """The same program over longer ways; by hand for one of them."""
+    cost = step_cost(experiment(), make_mesh(2))
+    whole = Topology.parse("v5e:4x4")
+    found = plan._slices(whole, cost, alone=0.002, bound=0.002)
+    assert list(found) == ["v5e:2x2", "v5e:2x4", "v5e:4x4"]
+    assert 1 > found["v5e:2x2"] > found["v5e:2x4"] > found["v5e:4x4"] > 0
+    assert found["v5e:4x4"] == pytest.approx(0.002 / (0.002 + seconds_on_slice(cost.collectives, whole)))
