@@ -57,7 +57,7 @@ def make(request: BundleRequest) -> str:
     runs = {name: bundle.load(getattr(request, name), name) for name in ("segmentation", "landmarks")}
     for name, loaded in runs.items():
         expect_task(loaded, name)
-    ages = {f"age{n}": run.load(folder) for n, folder in enumerate(request.ages)}
+    ages = {f"age{n}": bundle.load(folder, "age0") for n, folder in enumerate(request.ages)}
     for loaded in ages.values():
         expect_task(loaded, "bone_age")
     about: dict[str, object] = {"notice": NOT_A_MEDICAL_DEVICE}
