@@ -195,8 +195,10 @@ def _as_lost(error: BaseException) -> PeerLost | None:
 def _join(world: World) -> None:
     if world.coordinator and world.index > 0:
         _wait_for(world.coordinator, world.wait)
-    # Collectives between processes on CPUs; others bring theirs.
+    # Collectives between processes on CPUs; others bring theirs. Two programs under way at once, as the step and the
+    # votes, would each send into the other's: accelerators run what they are given in order, CPUs only so.
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
     try:
         jax.distributed.initialize(
             world.coordinator or None,
