@@ -190,7 +190,7 @@ def train(config: ExperimentConfig, folder: pathlib.Path) -> Result:
         for step in range(done + 1, plan.total + 1):
             # ---- one step --------------------------------------------------------------------------------------
             batch = next(feed)
-            state, metrics = step_fn(state, batch)
+            state, metrics = processes.in_turn(step_fn(state, batch))
             if pending is not None:
                 window.add(_finite(*pending, folder, checkpoints))
             pending = (step, metrics)

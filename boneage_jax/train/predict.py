@@ -15,6 +15,7 @@ from jaxtyping import Float
 from boneage_jax.data.augment import Move
 from boneage_jax.data.pipeline import evaluation_batches
 from boneage_jax.data.sources import Source
+from boneage_jax.train import processes
 from boneage_jax.train.feed import DeviceFeed
 from boneage_jax.train.mesh import check_batch_size, share
 from boneage_jax.train.run import LoadedRun
@@ -46,7 +47,7 @@ def predict_all(
     batches = evaluation_batches(source, batch_size=batch_size, share=share(mesh), threads=threads, prefetch=prefetch)
     outputs: list[Any] = []
     for batch in DeviceFeed(batches, mesh):
-        outputs.append(step(arrays, batch))
+        outputs.append(processes.in_turn(step(arrays, batch)))
         # The devices always have a few batches to do, and never hold more than these.
         if len(outputs) > 4:
             jax.block_until_ready(outputs[-5])

@@ -46,6 +46,8 @@ _LOST = re.compile(
 
 _GRACE_SECONDS = 2.0
 
+_IN_ORDER = "--xla_cpu_enable_concurrency_optimized_scheduler=false"
+
 _ADVICE = (
     "The last checkpoint is kept: see what that process said, and start the same command again, with as many processes "
     "as you like"
@@ -195,10 +197,11 @@ def _as_lost(error: BaseException) -> PeerLost | None:
 def _join(world: World) -> None:
     if world.coordinator and world.index > 0:
         _wait_for(world.coordinator, world.wait)
-    # Collectives between processes on CPUs; others bring theirs. Two programs under way at once, as the step and the
-    # votes, would each send into the other's: accelerators run what they are given in order, CPUs only so.
+    # Collectives between processes on CPUs; others bring theirs.
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    jax.config.update("jax_cpu_enable_async_dispatch", False)
+    # A schedule of operations that may go on at once lets each process take its collectives in an order of its own, and
+    # receive what another one was sent (seen with jaxlib 0.10.2). What a user sets comes later, and so counts.
+    os.environ["XLA_FLAGS"] = f"{_IN_ORDER} {os.environ.get('XLA_FLAGS', '')}"
     try:
         jax.distributed.initialize(
             world.coordinator or None,
@@ -301,6 +304,20 @@ def led(action: Callable[[], Result]) -> Result | None:
     return result
 
 
+Tree = TypeVar("Tree")
+
+
+def in_turn(results: Tree) -> Tree:
+    """Returns the results of a program; on the CPUs of several processes, once they are there.
+
+    Two programs under way at once, as a step and the votes on it, would each receive what the other was sent:
+    accelerators run what they are given in order, CPUs do not.
+    """
+    if jax.process_count() > 1 and jax.default_backend() == "cpu":
+        jax.block_until_ready(results)
+    return results
+
+
 class Votes:
     """Asks all processes, step by step, whether any of them wants to stop.
 
@@ -323,5 +340,5 @@ class Votes:
             return wants_to_stop
         before = self._last
         mine = np.full(self._here, wants_to_stop, np.int32)
-        self._last = self._any(to_devices({"votes": mine}, self._mesh)["votes"])
+        self._last = in_turn(self._any(to_devices({"votes": mine}, self._mesh)["votes"]))
         return before is not None and bool(jax.device_get(before))

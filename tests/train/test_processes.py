@@ -47,6 +47,10 @@ def settings(data_dir, phantoms, **changes) -> list[str]:
     return ["--config=configs/tiny.py", *(f"--config.{key}={value}" for key, value in values.items())]
 
 
+DEEP = {"data__height": 64, "data__width": 48, "model__widths": "(4, 8, 8, 8)", "model__kernels": "cpu"}
+"""More collectives: two processes must take them in the same order."""
+
+
 class Job:
     """Some processes of one run, on two virtual devices each."""
 
@@ -105,14 +109,14 @@ def losses(folder):
 def alone(data_dir, phantoms, tmp_path_factory):
     """The same experiment by one process."""
     folder = tmp_path_factory.mktemp("runs") / "alone"
-    (done,) = Job(folder, settings(data_dir, phantoms), count=1, devices=4).ended()
+    (done,) = Job(folder, settings(data_dir, phantoms, **DEEP), count=1, devices=4).ended()
     assert done.returncode == 0, done.stderr
     return folder
 
 
 @pytest.mark.integration
 def test_two_processes_say_what_one_says_and_one_writes_it_down(alone, data_dir, phantoms, tmp_path):
-    first, second = Job(tmp_path / "run", settings(data_dir, phantoms)).ended()
+    first, second = Job(tmp_path / "run", settings(data_dir, phantoms, **DEEP)).ended()
     assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
     assert "4 cpu devices of 2 processes" in first.stderr
     assert "next: boneage evaluate" in first.stdout
