@@ -22,7 +22,7 @@ from boneage_jax.data import build, parallel
 from boneage_jax.data.sources import Dataset
 from boneage_jax.importance import cells, faithfulness, page, study
 from boneage_jax.importance.cells import GROUPS
-from boneage_jax.importance.study import METHODS, TRUTH, Findings, ImportanceRequest
+from boneage_jax.importance.study import ADDITIVE, METHODS, TRUTH, Findings, ImportanceRequest
 from boneage_jax.train.loop import train
 
 CARRIERS = ("carpals", "metacarpals", "phalanges")
@@ -72,14 +72,20 @@ def main() -> None:
         print(
             f"{carrier} alone show the age: {len(found.subjects.ids)} images, MAE {error:.1f} months, {seconds:.0f} s"
         )
-        rows: dict[str, object] = {}
+        rows: dict[str, dict[str, object]] = {}
+        regions = sorted({anatomy.BONES[n].region for n in np.flatnonzero(bones)})
+        columns = [cells.REGIONS.index(name) for name in regions]
         for method in (TRUTH, *METHODS):
             share = faithfulness.shares(cells.by_region(np.abs(found.groups[method])))
             by_region = dict(zip(cells.REGIONS, share.round(3).tolist(), strict=True))
-            there = sum(by_region[name] for name in {anatomy.BONES[n].region for n in np.flatnonzero(bones)})
             named = cells.REGIONS[int(share.argmax())]
-            rows[method] = {"share": there, "named": named, **by_region}
-            print(f"  {method:<22}{100 * there:>5.1f}% there   names {named}", flush=True)
+            line = f"  {method:<22}{100 * share[columns].sum():>5.1f}% of all sizes there, names {named}"
+            rows[method] = {"share": float(share[columns].sum()), "named": named, **by_region}
+            if method in ADDITIVE:
+                parts = faithfulness.explained(cells.by_region(found.groups[method]))
+                rows[method] |= {"explained": float(parts[columns].sum())}
+                line += f"; {100 * parts[columns].sum():.1f}% of what predictions differ by"
+            print(line, flush=True)
         print(f"  to be believed first: {found.most_trusted}")
         kept[carrier] = {"methods": rows, "most_trusted": found.most_trusted, "seconds": seconds, "mae": float(error)}
 

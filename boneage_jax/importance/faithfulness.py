@@ -17,10 +17,30 @@ def shares(importance: Float[np.ndarray, "n cells"]) -> Float[np.ndarray, " cell
     return size / max(float(size.sum()), 1e-12)
 
 
-def shares_with_interval(importance: Float[np.ndarray, "n cells"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns `shares` and both ends of their 95% bootstrap intervals."""
-    low, high = bootstrapped(lambda rows: shares(importance[rows]), len(importance))
-    return shares(importance), low, high
+def explained(importance: Float[np.ndarray, "n cells"]) -> Float[np.ndarray, " cells"]:
+    """Returns each cell's part of what the sums over all cells differ by from image to image.
+
+    The covariance of a cell's part with the sum, over the variance of the sum: the parts add up to 1 (Shapley effects,
+    Owen 2014, "Sobol' indices and Shapley value", for the Shapley values of a network's own predictions). For methods
+    whose parts add up to a difference of predictions. What a network makes of a bone without reason is as often up as
+    down: it counts in `shares`, and cancels here.
+
+    Args:
+      importance: of each image's cells, with its sign.
+    """
+    values = np.asarray(importance, np.float64)
+    total = values.sum(1)
+    scattered = total - total.mean()
+    return (values - values.mean(0)).T @ scattered / max(float(scattered @ scattered), 1e-12)
+
+
+def shares_with_interval(
+    importance: Float[np.ndarray, "n cells"],
+    of: Callable[[Float[np.ndarray, "n cells"]], Float[np.ndarray, " cells"]] = shares,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns `shares`, or other parts of a whole, and both ends of their 95% bootstrap intervals."""
+    low, high = bootstrapped(lambda rows: of(importance[rows]), len(importance))
+    return of(importance), low, high
 
 
 def bootstrapped(

@@ -23,7 +23,7 @@ from boneage_jax.files import replacing, write_text
 from boneage_jax.geometry import Similarity
 from boneage_jax.importance import cells, faithfulness, plates
 from boneage_jax.importance.cells import CELLS, GROUPS, Picture
-from boneage_jax.importance.study import CAM, INTEGRATED, METHODS, OCCLUSION, SMOOTH, TRUTH, Findings, maps_of
+from boneage_jax.importance.study import ADDITIVE, CAM, INTEGRATED, METHODS, OCCLUSION, SMOOTH, TRUTH, Findings, maps_of
 
 PAGE = "importance.html"
 ANIMATION = "ages.gif"
@@ -52,7 +52,7 @@ class Written:
 def write(findings: Findings) -> Written:
     """Writes tables/, plates, animation, `FACTS` and the page into the request's folder."""
     folder = findings.request.out
-    tables = [_faith(findings), _of_regions(findings), *_by_stage(findings), _of_bones(findings)]
+    tables = [_faith(findings), _explained(findings), _of_regions(findings), *_by_stage(findings), _of_bones(findings)]
     if findings.regions:
         tables.append(_beside(findings))
     for table in tables:
@@ -158,6 +158,21 @@ def _of_bones(findings: Findings) -> Table:
     rows = tuple((CELLS[n], *(f"{100 * share[name][n]:.1f}%" for name in methods)) for n in order)
     caption = f"Share of each bone in all importance, over all ages. {_what(findings)}."
     return Table("bones", caption, ("bone", *methods), rows)
+
+
+def _explained(findings: Findings) -> Table:
+    """What predictions differ by, by region, after the methods whose parts add up to it."""
+    rows = []
+    for name in ADDITIVE:
+        parts = cells.by_region(findings.groups[name])
+        value, low, high = faithfulness.shares_with_interval(parts, faithfulness.explained)
+        shown = (f"{100 * v:.0f}% [{100 * a:.0f}, {100 * b:.0f}]" for v, a, b in zip(value, low, high, strict=True))
+        rows.append((name, *shown, cells.REGIONS[int(value.argmax())]))
+    caption = (
+        "Part of each region of the hand in what predictions differ by from image to image; 95% bootstrap interval. "
+        f"What a network makes of a region without reason, as often up as down, cancels here. {_what(findings)}."
+    )
+    return Table("explained", caption, ("method", *cells.REGIONS, "most important"), tuple(rows))
 
 
 def _of_regions(findings: Findings) -> Table:
@@ -311,6 +326,16 @@ def _facts(findings: Findings) -> dict[str, Any]:
                 zip(cells.REGIONS, faithfulness.shares(cells.by_region(np.abs(value))).round(5).tolist(), strict=True)
             )
             for name, value in findings.groups.items()
+        },
+        "explained": {
+            name: dict(
+                zip(
+                    cells.REGIONS,
+                    faithfulness.explained(cells.by_region(findings.groups[name])).round(5).tolist(),
+                    strict=True,
+                )
+            )
+            for name in ADDITIVE
         },
         "bones": {
             name: dict(zip(CELLS, faithfulness.shares(value).round(5).tolist(), strict=True))

@@ -39,6 +39,9 @@ from boneage_jax.train.state import Arrays, Network
 OCCLUSION, SHAPLEY, INTEGRATED = "occlusion", "Shapley values", "integrated gradients"
 SMOOTH, CAM = "SmoothGrad", "Grad-CAM"
 METHODS = (OCCLUSION, SHAPLEY, INTEGRATED, SMOOTH, CAM)
+ADDITIVE = (OCCLUSION, SHAPLEY, INTEGRATED)
+"""Methods whose parts say what a prediction changes by where they are replaced; of the last two they add up to it."""
+
 TRUTH = "bones aged by a year"
 
 _PLAYERS = len(GROUPS) - 1

@@ -1,6 +1,7 @@
 """Scores of trust where the answer is known."""
 
 import numpy as np
+import pytest
 import scipy.stats
 
 from boneage_jax.importance import faithfulness
@@ -54,3 +55,22 @@ def test_the_better_order_deletes_and_inserts_sooner():
     # By hand: distances 0, 8, 12, 14, 15 of 15.
     np.testing.assert_allclose(faithfulness.deletion(best[0]), (8 + 12 + 14 + 15) / 5 / 15)
     np.testing.assert_allclose(faithfulness.insertion(best[1]), 1 - (15 + 7 + 3 + 1) / 5 / 15)
+
+
+def test_what_is_without_reason_cancels_in_what_is_explained():
+    """One cell carries the differences, the others scatter by themselves: half of all sizes, little of the variance."""
+    draws = np.random.default_rng(0)
+    reason = draws.normal(0, 20, 400)
+    noise = draws.normal(0, 5, (400, 4))
+    importance = np.column_stack([reason, noise])
+    parts = faithfulness.explained(importance)
+    assert parts.sum() == pytest.approx(1)
+    # By hand: 20^2 of 20^2 + 4 x 5^2.
+    assert parts[0] == pytest.approx(0.8, abs=0.03)
+    assert faithfulness.shares(importance)[0] == pytest.approx(0.5, abs=0.05)
+    # What all images have alike explains nothing.
+    assert faithfulness.explained(importance + np.eye(5)[1] * 100)[1] == pytest.approx(parts[1])
+
+
+def test_equal_predictions_differ_by_nothing():
+    assert not faithfulness.explained(np.ones((5, 3))).any()
