@@ -14,7 +14,7 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-from boneage_jax import NOT_A_MEDICAL_DEVICE, __version__, errors
+from boneage_jax import NOT_A_MEDICAL_DEVICE, __version__, environment, errors
 from boneage_jax.cli import data, hands, models, runs
 from boneage_jax.cli.options import command, positive
 from boneage_jax.experiment import is_config_argument
@@ -22,9 +22,7 @@ from boneage_jax.experiment import is_config_argument
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns its exit status."""
-    # TFDS imports protobuf, and JAX starts its logs, with noise that no user can act on.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    environment.prepare()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         options, config_arguments = _parse(arguments)

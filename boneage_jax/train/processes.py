@@ -24,6 +24,7 @@ from jax._src import distributed  # what a detected cluster is like, JAX tells n
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
+from boneage_jax.environment import take_collectives_in_order
 from boneage_jax.errors import UserError, fail_if_any, reason
 from boneage_jax.train.mesh import replicated, split, to_devices
 from boneage_jax.train.watch import Watch, listen
@@ -45,8 +46,6 @@ _LOST = re.compile(
 
 
 _GRACE_SECONDS = 2.0
-
-_IN_ORDER = "--xla_cpu_enable_concurrency_optimized_scheduler=false"
 
 _ADVICE = (
     "The last checkpoint is kept: see what that process said, and start the same command again, with as many processes "
@@ -199,9 +198,7 @@ def _join(world: World) -> None:
         _wait_for(world.coordinator, world.wait)
     # Collectives between processes on CPUs; others bring theirs.
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    # A schedule of operations that may go on at once lets each process take its collectives in an order of its own, and
-    # receive what another one was sent (seen with jaxlib 0.10.2). What a user sets comes later, and so counts.
-    os.environ["XLA_FLAGS"] = f"{_IN_ORDER} {os.environ.get('XLA_FLAGS', '')}"
+    take_collectives_in_order()
     try:
         jax.distributed.initialize(
             world.coordinator or None,
