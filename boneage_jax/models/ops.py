@@ -25,10 +25,13 @@ _MIN_PIXELS_FOR_BLOCKS = 4096
 
 
 def resolve_kernels(kernels: str) -> str:
-    """Returns `plain` or `cpu` for a config's `auto`, by the default JAX back end."""
+    """Returns `plain` or `cpu` for a config's `auto`, by the default JAX back end.
+
+    The gradients of `cpu` go over a picture row by row: between processes each of their rows would be a collective.
+    """
     if kernels != "auto":
         return kernels
-    return "cpu" if jax.default_backend() == "cpu" else "plain"
+    return "cpu" if jax.default_backend() == "cpu" and jax.process_count() == 1 else "plain"
 
 
 def conv2d(
