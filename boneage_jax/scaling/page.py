@@ -10,6 +10,7 @@ from collections.abc import Callable
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import NullFormatter
 
 from boneage_jax import NOT_A_MEDICAL_DEVICE, page
 from boneage_jax.analysis.figures import as_png
@@ -169,6 +170,7 @@ def _curves(found: Study) -> bytes:
                 axes.plot(at, found.shown.law(*pair), color=colour, linewidth=1)
             axes.plot([], [], color=colour, label=f"{value:,} {label}")
         axes.set(xscale="log", yscale="log")
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.legend(fontsize=7)
 
     draw(left, lambda one: one.kind.images, lambda one: one.weights, "weights")

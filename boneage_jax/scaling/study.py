@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from boneage_jax import tasks
 from boneage_jax.config import Duration, ExperimentConfig
 from boneage_jax.data.sources import Dataset
 from boneage_jax.errors import UserError, fail_if_any
@@ -192,6 +193,8 @@ def check(request: ScalingRequest) -> None:
     unit = Duration.parse(request.config.train.length).unit
     if unit != "epochs":
         problems.append(f"train.length: found {request.config.train.length!r}, expected epochs")
+    if tasks.build(request.config.task).score.higher_is_better:
+        problems.append(f"task.name: found {request.config.task.name!r}, expected one whose score is an error")
     if request.config.data.fresh:
         problems.append("data.fresh: found phantoms without end, expected a dataset whose images can be counted")
     for name, values in (("--images", request.images), ("--widths", request.widths)):
@@ -255,7 +258,7 @@ def collected(request: ScalingRequest) -> Study:
     shown = _fitted(few)
     return Study(
         request,
-        "months",
+        tasks.build(request.config.task).score.unit,
         grid,
         alone,
         _fitted(grid),
