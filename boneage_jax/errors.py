@@ -7,6 +7,19 @@ from collections.abc import Sequence
 EXIT_BAD_INPUT = 2
 """Exit status of every command for input that the user can mend."""
 
+EXIT_NOT_FINITE = 3
+"""Exit status of training whose loss is no longer a number."""
+
+EXIT_SAVED = 75
+"""Exit status after SIGTERM or SIGUSR1 (sysexits.h: EX_TEMPFAIL): saved, and the same command goes on."""
+
+EXIT_PEER_LOST = 76
+"""Exit status of a process whose peers are gone (sysexits.h: EX_PROTOCOL, a remote error). Not that of a saved stop: a
+scheduler that starts a job again after that one would start one that fails for ever."""
+
+EXIT_FINAL = (EXIT_BAD_INPUT, EXIT_NOT_FINITE)
+"""Exit statuses after which another attempt would end alike."""
+
 MAX_LISTED = 20
 """Offenders listed by name in one message; the rest are counted."""
 

@@ -12,14 +12,11 @@ from typing import Any
 
 import yaml
 
-from boneage_jax.errors import UserError, reason
+from boneage_jax.errors import EXIT_FINAL, UserError, reason
 from boneage_jax.launching.job import Job, need
 
 WORKERS = "workers"
 _PORT = 8476
-
-_NEVER_AGAIN = [2, 3]
-"""Exit statuses after which another attempt would end alike: bad input, a loss that is no number."""
 
 
 def manifest(job: Job) -> dict[str, Any]:
@@ -71,7 +68,7 @@ def _job_spec(job: Job) -> dict[str, Any]:
             "rules": [
                 {
                     "action": "FailJob",
-                    "onExitCodes": {"containerName": "boneage", "operator": "In", "values": _NEVER_AGAIN},
+                    "onExitCodes": {"containerName": "boneage", "operator": "In", "values": list(EXIT_FINAL)},
                 }
             ]
         },

@@ -12,11 +12,8 @@ import threading
 from types import FrameType
 from typing import IO
 
-from boneage_jax.errors import reason
+from boneage_jax.errors import EXIT_BAD_INPUT, EXIT_PEER_LOST, reason
 from boneage_jax.launching.job import Job
-
-EXIT_PEER_LOST = 76
-"""What `boneage train` ends with where another process was the first to fail."""
 
 
 def commands(job: Job, port: int) -> list[list[str]]:
@@ -69,7 +66,7 @@ def run(job: Job) -> int:
         for process in started:
             process.kill()
         print(f"boneage: {job.folder}: the job cannot be started ({reason(error)})", file=sys.stderr)
-        return 2
+        return EXIT_BAD_INPUT
 
     def pass_on(number: int, _frame: FrameType | None) -> None:
         for process in started:
@@ -94,8 +91,12 @@ def status_of(statuses: list[int]) -> int:
     return next((status for status in failed if status != EXIT_PEER_LOST), failed[0] if failed else 0)
 
 
+_printing = threading.Lock()
+
+
 def _print(number: int, stream: IO[str] | None) -> None:
     assert stream is not None
     for line in stream:
         # A progress bar draws over itself; of what it drew since the last line, the end is enough.
-        print(f"[{number}] {line.rstrip().rpartition(chr(13))[2]}", flush=True)
+        with _printing:  # text and line end in one piece
+            print(f"[{number}] {line.rstrip().rpartition(chr(13))[2]}", flush=True)

@@ -16,7 +16,7 @@ from typing import Any
 from boneage_jax import tasks
 from boneage_jax.errors import UserError
 from boneage_jax.sweeps.space import Values, read
-from boneage_jax.sweeps.study import Direction, Folder, optuna_here
+from boneage_jax.sweeps.study import Direction, Folder, as_values, optuna_here
 
 STATES = ("COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING")
 _SHOWN = {"COMPLETE": "done", "PRUNED": "given up", "FAIL": "failed", "RUNNING": "running", "WAITING": "waiting"}
@@ -157,8 +157,7 @@ def best(folder: Folder) -> str:
 
 def full_values(folder: Folder, number: int) -> Values:
     """Returns a trial's settings to their last digit, as they were given to `boneage train`."""
-    params = folder.study().get_trials(deepcopy=False)[number].params
-    return {key: value if isinstance(value, str) else repr(value) for key, value in params.items()}
+    return as_values(folder.study().get_trials(deepcopy=False)[number].params)
 
 
 def importances(folder: Folder) -> dict[str, float]:

@@ -228,17 +228,17 @@ class Folder:
             trials = study.get_trials(deepcopy=False)
             running = [trial for trial in trials if trial.state == states.RUNNING]
             for trial in running:
-                claim = self._attempt(trial.number)
+                claim = self.attempts(trial.number)
                 if claim and self._age(trial.number) < lease:
                     continue
                 attempt = claim + 1
                 if attempt > ATTEMPTS:
                     self.fail(study, trial.number, f"its worker was lost, {ATTEMPTS} times")
                     continue
-                return self._write(trial.number, attempt, worker, _as_values(trial.params))
+                return self._write(trial.number, attempt, worker, as_values(trial.params))
             if any(trial.state == states.WAITING for trial in trials) or len(trials) < self.sweep.count:
                 fresh = self.study(seed=len(trials)).ask(self._distributions(optuna))
-                return self._write(fresh.number, 1, worker, _as_values(fresh.params))
+                return self._write(fresh.number, 1, worker, as_values(fresh.params))
             running = [trial for trial in study.get_trials(deepcopy=False) if trial.state == states.RUNNING]
             return "wait" if running else "done"
 
@@ -276,14 +276,11 @@ class Folder:
         (known,) = (trial for trial in study.get_trials(deepcopy=False) if trial.number == number)
         return optuna.trial.Trial(study, known._trial_id)  # Optuna gives no other way to a trial of another process
 
-    def attempts(self, number: int) -> int:
-        """Returns how often a trial has been tried."""
-        return self._attempt(number)
-
     def _claim_file(self, number: int) -> pathlib.Path:
         return self.path / "claims" / f"{number:04d}.json"
 
-    def _attempt(self, number: int) -> int:
+    def attempts(self, number: int) -> int:
+        """Returns how often a trial has been tried."""
         try:
             return int(json.loads(self._claim_file(number).read_text())["attempt"])
         except FileNotFoundError:
@@ -321,7 +318,8 @@ def _number(part: Choice | Range) -> Any:
     return str if isinstance(part, Choice) else int if part.whole else float
 
 
-def _as_values(params: dict[str, Any]) -> Values:
+def as_values(params: dict[str, Any]) -> Values:
+    """Returns what Optuna holds of a point as one writes it on the command line, to the last digit."""
     return {key: value if isinstance(value, str) else repr(value) for key, value in params.items()}
 
 

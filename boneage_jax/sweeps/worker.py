@@ -14,14 +14,10 @@ import time
 from types import FrameType
 from typing import IO
 
-from boneage_jax.errors import reason
+from boneage_jax.errors import EXIT_FINAL, EXIT_SAVED, reason
 from boneage_jax.sweeps.study import LEASE_SECONDS, Claim, Folder, optuna_here
 
 BONEAGE = (sys.executable, "-m", "boneage_jax.cli")
-EXIT_SAVED = 75
-_FINAL = (2, 3)
-"""Exit statuses after which another attempt would end alike: bad input, a loss that is no number."""
-
 _LOOK_SECONDS = 0.5
 
 
@@ -91,7 +87,7 @@ class Worker:
                 self._say(claim, "saved, to go on later")
                 return
             why = f"exit status {status}: {_last_words(self._folder.log(claim.number))}"
-            next_try = None if status in _FINAL else self._folder.again(claim, self.name)
+            next_try = None if status in EXIT_FINAL else self._folder.again(claim, self.name)
             self._say(claim, why + ("; tried once more" if next_try else ""))
             if next_try is None:
                 self._folder.fail(study, claim.number, why)

@@ -16,7 +16,7 @@ from boneage_jax.config import MAY_DIFFER_ON_RESUME, Duration, ExperimentConfig,
 from boneage_jax.data.pipeline import training_batches
 from boneage_jax.data.reading import source_of, view_of
 from boneage_jax.data.sources import Dataset, Source
-from boneage_jax.errors import UserError
+from boneage_jax.errors import EXIT_NOT_FINITE, UserError
 from boneage_jax.phantom.fresh import FreshPhantoms
 from boneage_jax.settings import flatten
 from boneage_jax.train import checkpoint, processes, run
@@ -34,7 +34,7 @@ from boneage_jax.train.step import Metrics, compile_score_step, compile_train_st
 class NonFiniteLoss(UserError):
     """The loss is no longer a number."""
 
-    exit_status = 3
+    exit_status = EXIT_NOT_FINITE
     is_agreed = True  # the loss is the same in all processes
 
 

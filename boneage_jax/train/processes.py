@@ -25,7 +25,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from boneage_jax.environment import take_collectives_in_order
-from boneage_jax.errors import UserError, fail_if_any, reason
+from boneage_jax.errors import EXIT_PEER_LOST, UserError, fail_if_any, reason
 from boneage_jax.train.mesh import replicated, split, to_devices
 from boneage_jax.train.watch import Watch, listen
 
@@ -51,10 +51,6 @@ _ADVICE = (
     "The last checkpoint is kept: see what that process said, and start the same command again, with as many processes "
     "as you like"
 )
-
-EXIT_PEER_LOST = 76
-"""Exit status of a process whose peers are gone (sysexits.h: EX_PROTOCOL, a remote error). Not that of a saved stop: a
-scheduler that starts a job again after that one would start one that fails for ever."""
 
 
 class PeerLost(Exception):

@@ -7,8 +7,7 @@ import signal
 import threading
 from collections.abc import Iterator
 
-EXIT_SAVED = 75
-"""Exit status after SIGTERM or SIGUSR1 (sysexits.h: EX_TEMPFAIL): saved, and the same command goes on."""
+from boneage_jax.errors import EXIT_SAVED
 
 
 class StoppedEarly(Exception):

@@ -13,9 +13,8 @@ import time
 import numpy as np
 import pytest
 
-from boneage_jax.errors import UserError
-from boneage_jax.train.processes import EXIT_PEER_LOST, World
-from boneage_jax.train.signals import EXIT_SAVED
+from boneage_jax.errors import EXIT_PEER_LOST, EXIT_SAVED, UserError
+from boneage_jax.train.processes import World
 
 BONEAGE = str(pathlib.Path(sys.executable).parent / "boneage")
 
