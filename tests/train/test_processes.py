@@ -32,6 +32,8 @@ def settings(data_dir, phantoms, **changes) -> list[str]:
         "data.name": phantoms.name,
         "data.height": 48,
         "data.width": 36,
+        # The form that several processes take by themselves: losses of one process are held against theirs.
+        "model.kernels": "plain",
         "model.widths": "(4, 8)",
         "model.dense": "(8,)",
         "train.batch_size": 16,
