@@ -1,14 +1,15 @@
-# make demo: the whole way on phantoms, from nothing to a page.   make test: all tests.
+# make demo: the whole way on phantoms, from nothing to a page.
+# make test: the tests.   make engines: those with several processes of JAX, a Slurm and a PostgreSQL of their own.
 # Both make .venv and install by themselves; PYTHON names the interpreter to start from (3.11 or newer).
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO ?= boneage_demo
 
-.PHONY: help demo test lint format clean
+.PHONY: help demo test engines lint format clean
 
 help:
-	@grep -E '^# ' Makefile | head -2
+	@grep -E '^# ' Makefile | head -3
 
 # One stamp an extra, so that the demo need not wait for what only tests want.
 $(VENV)/bin/python:
@@ -27,7 +28,10 @@ demo: $(VENV)/.base
 	$(BIN)/boneage demo --out $(DEMO)
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m 'not engine'
+
+engines: $(VENV)/.dev
+	$(BIN)/python -m pytest -m engine
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -1,6 +1,6 @@
 """Whether importance is found where it must be: sets of phantoms of which one region alone shows the age.
 
-    python -m benchmarks.importance_truth --data data --out importance_truth [--children 2400] [--images 60]
+    python -m benchmarks.importance_truth --data data --out truth [--children 3600] [--epochs 10] [--images 60]
 
 For each of the three sets the demo's network is trained, and every method of `boneage importance` is asked. A method is
 right where it names the region; the bar is 90% of all importance there, for the best method. Then the ordinary set:
@@ -38,7 +38,12 @@ def findings_of(dataset: Dataset, images: int, options: argparse.Namespace) -> t
     """Trains the demo's network on a set and asks every method; returns how long the asking took, in seconds."""
     short = dataset.name.split("/")[1]
     config = experiment.load(
-        ["--config=configs/tiny.py", f"--config.data.dir={options.data}", f"--config.data.name={dataset.name}"]
+        [
+            "--config=configs/tiny.py",
+            f"--config.data.dir={options.data}",
+            f"--config.data.name={dataset.name}",
+            f"--config.train.length={options.epochs} epochs",
+        ]
     )
     train(config, options.out / "runs" / short)
     start = time.perf_counter()
@@ -59,7 +64,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=pathlib.Path, default=pathlib.Path("data"))
     parser.add_argument("--out", type=pathlib.Path, required=True)
-    parser.add_argument("--children", type=int, default=2400, help="of each training split")
+    parser.add_argument("--children", type=int, default=3600, help="of each training split")
+    parser.add_argument("--epochs", type=int, default=10, help="of each network's training")
     parser.add_argument("--images", type=int, default=60, help="of each set with one region")
     parser.add_argument("--json", type=pathlib.Path)
     options = parser.parse_args()

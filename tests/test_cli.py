@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from boneage_jax import cli
+from tests.conftest import boneage, small_arguments
 
 COMMANDS = [
     ["data", "build"],
@@ -117,8 +118,6 @@ def test_a_full_disk(tmp_path, data_dir, phantoms):
     ).returncode:
         pytest.skip("may not mount a small disk here")
     try:
-        from tests.conftest import boneage
-
         done = boneage("data", "build", "hand_phantom/tiny", "--out", disk / "data", "--counts", "90,10,10")
         assert done.returncode == 2, done.stderr
         assert "No space left on device" in done.stderr
@@ -126,13 +125,12 @@ def test_a_full_disk(tmp_path, data_dir, phantoms):
         assert not [p for p in disk.rglob("*.array_record*") if p.is_file()]
         assert not [p for p in disk.rglob("dataset_info.json") if p.is_file()]
 
-        config = ["--config=configs/tiny.py", f"--config.data.dir={data_dir}", f"--config.data.name={phantoms.name}"]
-        config += ["--config.train.length=6 steps", "--config.checkpoint.every=1 steps", "--config.eval.every=6 steps"]
-        done = boneage("train", *config, "--run", disk / "run")
+        arguments = small_arguments(data_dir, phantoms, checkpoint__every="1 steps", model__dense="(24,)")
+        done = boneage("train", *arguments, "--run", disk / "run")
         assert done.returncode == 2, done.stderr
         assert "No space left on device" in done.stderr
         assert "Traceback" not in done.stderr
         whole = [p.name for p in (disk / "run" / "checkpoints").iterdir() if p.name.isdigit()]
-        assert len(whole) < 6
+        assert len(whole) < 12
     finally:
         subprocess.run(["umount", str(disk)], check=False)

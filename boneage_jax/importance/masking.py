@@ -15,29 +15,49 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, UInt8
 
+from boneage_jax.importance.cells import ELSEWHERE
 from boneage_jax.importance.function import Months
 
 Filling = Literal["other", "mean", "blur", "black"]
 
 
-def filling(images: UInt8[np.ndarray, "n h w p"], kind: Filling, seed: int) -> UInt8[np.ndarray, "n h w p"]:
+def filling(
+    images: UInt8[np.ndarray, "n h w p"], cells: UInt8[np.ndarray, "n h w p"], kind: Filling, seed: int
+) -> UInt8[np.ndarray, "n h w p"]:
     """Returns what parts of each picture are replaced by.
 
     Args:
       images: all pictures.
-      kind: the same place in another child's picture, or in the mean of all; the picture itself blurred by a twelfth of
-        its height; or black.
+      cells: of each of their pixels.
+      kind: the same place in another child's picture, as if exposed like this one; or in the mean of all; the picture
+        itself blurred by a twelfth of its height; or black.
       seed: who the other child is; nobody is his own.
     """
     if kind == "other":
         shift = 1 + np.random.default_rng(seed).integers(max(1, len(images) - 1))
-        return np.roll(images, int(shift), axis=0)
+        made = np.roll(images, int(shift), axis=0)
+        for other, picture, hand in zip(made, images, cells != ELSEWHERE, strict=True):
+            other[hand] = exposed_like(other[hand], picture[hand])
+        return made
     if kind == "mean":
         return np.broadcast_to(images.mean(0).round().astype(np.uint8), images.shape)
     if kind == "blur":
         sigma = images.shape[1] / 12
         return np.stack([cv2.GaussianBlur(one, (0, 0), sigma).reshape(one.shape) for one in images])
     return np.zeros_like(images)
+
+
+def exposed_like(pixels: UInt8[np.ndarray, " k"], like: UInt8[np.ndarray, " l"]) -> UInt8[np.ndarray, " k"]:
+    """Returns grey levels carried to the quantiles of others, their order kept (histogram specification).
+
+    Radiographs are exposed each in its own way. A piece of another one as it is shows as an edge where it ends, and
+    what that does to the age would be put down to the bones that it runs along.
+    """
+    levels = np.arange(256)
+    middle = (np.searchsorted(np.sort(pixels), levels, "left") + np.searchsorted(np.sort(pixels), levels, "right")) / 2
+    table = np.quantile(like, middle / max(1, len(pixels))) if len(like) else levels
+    carried: UInt8[np.ndarray, " k"] = np.round(table).astype(np.uint8)[pixels]
+    return carried
 
 
 def occlusion(

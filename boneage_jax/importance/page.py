@@ -348,7 +348,7 @@ def _facts(findings: Findings) -> dict[str, Any]:
 def _page(findings: Findings, tables: list[Table], pictures: dict[str, bytes]) -> str:
     what = html.escape(_what(findings))
     fillings = {
-        "other": "the same place in another child's picture",
+        "other": "the same place in another child's picture, its grey levels matched to this one's",
         "mean": "the mean of all pictures",
         "blur": "the picture itself, blurred",
         "black": "black",

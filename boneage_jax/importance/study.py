@@ -240,7 +240,7 @@ class _Kept:
             "data": dataset.fingerprint,
             "split": request.split,
             "images": numbers.tolist(),
-            "filling": request.filling,
+            "filling": [request.filling, "exposed alike"],
             "seed": request.seed,
             "cells": [*CELLS, *GROUPS, cells.MARGIN],
         }
@@ -346,7 +346,7 @@ class _Explainer:
         lookup = np.array(cells.GROUP_OF, np.uint8)
         self.columns = {
             "image": subjects.image,
-            "fill": masking.filling(subjects.image, request.filling, request.seed),
+            "fill": masking.filling(subjects.image, subjects.cells, request.filling, request.seed),
             "male": subjects.male.astype(np.float32),
             "cells": subjects.cells,
             "groups": lookup[subjects.cells],

@@ -18,7 +18,7 @@ import safetensors
 import safetensors.numpy
 
 from boneage_jax import tasks
-from boneage_jax.config import to_dict, validate
+from boneage_jax.config import default_config, to_dict, validate
 from boneage_jax.errors import UserError, reason
 from boneage_jax.files import replacing
 from boneage_jax.train import run
@@ -66,7 +66,7 @@ def write(runs: Mapping[str, LoadedRun], about: Mapping[str, Any], path: pathlib
                 array = half if np.isfinite(half).all() else array
             tensors[f"{name}/{jax.tree_util.keystr(key, simple=True, separator='/')}"] = np.ascontiguousarray(array)
         members[name] = {
-            "config": to_dict(loaded.config),
+            "config": _anywhere(to_dict(loaded.config)),
             "step": loaded.step,
             "score": None if math.isnan(loaded.score) else loaded.score,
             "data": loaded.about.get("data", {}),
@@ -76,6 +76,11 @@ def write(runs: Mapping[str, LoadedRun], about: Mapping[str, Any], path: pathlib
     with replacing(path) as scratch:
         safetensors.numpy.save_file(tensors, str(scratch), metadata=header)
     return path.stat().st_size
+
+
+def _anywhere(config: dict[str, Any]) -> dict[str, Any]:
+    """Without the folder of the machine that it was trained on, which means nothing where the bundle goes."""
+    return {**config, "data": {**config["data"], "dir": default_config().data.dir}}
 
 
 def read(path: pathlib.Path, *, devices: int = 0) -> Bundle:

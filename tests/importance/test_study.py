@@ -52,7 +52,7 @@ def test_shapley_values_sum_to_what_all_bones_together_change(findings, aged_run
     records = findings.records
     plain = predict_ages(loaded, records).months[findings.numbers]
     np.testing.assert_allclose(subjects.predicted, plain, atol=1e-3)
-    fill = study.masking.filling(subjects.image, "other", 0)
+    fill = study.masking.filling(subjects.image, subjects.cells, "other", 0)
     elsewhere_alone = np.where(subjects.cells == 0, subjects.image, fill)
 
     class Mixed:

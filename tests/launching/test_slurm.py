@@ -16,8 +16,9 @@ from boneage_jax.errors import UserError
 from boneage_jax.launching import job, slurm
 from boneage_jax.sweeps import commands
 from boneage_jax.sweeps.study import Folder
+from tests.conftest import LESS_OPTIMISED, small_arguments
 from tests.launching.slurm_cluster import IS_HERE, cluster
-from tests.train.test_processes import Job, losses, settings
+from tests.train.test_processes import Job, losses
 
 needs_slurm = pytest.mark.skipif(not IS_HERE, reason="Slurm is not here: apt-get install slurm-wlm munge")
 BIN = pathlib.Path(sys.executable).parent
@@ -70,19 +71,19 @@ def wait_until(condition, what, seconds=240):
 
 
 @needs_slurm
-@pytest.mark.integration
+@pytest.mark.engine
 def test_preempted_it_saves_goes_back_to_the_queue_and_ends_with_the_right_losses(
     environment, data_dir, phantoms, tmp_path
 ):
     """A job of a higher partition takes the node away: Slurm's own preemption, with its time to save in."""
-    arguments = settings(data_dir, phantoms, train__length="150 steps", checkpoint__every="150 steps")
+    arguments = small_arguments(data_dir, phantoms, train__length="150 steps", checkpoint__every="150 steps")
     (alone,) = Job(tmp_path / "alone", arguments, count=1, devices=2).ended()
     assert alone.returncode == 0, alone.stderr
     path = described(
         tmp_path,
         command=["train", *arguments, "--run", str(tmp_path / "run")],
         processes=2,
-        environment=["XLA_FLAGS=--xla_force_host_platform_device_count=1"],
+        environment=[f"XLA_FLAGS=--xla_force_host_platform_device_count=1 {LESS_OPTIMISED}"],
         slurm={"partition": "low", "cpus": 1, "output": str(tmp_path / "out.txt"), "time": "00:10:00"},
     )
     number = submit(path, environment)
@@ -107,10 +108,10 @@ def test_preempted_it_saves_goes_back_to_the_queue_and_ends_with_the_right_losse
 
 
 @needs_slurm
-@pytest.mark.integration
+@pytest.mark.engine
 def test_a_sweep_survives_the_loss_of_a_worker(environment, data_dir, phantoms, tmp_path):
     """Twenty trials by two workers of an array, one of them killed half-way; the best can be trained again."""
-    fixed = dict(part.removeprefix("--config.").split("=", 1) for part in settings(data_dir, phantoms)[1:])
+    fixed = dict(part.removeprefix("--config.").split("=", 1) for part in small_arguments(data_dir, phantoms)[1:])
     fixed |= {"train.length": "4 steps", "eval.every": "2 steps", "checkpoint.every": "4 steps"}
     (tmp_path / "sweep.py").write_text(
         "from boneage_jax.sweeps.space import *\n"
@@ -125,7 +126,7 @@ def test_a_sweep_survives_the_loss_of_a_worker(environment, data_dir, phantoms, 
         tmp_path,
         command=["sweep", "work", str(folder), "--lease", "8"],
         array=2,
-        environment=["XLA_FLAGS=--xla_force_host_platform_device_count=1"],
+        environment=[f"XLA_FLAGS=--xla_force_host_platform_device_count=1 {LESS_OPTIMISED}"],
         slurm={"partition": "low", "cpus": 1, "output": str(tmp_path / "out-%a.txt"), "time": "00:20:00"},
     )
     number = submit(path, environment)

@@ -18,7 +18,7 @@ from boneage_jax.sweeps.study import Folder
 pytest.importorskip("psycopg")
 BIN = next(iter(sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), pathlib.Path("none"))
 pytestmark = [
-    pytest.mark.integration,
+    pytest.mark.engine,
     pytest.mark.skipif(not (BIN / "pg_ctl").exists(), reason="PostgreSQL is not here: apt-get install postgresql"),
 ]
 

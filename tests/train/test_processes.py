@@ -15,6 +15,7 @@ import pytest
 
 from boneage_jax.errors import EXIT_PEER_LOST, EXIT_SAVED, UserError
 from boneage_jax.train.processes import World
+from tests.conftest import LESS_OPTIMISED, small_arguments
 
 BONEAGE = str(pathlib.Path(sys.executable).parent / "boneage")
 
@@ -23,29 +24,6 @@ def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("localhost", 0))
         return listener.getsockname()[1]
-
-
-def settings(data_dir, phantoms, **changes) -> list[str]:
-    """A run as small as can be, as a user writes it."""
-    values = {
-        "data.dir": data_dir,
-        "data.name": phantoms.name,
-        "data.height": 48,
-        "data.width": 36,
-        # The form that several processes take by themselves: losses of one process are held against theirs.
-        "model.kernels": "plain",
-        "model.widths": "(4, 8)",
-        "model.dense": "(8,)",
-        "train.batch_size": 16,
-        "eval.batch_size": 16,
-        "train.length": "12 steps",
-        "eval.every": "6 steps",
-        "checkpoint.every": "3 steps",
-        "log.every": "1 steps",
-        "log.tensorboard": False,
-        **{key.replace("__", "."): value for key, value in changes.items()},
-    }
-    return ["--config=configs/tiny.py", *(f"--config.{key}={value}" for key, value in values.items())]
 
 
 DEEP = {
@@ -67,7 +45,10 @@ class Job:
             self.processes.append(
                 subprocess.Popen(
                     [BONEAGE, "train", *arguments, "--run", str(folder), *own],
-                    env={**os.environ, "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"},
+                    env={
+                        **os.environ,
+                        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices} {LESS_OPTIMISED}",
+                    },
                     stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE,
                     text=True,
@@ -113,14 +94,14 @@ def losses(folder):
 def alone(data_dir, phantoms, tmp_path_factory):
     """The same experiment by one process."""
     folder = tmp_path_factory.mktemp("runs") / "alone"
-    (done,) = Job(folder, settings(data_dir, phantoms, **DEEP), count=1, devices=4).ended()
+    (done,) = Job(folder, small_arguments(data_dir, phantoms, **DEEP), count=1, devices=4).ended()
     assert done.returncode == 0, done.stderr
     return folder
 
 
-@pytest.mark.integration
+@pytest.mark.engine
 def test_two_processes_say_what_one_says_and_one_writes_it_down(alone, data_dir, phantoms, tmp_path):
-    first, second = Job(tmp_path / "run", settings(data_dir, phantoms, **DEEP)).ended()
+    first, second = Job(tmp_path / "run", small_arguments(data_dir, phantoms, **DEEP)).ended()
     assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
     assert "4 cpu devices of 2 processes" in first.stderr
     assert "next: boneage evaluate" in first.stdout
@@ -132,9 +113,9 @@ def test_two_processes_say_what_one_says_and_one_writes_it_down(alone, data_dir,
     np.testing.assert_allclose(*evaluations, rtol=1e-5)
 
 
-@pytest.mark.integration
+@pytest.mark.engine
 def test_a_killed_process_ends_the_others_and_fewer_go_on(data_dir, phantoms, tmp_path):
-    arguments, folder = settings(data_dir, phantoms, train__length="2000 steps"), tmp_path / "run"
+    arguments, folder = small_arguments(data_dir, phantoms, train__length="2000 steps"), tmp_path / "run"
     job = Job(folder, arguments)
     job.wait_for_steps(folder, 8)
     job.processes[1].kill()
@@ -158,10 +139,10 @@ def test_a_killed_process_ends_the_others_and_fewer_go_on(data_dir, phantoms, tm
     assert steps == list(range(1, len(steps) + 1))
 
 
-@pytest.mark.integration
+@pytest.mark.engine
 def test_a_signal_to_one_stops_all_at_the_same_step(alone, data_dir, phantoms, tmp_path):
     folder = tmp_path / "run"
-    job = Job(folder, settings(data_dir, phantoms, train__length="2000 steps"))
+    job = Job(folder, small_arguments(data_dir, phantoms, train__length="2000 steps"))
     job.wait_for_steps(folder, 5)
     job.processes[1].send_signal(signal.SIGUSR1)
     first, second = job.ended()
@@ -171,9 +152,9 @@ def test_a_signal_to_one_stops_all_at_the_same_step(alone, data_dir, phantoms, t
     assert "received" not in second.stderr
 
 
-@pytest.mark.integration
+@pytest.mark.engine
 def test_what_does_not_fit_together_is_refused_by_one_message(data_dir, phantoms, tmp_path):
-    arguments = settings(data_dir, phantoms)
+    arguments = small_arguments(data_dir, phantoms)
     other = [[], ["--config.train.seed=1"]]
     first, second = Job(tmp_path / "other", arguments, each=other).ended()
     assert (first.returncode, second.returncode) == (2, 2)
@@ -181,18 +162,18 @@ def test_what_does_not_fit_together_is_refused_by_one_message(data_dir, phantoms
     assert "found" not in second.stderr
     assert not (tmp_path / "other").exists()
 
-    first, second = Job(tmp_path / "odd", settings(data_dir, phantoms, train__batch_size=18)).ended()
+    first, second = Job(tmp_path / "odd", small_arguments(data_dir, phantoms, train__batch_size=18)).ended()
     assert (first.returncode, second.returncode) == (2, 2)
     assert "train.batch_size: found 18, which 4 devices do not divide" in first.stderr
     assert "found" not in second.stderr
 
 
-@pytest.mark.integration
+@pytest.mark.engine
 def test_a_coordinator_that_is_not_there(data_dir, phantoms, tmp_path):
     start = time.monotonic()
     done = subprocess.run(
         [
-            *(BONEAGE, "train", *settings(data_dir, phantoms), "--run", str(tmp_path / "run")),
+            *(BONEAGE, "train", *small_arguments(data_dir, phantoms), "--run", str(tmp_path / "run")),
             *("--coordinator", f"localhost:{free_port()}", "--processes", "2", "--process", "1", "--wait", "2"),
         ],
         capture_output=True,

@@ -19,7 +19,7 @@ from boneage_jax.train import loop, run
 from boneage_jax.train.checkpoint import Checkpoints
 from boneage_jax.train.loop import NonFiniteLoss, train
 from boneage_jax.train.signals import EXIT_SAVED
-from tests.conftest import small_config
+from tests.conftest import LESS_OPTIMISED, small_config
 
 FULL = {
     "train__length": "12 steps",
@@ -247,7 +247,7 @@ def command(data_dir, phantoms, folder, steps=240):
 
 def start(arguments):
     # Two devices: enough for collectives, and quick to start.
-    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    environment = {**os.environ, "XLA_FLAGS": f"--xla_force_host_platform_device_count=2 {LESS_OPTIMISED}"}
     return subprocess.Popen(arguments, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
