@@ -31,12 +31,12 @@ def learnt(data_dir, dataset, task, **changes):
     config.data.height = config.data.width = 96
     config.task.name = task
     config.model.name, config.model.head = "unet", {"segmentation": "mask"}.get(task, "heatmap")
-    config.model.widths, config.model.patch = (8, 12, 16), 2
+    config.model.widths, config.model.patch = (8, 12, 16, 24), 2
     config.data.frame = {"segmentation": "looks"}.get(task, "hand")
     config.data.contrast = "local"
-    config.optimizer.learning_rate = 5e-3
-    config.train.length, config.train.batch_size, config.train.devices = "80 steps", 8, 1
-    config.eval.every = config.checkpoint.every = "40 steps"
+    config.optimizer.learning_rate = 1e-2
+    config.train.length, config.train.batch_size, config.train.devices = "120 steps", 8, 1
+    config.eval.every = config.checkpoint.every = "60 steps"
     config.eval.batch_size = 8
     config.augment.rotation = 10.0
     for key, value in changes.items():
