@@ -10,6 +10,7 @@ which groups of bones count at which stage, and how long 200 images take. Goes o
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import pathlib
 import time
@@ -59,6 +60,11 @@ def findings_of(dataset: Dataset, images: int, options: argparse.Namespace) -> t
     return found, time.perf_counter() - start
 
 
+def explained_by(importance: np.ndarray, *, columns: list[int]) -> np.ndarray:
+    """Returns what some columns have in what predictions differ by."""
+    return faithfulness.explained(importance)[columns].sum(keepdims=True)
+
+
 def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -88,9 +94,12 @@ def main() -> None:
             line = f"  {method:<22}{100 * share[columns].sum():>5.1f}% of all sizes there, names {named}"
             rows[method] = {"share": float(share[columns].sum()), "named": named, **by_region}
             if method in ADDITIVE:
-                parts = faithfulness.explained(cells.by_region(found.groups[method]))
-                rows[method] |= {"explained": float(parts[columns].sum())}
-                line += f"; {100 * parts[columns].sum():.1f}% of what predictions differ by"
+                ends = faithfulness.shares_with_interval(
+                    cells.by_region(found.groups[method]), functools.partial(explained_by, columns=columns)
+                )
+                part, low, high = (float(one[0]) for one in ends)
+                rows[method] |= {"explained": part, "interval": [low, high]}
+                line += f"; {100 * part:.1f}% [{100 * low:.0f}, {100 * high:.0f}] of what predictions differ by"
             print(line, flush=True)
         print(f"  to be believed first: {found.most_trusted}")
         kept[carrier] = {"methods": rows, "most_trusted": found.most_trusted, "seconds": seconds, "mae": float(error)}
