@@ -152,6 +152,7 @@ class Hand:
     maturity: Float[Array, " 30"]
 
 
+@functools.partial(jax.jit, static_argnames=("variation", "samples"))
 def grow(
     key: Key[Array, ""],
     age: Float[Array, ""],

@@ -131,7 +131,7 @@ def render(
     exposure: exposures.Exposure = exposures.CALM,
     ages: Float[Array, " 30"] | None = None,
 ) -> Phantom:
-    """Grows and photographs one hand. Fit for `jax.jit` and `jax.vmap`; its two halves are compiled in any case.
+    """Grows and photographs one hand. Fit for `jax.jit` and `jax.vmap`; its parts are compiled in any case.
 
     Args:
       key: source of everything random.
@@ -149,7 +149,6 @@ def render(
     return Phantom(image=image, mask=mask, **truth)
 
 
-@functools.partial(jax.jit, static_argnames=("camera", "variation"))
 def lay(
     key: Key[Array, ""],
     age: Float[Array, ""],
@@ -165,8 +164,15 @@ def lay(
     """
     key_grow, key_pose = jax.random.split(key)
     samples = int(2 ** np.clip(math.ceil(math.log2(600.0 * camera.largest_scale)), 5, 9))
+    # Growing takes most of the time that compiling takes, and is the same for most sizes of picture.
     hand = growth.grow(key_grow, age, male, variation, ages, samples)
-    to_pixels, scale, right = _pose(key_pose, camera)
+    return _lay(key_pose, hand, camera)
+
+
+@functools.partial(jax.jit, static_argnames="camera")
+def _lay(key: Key[Array, ""], hand: growth.Hand, camera: Camera) -> tuple[exposures.Scene, dict[str, Array]]:
+    """Lays a hand before the camera."""
+    to_pixels, scale, right = _pose(key, camera)
     bone, instances = _bones(hand, to_pixels, scale, camera)
     flesh = _flesh(hand, to_pixels, scale, camera)
     corners = _corners(hand, to_pixels, camera)

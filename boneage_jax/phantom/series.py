@@ -95,7 +95,8 @@ class Series:
             self.camera(number),
             self.variation,
             views.view(self.view).exposure,
-            None if ages is None else jnp.asarray(ages, jnp.float32),
+            # One program for both: children as they are, and with some bones of another age.
+            jnp.full(len(anatomy.BONES), jnp.nan) if ages is None else jnp.asarray(ages, jnp.float32),
         )
         drawn: Phantom = jax.device_get(phantom)
         return drawn
