@@ -1,5 +1,5 @@
 # make demo: the whole way on phantoms, from nothing to a page.
-# make test: the tests.   make engines: those with several processes of JAX, a Slurm and a PostgreSQL of their own.
+# make test: the tests.   make engines: several processes of JAX, a Slurm and a PostgreSQL of their own, the demo's own test.
 # Both make .venv and install by themselves; PYTHON names the interpreter to start from (3.11 or newer).
 PYTHON ?= python3
 VENV := .venv

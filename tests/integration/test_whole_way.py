@@ -77,6 +77,7 @@ def test_official_layout_end_to_end(phantoms: Dataset, tmp_path):
     assert "nothing left to do" in again.stderr
 
 
+@pytest.mark.engine
 def test_demo_goes_the_whole_way_and_is_not_done_twice(tmp_path):
     arguments = ["demo", "--quick", "--out", "d", "--config.model.widths=(4,8)"]
     first = boneage(*arguments, cwd=tmp_path, timeout=500)
