@@ -191,7 +191,7 @@ def study(request: ImportanceRequest) -> Findings:
     explainer = _Explainer(loaded, subjects, request, kept)
     found = {name: explainer.of(name, loaded.arrays, "trained") for name in METHODS}
     blank = explainer.untrained()
-    shown = np.linspace(0, len(numbers) - 1, min(_BLIND, len(numbers))).round().astype(int)
+    shown = _spread(len(numbers), _BLIND)
     blind = {name: explainer.of(name, blank, "untrained", shown) for name in METHODS}
     bones = {name: value for name, value in found.items() if value.shape[1] == len(CELLS)}
     groups = {name: cells.grouped(v) if v.shape[1] == len(CELLS) else v for name, v in found.items()}
@@ -226,11 +226,16 @@ def _module(loaded: LoadedRun) -> Any:
     return loaded.network.module(loaded.arrays["params"], loaded.arrays["batch_stats"])
 
 
+def _spread(count: int, most: int) -> np.ndarray:
+    """At most so many of 0 to `count` - 1, evenly spread, both ends among them."""
+    return np.linspace(0, count - 1, min(most, count)).round().astype(int)
+
+
 def _chosen(records: Records, count: int) -> np.ndarray:
     """Numbers of images spread evenly over the ages, in the order of the split."""
     ages, _ = records.labels()
     order = np.argsort(np.where(np.isfinite(ages), ages, np.inf), kind="stable")
-    chosen = np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(int)
+    chosen = _spread(len(order), count)
     if len(chosen) < _FEWEST:
         raise UserError(f"{len(chosen)} images: expected at least {_FEWEST} to say anything of")
     return np.sort(order[chosen])

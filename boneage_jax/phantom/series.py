@@ -84,9 +84,10 @@ class Series:
         of_split = jax.random.fold_in(jax.random.key(self.seed), SPLITS.index(split))
         key = jax.random.fold_in(of_split, number)
         shown: Array = jnp.float32(age)
+        # All NaN for none: one program draws children as they are, and with some bones of another age.
+        ages = np.full(len(anatomy.BONES), np.nan) if ages is None else ages
         if self.carrier:
-            own = np.where(anatomy.select(self.carrier), np.float32(age), np.float32(np.nan))
-            ages = own if ages is None else np.where(np.isnan(ages), own, ages)
+            ages = np.where(np.isnan(ages) & anatomy.select(self.carrier), age, ages)
             shown = _OLDEST * jax.random.uniform(jax.random.fold_in(key, 1))
         phantom = render(
             key,
@@ -95,8 +96,7 @@ class Series:
             self.camera(number),
             self.variation,
             views.view(self.view).exposure,
-            # One program for both: children as they are, and with some bones of another age.
-            jnp.full(len(anatomy.BONES), jnp.nan) if ages is None else jnp.asarray(ages, jnp.float32),
+            jnp.asarray(ages, jnp.float32),
         )
         drawn: Phantom = jax.device_get(phantom)
         return drawn
