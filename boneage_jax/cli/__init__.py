@@ -22,6 +22,8 @@ from boneage_jax.experiment import is_config_argument
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns its exit status."""
+    if arguments is None:
+        environment.take_huge_pages()
     environment.prepare()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
