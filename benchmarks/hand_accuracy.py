@@ -11,7 +11,9 @@ import json
 import pathlib
 from typing import Any
 
+import cv2
 import numpy as np
+from jaxtyping import Bool, Float
 
 from benchmarks.common import hand_options, versions
 from boneage_jax.canvas import Canvas, hand_length, thumb_side
@@ -28,6 +30,14 @@ FAILED_CANVAS = 45.0
 farther from its place on the canvas in pixels (three times the bar), or the thumb on the wrong side."""
 
 
+def in_sight(points: Float[np.ndarray, "3 2"], mask: Bool[np.ndarray, "h w"]) -> list[bool]:
+    """Returns which key points a reader could see: those within 3 pixels of the hand as far as it was exposed."""
+    padded = np.pad(mask, 4)
+    distance = cv2.distanceTransform((~padded).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    places = np.clip(np.rint(points).astype(int)[:, ::-1] + 4, 0, np.array(padded.shape) - 1)
+    return [bool(distance[y, x] <= 3) for y, x in places]
+
+
 def measure(records: Records, chain: Chain) -> list[dict[str, Any]]:
     """Returns what can be said of each image."""
     canvas = Canvas()
@@ -39,6 +49,7 @@ def measure(records: Records, chain: Chain) -> list[dict[str, Any]]:
             truth, points = records.mask(n), np.asarray(records.row(n)["key_points"], np.float64)
             row: dict[str, Any] = {"n": n, "iou": masks.iou(hand.mask.inside, truth), "flags": hand.verdict.flags}
             row |= hand.verdict.measures
+            row["in_sight"] = in_sight(points, truth)
             length = hand_length(points)
             if hand.placed is None:
                 row |= {"errors": [100.0] * 3, "canvas": 1500.0, "side_right": False}
@@ -83,6 +94,11 @@ def main() -> None:
     print(
         f"key point error       median {np.median(errors):.2f}% (bar 1%)   99th percentile "
         f"{np.percentile(errors, 99):.2f}% (bar 3%) of the hand's length"
+    )
+    in_view = np.array([row["in_sight"] for row in rows])
+    print(
+        f"  in the exposed part   {in_view.sum()} of {in_view.size}   median {np.median(errors[in_view]):.2f}%   "
+        f"99th percentile {np.percentile(errors[in_view], 99):.2f}%"
     )
     for name, values in zip(("fingertip", "thumb", "capitate"), errors.T, strict=True):
         print(f"  {name:<12} median {np.median(values):.2f}%   99th percentile {np.percentile(values, 99):.2f}%")

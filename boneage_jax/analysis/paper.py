@@ -36,6 +36,7 @@ class PaperRequest:
       folds: parts for cross-validation: each cell is trained so many times, and what is reported are the images of the
         training split, each read by the network that has not seen its child. 0 for none.
       patients: CSV of image and child, for folds; None where each image is another child's.
+      beside: runs of other age models for both sexes, trained already, which are scored and join the ensembles.
     """
 
     out: pathlib.Path
@@ -48,6 +49,7 @@ class PaperRequest:
     test: str = "test"
     folds: int = 0
     patients: pathlib.Path | None = None
+    beside: tuple[pathlib.Path, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import pathlib
 import sys
 from collections.abc import Sequence
 
@@ -17,7 +18,7 @@ from boneage_jax.analysis.ensemble import Debias, average, fitted_weights
 from boneage_jax.analysis.paper import PaperRequest, Planned, plan
 from boneage_jax.data.reading import view_of
 from boneage_jax.data.sources import Dataset
-from boneage_jax.errors import UserError
+from boneage_jax.errors import UserError, fail_if_any
 from boneage_jax.files import check_writable
 from boneage_jax.train import run
 from boneage_jax.train.loop import train
@@ -30,10 +31,12 @@ class Predictions:
     Attributes:
       name: for people.
       months: by image; NaN for children that the model is not asked about.
+      region: that a member sees; empty for others.
     """
 
     name: str
     months: Float[np.ndarray, " n"]
+    region: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +77,7 @@ def results(request: PaperRequest) -> Results:
     """
     check_writable(request.out)
     planned = plan(request)
+    _check_beside(request, [p.name for p in planned])
     dataset = Dataset.open(request.data, request.dataset)
     for number, p in enumerate(planned, 1):
         if p.done < p.total:
@@ -81,7 +85,7 @@ def results(request: PaperRequest) -> Results:
             train(p.config, p.folder)
     shown = _Split(dataset, planned[0].config.data.train_split if request.folds else request.test)
     said = shown.predictions(request, planned)
-    members = _members(said, shown.male)
+    members = _members(said, shown.male) + shown.beside(request)
     weights: dict[str, float] = {}
     ensembles: list[Predictions] = []
     if len(members) > 1:
@@ -89,7 +93,7 @@ def results(request: PaperRequest) -> Results:
             fits = _across_folds(planned, shown, members)
         else:
             validation = _Split(dataset, request.validation)
-            fitting = _members(validation.predictions(request, planned), validation.male)
+            fitting = _members(validation.predictions(request, planned), validation.male) + validation.beside(request)
             fits = [_Fit(_stacked(fitting), validation.reading, np.ones(len(shown.ids), bool))]
         ensembles, weights = _ensembles(members, fits, "the other folds" if request.folds else "validation")
     return Results(
@@ -103,6 +107,29 @@ def results(request: PaperRequest) -> Results:
         ensembles,
         weights,
         request.folds,
+    )
+
+
+def _check_beside(request: PaperRequest, cells: Sequence[str]) -> None:
+    """Before hours of training: whether the runs that are to stand beside the cells can.
+
+    Raises:
+      UserError: for those that cannot, all at once.
+    """
+    problems = ["folds report images that these have learnt from"] if request.beside and request.folds else []
+    names = [*cells, *(folder.name for folder in request.beside)]
+    for folder in request.beside:
+        config = run.load(folder).config
+        if names.count(folder.name) > 1:
+            problems.append(f"{folder}: found another model named {folder.name!r}; give its folder a name of its own")
+        if config.task.name != "bone_age":
+            problems.append(f"{folder}: found the task {config.task.name!r}, expected 'bone_age'")
+        elif config.data.sex != "all":
+            problems.append(f"{folder}: found a model of {config.data.sex} children, expected one of all")
+    fail_if_any(
+        problems,
+        "--beside: models that cannot join the table",
+        "Name runs of age models for both sexes, without --folds.",
     )
 
 
@@ -123,34 +150,38 @@ class _Split:
         """What every cell says of the images; with folds, each by the network that has not seen it."""
         said: dict[Cell, Predictions] = {}
         for p in planned:
-            months = self._months(request, p)
+            # The best checkpoint was chosen on the fold that is left out; only the last one has not looked at it.
+            months = self._months(request, p.folder, None if p.fold is None else p.total)
             if p.cell in said:
                 before = said[p.cell].months
                 months = np.where(np.isfinite(before), before, months)
             said[p.cell] = Predictions(p.cell.name, months)
         return said
 
-    def _months(self, request: PaperRequest, planned: Planned) -> Float[np.ndarray, " n"]:
+    def beside(self, request: PaperRequest) -> list[Predictions]:
+        """What the other models say of the images."""
+        return [Predictions(folder.name, self._months(request, folder, None)) for folder in request.beside]
+
+    def _months(self, request: PaperRequest, folder: pathlib.Path, step: int | None) -> Float[np.ndarray, " n"]:
         """A network's ages, NaN where it is not asked; evaluated only where its newest run has not been yet."""
-        folder = evaluate.folder_of(planned.folder, self._dataset.name, self.split)
-        summary = folder / "scores.json"
-        # The best checkpoint was chosen on the fold that is left out; only the last one has not looked at it.
-        loaded = run.load(planned.folder, step=None if planned.fold is None else planned.total)
+        there = evaluate.folder_of(folder, self._dataset.name, self.split)
+        summary = there / "scores.json"
+        loaded = run.load(folder, step=step)
         if not summary.exists() or json.loads(summary.read_text())["checkpoint_step"] != loaded.step:
             evaluate.evaluate(loaded, split=self.split, data_dir=request.data, dataset=self._dataset.name)
-        with (folder / "predictions.csv").open(newline="") as file:
+        with (there / "predictions.csv").open(newline="") as file:
             months = {row["id"]: float(row["months"]) for row in csv.DictReader(file)}
         return np.array([months.get(image_id, np.nan) for image_id in self.ids])
 
 
 def _members(said: dict[Cell, Predictions], male: Bool[np.ndarray, " n"]) -> list[Predictions]:
     """Models for both sexes, and pairs of a boys' and a girls' model as one."""
-    members = [Predictions(cell.name, one.months) for cell, one in said.items() if cell.sex == "all"]
+    members = [Predictions(cell.name, one.months, cell.region) for cell, one in said.items() if cell.sex == "all"]
     for cell, one in said.items():
         other = said.get(dataclasses.replace(cell, sex="female"))
         if cell.sex == "male" and other is not None:
             months = np.where(male, one.months, other.months)
-            members.append(Predictions(dataclasses.replace(cell, sex="by sex").name, months))
+            members.append(Predictions(dataclasses.replace(cell, sex="by sex").name, months, cell.region))
     return members
 
 
@@ -190,9 +221,9 @@ def _ensembles(
     """Averages by region and over all; fitted weights; averages of members whose linear bias is corrected."""
     test = _stacked(members)
     found = []
-    regions = sorted({m.name.split("-")[2] for m in members})
+    regions = sorted({m.region for m in members if m.region})
     for region in regions:
-        rows = [n for n, m in enumerate(members) if m.name.split("-")[2] == region]
+        rows = [n for n, m in enumerate(members) if m.region == region]
         if len(rows) > 1 and len(regions) > 1:
             found.append(Predictions(f"average of region {region}", average(test[rows])))
     found.append(Predictions("average of all", average(test)))

@@ -65,7 +65,8 @@ def add(commands: argparse._SubParsersAction) -> None:
         "boneage paper --out paper --tiny --cells 'm46-*'          # on phantoms, each cell a minute\n"
         "boneage paper --out paper --dry-run                       # what there is to do, and what it costs\n"
         "boneage paper --out paper --dataset registered_hands/rsna_bone_age-full --data data\n"
-        "boneage paper --out folds --dataset registered_hands/rsna_bone_age-full --folds 5 --cells 'm46-*-all'\n\n"
+        "boneage paper --out folds --dataset registered_hands/rsna_bone_age-full --folds 5 --cells 'm46-*-all'\n"
+        "boneage paper --out paper --cells 'm46-*-all' --beside runs/best-0 --beside runs/best-1\n\n"
         "the same command goes on where it was cut short",
         takes_config=False,
     )
@@ -85,6 +86,14 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     paper.add_argument("--patients", type=pathlib.Path, help="with --folds: CSV of image and patient, dealt together")
     paper.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="setting of every cell's config")
+    paper.add_argument(
+        "--beside",
+        type=pathlib.Path,
+        action="append",
+        default=[],
+        metavar="RUN",
+        help="run of another age model, scored beside the cells and part of the ensembles; or several",
+    )
     paper.add_argument("--dry-run", action="store_true", help="list cells, costs and what is done; train nothing")
 
     importance = command(
@@ -165,6 +174,7 @@ def _paper(options: argparse.Namespace, _: list[str]) -> None:
         test=options.test,
         folds=options.folds,
         patients=options.patients,
+        beside=tuple(options.beside),
     )
     if options.dry_run:
         print(paper.as_text(paper.plan(request)))

@@ -94,6 +94,32 @@ def test_the_same_command_trains_and_evaluates_nothing_again(request_, results, 
     assert "3 cells, 3 done" in paper.as_text(paper.plan(request_))
 
 
+def test_other_models_stand_beside_the_cells(request_, results, trained, tmp_path):
+    """Scored like the cells, and part of every ensemble but those of a region."""
+    cells = ("m46-regression-A-male", "m46-regression-A-female")
+    request = dataclasses.replace(request_, cells=cells, beside=(trained,))
+    found = paper_results.results(request)
+    assert [one.name for one in found.members] == ["m46-regression-A-by sex", "trained"]
+    alone = {row["id"]: float(row["months"]) for row in _rows(trained, found.dataset.name, "test")}
+    np.testing.assert_allclose(found.members[1].months, [alone[image_id] for image_id in found.ids])
+    by_name = {one.name: one.months for one in found.ensembles}
+    np.testing.assert_allclose(by_name["average of all"], np.mean([one.months for one in found.members], 0))
+    assert set(found.weights) == {"m46-regression-A-by sex", "trained"}
+    tables = {table.name: table for table in paper_page.write(found, tmp_path).tables}
+    for name in ("stages", "ensembles"):
+        assert "trained" in {row[0] for row in tables[name].rows}
+
+
+def test_models_that_cannot_stand_beside(request_, results, trained):
+    boys = request_.out / "runs" / CELLS[0]
+    with pytest.raises(UserError, match="found a model of male children") as caught:
+        paper_results.results(dataclasses.replace(request_, beside=(trained, trained, boys), folds=2))
+    for said in ("cannot join the table (4)", "folds report images", "found another model named 'trained'"):
+        assert said in str(caught.value)
+    with pytest.raises(UserError, match="not a run's folder"):
+        paper_results.results(dataclasses.replace(request_, beside=(request_.out,)))
+
+
 def test_folds_leave_every_child_to_a_network_that_has_not_seen_it(request_, tmp_path):
     cells = ("m46-regression-A-all", "m46-regression-B-all")
     # Learns too fast: the best of the three checkpoints is not the last.
@@ -131,8 +157,8 @@ def test_folds_leave_every_child_to_a_network_that_has_not_seen_it(request_, tmp
     assert "each read by the network of 2 that has not seen the child" in text
 
 
-def _rows(place, dataset):
-    with (evaluate.folder_of(place, dataset, "train") / "predictions.csv").open(newline="") as file:
+def _rows(place, dataset, split="train"):
+    with (evaluate.folder_of(place, dataset, split) / "predictions.csv").open(newline="") as file:
         return list(csv.DictReader(file))
 
 
