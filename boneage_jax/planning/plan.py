@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import pathlib
 import sys
 from typing import Any
@@ -201,37 +202,43 @@ def _with_batch(config: ExperimentConfig, batch_size: int) -> ExperimentConfig:
     return dataclasses.replace(config, train=dataclasses.replace(config.train, batch_size=batch_size))
 
 
+_TRIES = 4
+"""Sizes that are compiled at most in search of the largest batch: each takes minutes for a TPU."""
+
+
 def _largest(config: ExperimentConfig, one: Mesh, chip: Chip, cost: StepCost) -> int:
-    """Most images a chip: by the straight line through two compiled sizes, and then by compiling what it says."""
+    """Most images a chip: sizes on the straight line through what is known, compiled until one fits and no larger."""
     unit = config.train.accumulation * (8 if cost.images >= 8 else 1)
-    first = max(unit, int(cost.images) // unit * unit)
-
-    def needed(images: int) -> float:
-        _say(f"compiling for {images} images a chip")
+    known = {cost.images: float(cost.memory)}
+    best = int(cost.images) if cost.memory <= chip.memory else 0
+    too_large = math.inf
+    for _ in range(_TRIES):
+        size = int(min(_on_the_line(known, chip.memory), 0.93 * too_large)) // unit * unit
+        if too_large == math.inf:
+            size = max(size, unit)
+        if size <= best:
+            break
+        _say(f"compiling for {size} images a chip")
         try:
-            return step_cost(_with_batch(config, images * one.size), one).memory
-        except DoesNotFit:
-            return float("inf")
-
-    sizes = (first, 2 * first)
-    low, high = needed(sizes[0]), needed(sizes[1])
-    if low > chip.memory:
-        sizes, high = (unit, first), low
-        low = needed(unit)
-        if low > chip.memory:
-            return 0
-    if high == float("inf"):  # the compiler gives no size for what does not fit
-        best = sizes[0]
-        guess = int(sizes[0] * chip.memory / low) // unit * unit
-    else:
-        slope = (high - low) / (sizes[1] - sizes[0])
-        best = sizes[1] if high <= chip.memory else sizes[0]
-        guess = int(sizes[0] + (chip.memory - low) / slope) // unit * unit
-    for _ in range(3):
-        if guess <= best or needed(guess) <= chip.memory:
-            return max(guess, best)
-        guess = int(guess * 0.93) // unit * unit
+            needed = float(step_cost(_with_batch(config, size * one.size), one).memory)
+        except DoesNotFit:  # the compiler gives no size for what does not fit
+            too_large = size
+            continue
+        known[size] = needed
+        if needed <= chip.memory:
+            best = size
+        else:
+            too_large = size
     return best
+
+
+def _on_the_line(known: dict[float, float], memory: float) -> float:
+    """Images that a memory holds, by the straight line through the last two sizes, or through one and nothing."""
+    *_, (images, needed) = known.items()
+    if len(known) == 1:
+        return images * memory / needed
+    (before, needed_before) = list(known.items())[-2]
+    return images + (memory - needed) * (images - before) / (needed - needed_before)
 
 
 def _say(text: str) -> None:

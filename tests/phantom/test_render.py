@@ -164,7 +164,8 @@ def test_size_does_not_change_the_hand():
     shrunk = large.image.reshape(130, 2, 100, 2).mean((1, 3))
     assert np.corrcoef(shrunk.ravel(), small.image.ravel())[0, 1] > 0.99
     agree = large.mask.reshape(130, 2, 100, 2).mean((1, 3)) > 0.5
-    assert (agree == small.mask).mean() > 0.995
+    # An edge pixel may fall to either side.
+    assert (agree == small.mask).mean() > 0.99
 
 
 def test_patches_hold_their_bones(monkeypatch):
