@@ -47,6 +47,6 @@ def get_config(variant: str = "heatmap") -> ml_collections.ConfigDict:
         config.data.name = "hand_phantom/raw_tiny"
         config.data.height, config.data.width = 160, 128
         config.model.widths = (12, 16, 24, 32)
-        config.train.length = "6 epochs"
+        config.train.length = "5 epochs"
         config.train.ema = 0.98
     return config

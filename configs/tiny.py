@@ -21,6 +21,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.augment.shift, config.augment.zoom, config.augment.rotation = 0.015, 0.03, 3.0
     config.optimizer.learning_rate = 3e-3
     config.train.length = "6 epochs"
+    config.eval.every = "2 epochs"
     config.train.batch_size = 32
     config.train.ema = 0.99
     return config
