@@ -202,20 +202,31 @@ def _with_batch(config: ExperimentConfig, batch_size: int) -> ExperimentConfig:
     return dataclasses.replace(config, train=dataclasses.replace(config.train, batch_size=batch_size))
 
 
-_TRIES = 4
+_TRIES = 6
 """Sizes that are compiled at most in search of the largest batch: each takes minutes for a TPU."""
+
+_CLOSE = 1.1
+"""A size that fits and one that does not are not told apart any closer than by this factor."""
 
 
 def _largest(config: ExperimentConfig, one: Mesh, chip: Chip, cost: StepCost) -> int:
-    """Most images a chip: sizes on the straight line through what is known, compiled until one fits and no larger."""
+    """Most images a chip that were compiled and fit.
+
+    Memory grows as a straight line at first, which says the next size to compile. Near the limit TPU compilers work
+    things out twice rather than keep them, and much more may fit than the line says: from there on the gap between
+    what fits and what does not is halved.
+    """
     unit = config.train.accumulation * (8 if cost.images >= 8 else 1)
     known = {cost.images: float(cost.memory)}
     best = int(cost.images) if cost.memory <= chip.memory else 0
     too_large = math.inf
     for _ in range(_TRIES):
-        size = int(min(_on_the_line(known, chip.memory), 0.93 * too_large)) // unit * unit
+        if too_large <= _CLOSE * best + unit:
+            break
+        between = math.sqrt(best * too_large) if best else too_large / 2
+        size = int(min(_on_the_line(known, chip.memory), between)) // unit * unit
         if too_large == math.inf:
-            size = max(size, unit)
+            size = max(size, math.ceil(_CLOSE * best / unit) * unit, unit)
         if size <= best:
             break
         _say(f"compiling for {size} images a chip")
@@ -238,7 +249,8 @@ def _on_the_line(known: dict[float, float], memory: float) -> float:
     if len(known) == 1:
         return images * memory / needed
     (before, needed_before) = list(known.items())[-2]
-    return images + (memory - needed) * (images - before) / (needed - needed_before)
+    slope = (needed - needed_before) / (images - before)
+    return images + (memory - needed) / slope if slope > 0 else 2 * images
 
 
 def _say(text: str) -> None:

@@ -136,6 +136,25 @@ def test_the_largest_batch_fits_and_no_larger_one(monkeypatch, memory, expected)
     assert found == 0 or cost_of(found).memory <= memory
 
 
+def test_a_compiler_that_saves_memory_near_the_limit(monkeypatch):
+    """As libtpu's does: a line up to 200 images, then nearly flat, and from 421 on nothing fits."""
+    chip = chips.Chip("of paper", 1.0, 1.0, 2150.0)
+    tried = []
+
+    def compiled(config, mesh):
+        tried.append(config.train.batch_size)
+        if tried[-1] > 420:
+            raise DoesNotFit("too much")
+        line = cost_of(min(tried[-1], 200)).memory
+        return cost_of(tried[-1], 0, int(line + 0.1 * max(0, tried[-1] - 200)))
+
+    monkeypatch.setattr(plan, "step_cost", compiled)
+    found = plan._largest(experiment(64), make_mesh(1), chip, cost_of(64))
+    assert found == max(size for size in tried if size <= 420)
+    assert found > 1.5 * 200, "more than the line says"
+    assert len(tried) <= 6
+
+
 def test_a_batch_that_does_not_fit_says_so(monkeypatch):
     def refuse(config, mesh):
         raise DoesNotFit("needs 40 GiB")
