@@ -54,6 +54,28 @@ def versions(*packages: str) -> str:
     return ", ".join(found)
 
 
+def run_settings(data: pathlib.Path, dataset: str, batch: int, steps: int) -> list[str]:
+    """Returns arguments of `boneage train` for a short run that writes what `images_a_second` reads."""
+    settings = {
+        "data.dir": data,
+        "data.name": dataset,
+        "train.batch_size": batch,
+        "train.length": f"{steps} steps",
+        "eval.every": f"{steps} steps",
+        "checkpoint.every": f"{steps} steps",
+        "data.eval_split": "validation[:64]",
+        "log.every": "5 steps",
+        "log.tensorboard": False,
+    }
+    return [f"--config.{key}={value}" for key, value in settings.items()]
+
+
+def images_a_second(run: pathlib.Path) -> float:
+    """Returns the median rate of a run by its log, without the first lines: they hold compiling and reading ahead."""
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return median([line["images_per_second"] for line in lines if "images_per_second" in line][2:])
+
+
 def in_turn(rounds: int, sides: dict[str, Callable[[], float]]) -> dict[str, list[float]]:
     """Calls each side once a round, one after the other, so that a machine that drifts drifts for all."""
     values: dict[str, list[float]] = {name: [] for name in sides}

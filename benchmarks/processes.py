@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import json
 import os
 import pathlib
 import shutil
@@ -21,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 
-from benchmarks.common import hardware, in_turn, median, save, versions
+from benchmarks.common import hardware, images_a_second, in_turn, median, run_settings, save, versions
 
 SIDES = ("one", "two apart", "two together")
 
@@ -37,19 +36,8 @@ def rate(side: str, options: argparse.Namespace, scratch: pathlib.Path) -> float
     started = []
     for n in range(count):
         run = scratch / ("run" if together else f"run{n}")
-        settings = {
-            "data.dir": options.data,
-            "data.name": options.dataset,
-            "train.batch_size": batch,
-            "train.length": f"{options.steps} steps",
-            "eval.every": f"{options.steps} steps",
-            "checkpoint.every": f"{options.steps} steps",
-            "data.eval_split": "validation[:64]",
-            "log.every": "5 steps",
-            "log.tensorboard": False,
-        }
         command = [sys.executable, "-m", "boneage_jax.cli", "train", f"--config={options.config}", f"--run={run}"]
-        command += [f"--config.{key}={value}" for key, value in settings.items()]
+        command += run_settings(options.data, options.dataset, batch, options.steps)
         if together:
             command += ["--coordinator", f"localhost:{port}", "--processes", "2", "--process", str(n)]
         core = sorted(os.sched_getaffinity(0))[n]
@@ -60,12 +48,7 @@ def rate(side: str, options: argparse.Namespace, scratch: pathlib.Path) -> float
         _, error = process.communicate()
         if process.returncode:
             sys.exit(error.decode())
-    rates = []
-    for run in sorted(scratch.iterdir()):
-        lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-        # The first lines hold what is compiled and read ahead.
-        rates.append(median([line["images_per_second"] for line in lines if "images_per_second" in line][2:]))
-    return sum(rates) / count
+    return sum(images_a_second(run) for run in sorted(scratch.iterdir())) / count
 
 
 def main() -> None:

@@ -22,6 +22,7 @@ from tests.conftest import REAL, boneage, needs_real
         "input_pipeline",
         "train_step",
         "phantom_layout",
+        "huge_pages",
         "processes",
         "phantom_realism",
         "phantom_speed",
