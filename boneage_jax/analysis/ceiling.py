@@ -5,33 +5,48 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
+from boneage_jax import anatomy
 from boneage_jax.data.sources import Dataset
 
 _RIDGE = 1.0
 """Months squared: keeps the fit from using differences of bones that are always equal."""
 
 
-def irreducible_mae(dataset: Dataset, *, train: str = "train", test: str = "test") -> float | None:
-    """Returns the mean absolute error of the best linear reading of the bones' true maturities, in months.
+REGION_BONES = {"A": "all", "B": "carpals, radius, ulna, metacarpal 1", "C": "metacarpal, proximal phalanx"}
+"""Bones whose growth plates, or all of which, lie in each of `anatomy.CANVAS_REGIONS`."""
+
+
+def best_reading(
+    dataset: Dataset, *, bones: str = "all", train: str = "train", test: str = "test"
+) -> Float[np.ndarray, " n"] | None:
+    """Returns the best linear reading of some bones' true maturities, in months.
 
     The phantom's label is the child's age and a rater's noise; bones and regions scatter about the age. So the picture
-    can say no more than the maturities of its 30 bones. Their best linear combination by sex is fitted on `train`; what
-    is left on `test` is the scatter that no picture shows and the noise of the labels.
+    can say no more than the maturities of its bones. Their best linear combination by sex is fitted on `train`; what
+    it errs by on `test` is the scatter that no picture of these bones shows, and the noise of the labels.
 
     Args:
       dataset: phantoms.
+      bones: that are known, as `anatomy.select` takes them.
       train: split that the combination is fitted on.
-      test: split that it is scored on.
+      test: split that it is made for.
 
     Returns:
       None for a dataset that does not hold the truth.
     """
     if not {"bone_maturity", "bone_age", "male"} <= set(dataset.features):
         return None
-    bones, male, reading = _columns(dataset, train)
-    weights = _fitted(_design(bones, male), reading)
-    bones, male, reading = _columns(dataset, test)
-    return float(np.abs(_design(bones, male) @ weights - reading).mean())
+    known = anatomy.select(bones)
+    maturity, male, reading = _columns(dataset, train)
+    weights = _fitted(_design(maturity[:, known], male), reading)
+    maturity, male, _ = _columns(dataset, test)
+    return _design(maturity[:, known], male) @ weights
+
+
+def irreducible_mae(dataset: Dataset, *, bones: str = "all", train: str = "train", test: str = "test") -> float | None:
+    """Returns the mean absolute error of `best_reading`, in months; None for a dataset that does not hold the truth."""
+    read = best_reading(dataset, bones=bones, train=train, test=test)
+    return None if read is None else float(np.abs(read - _columns(dataset, test)[2]).mean())
 
 
 def _columns(dataset: Dataset, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -87,14 +87,24 @@ def _cells(results: Results) -> Table:
 
 
 def _stages(results: Results) -> Table:
-    """MAE by stage of skeletal development, of every member and ensemble."""
+    """MAE by stage of skeletal development, of every member and ensemble; on phantoms also what bones allow."""
     counts = stages.mae_by_stage(results.reading, results.reading, results.male)
     rows = []
-    for one in (*results.members, *results.ensembles):
+    for one in (*results.members, *results.ensembles, *_known_bones(results)):
         found = stages.mae_by_stage(one.months, results.reading, results.male)
         rows.append((one.name, *(_shown(found[name][1]) for name in counts)))
     caption = f"Mean absolute error in months by stage of skeletal development. {_what(results)}."
     return Table("stages", caption, ("model", *(f"{name} ({n})" for name, (n, _) in counts.items())), tuple(rows))
+
+
+def _known_bones(results: Results) -> list[Predictions]:
+    """What could be read of each region on phantoms, by who knew its bones."""
+    found = []
+    for region, bones in ceiling.REGION_BONES.items():
+        months = ceiling.best_reading(results.dataset, bones=bones, test=results.split)
+        if months is not None:
+            found.append(Predictions(f"irreducible: maturities in region {region} known", months))
+    return found
 
 
 def _ensembles(results: Results, floor: float | None) -> Table:

@@ -217,3 +217,23 @@ def test_nobody_beats_who_knows_the_bones(hands):
     noise = np.mean([abs(float(row["bone_age"]) - float(row["true_bone_age"])) for row in rows])
     floor = ceiling.irreducible_mae(hands)
     assert 0.5 * noise < floor < 12
+
+
+def test_what_a_region_shows_is_less_than_all(hands):
+    """By least squares of NumPy's on the training split, which no part of the bones can fit better than all of them."""
+    rows = [hands.split("train").row(n) for n in range(48)]
+    reading = np.array([row["bone_age"] for row in rows], np.float64)
+    male = np.array([row["male"] for row in rows], bool)
+    maturity = np.stack([row["bone_maturity"] for row in rows]).astype(np.float64)
+    left = {}
+    for region, bones in ceiling.REGION_BONES.items():
+        read = ceiling.best_reading(hands, bones=bones, test="train")
+        left[region] = np.square(read - reading).sum()
+        known = np.concatenate([maturity[:, anatomy.select(bones)], np.full((48, 1), 100.0)], 1)
+        exact = 0.0
+        for sex in (False, True):
+            one = known[male == sex]
+            fitted = one @ np.linalg.lstsq(one, reading[male == sex], rcond=None)[0]
+            exact += np.square(fitted - reading[male == sex]).sum()
+        assert exact <= left[region] * (1 + 1e-9), "least squares is the least"
+    assert left["A"] <= min(left["B"], left["C"])
