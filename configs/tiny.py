@@ -13,7 +13,7 @@ def get_config() -> ml_collections.ConfigDict:
     """Returns the config."""
     config = default_config()
     config.data.name = "hand_phantom/tiny"
-    config.data.height, config.data.width = 192, 144
+    config.data.height, config.data.width = 160, 120
     config.model.widths = (8, 16, 32, 64, 96)
     config.model.dense = (128,)
     config.model.dropout = 0.1
