@@ -23,7 +23,9 @@ def best_reading(
 
     The phantom's label is the child's age and a rater's noise; bones and regions scatter about the age. So the picture
     can say no more than the maturities of its bones. Their best linear combination by sex is fitted on `train`; what
-    it errs by on `test` is the scatter that no picture of these bones shows, and the noise of the labels.
+    it errs by on `test` is the scatter that no picture of these bones shows, and the noise of the labels. Maturities
+    count as known before a centre appears and after it has fused, where pictures do not show them: so what a picture
+    allows lies a little above, and for adults far above.
 
     Args:
       dataset: phantoms.
