@@ -28,7 +28,7 @@ demo: $(VENV)/.base
 	$(BIN)/boneage demo --out $(DEMO)
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -m 'not engine'
+	GLIBC_TUNABLES=glibc.malloc.hugetlb=1 $(BIN)/python -m pytest -m 'not engine'
 
 engines: $(VENV)/.dev
 	$(BIN)/python -m pytest -m engine
