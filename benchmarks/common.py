@@ -54,6 +54,19 @@ def versions(*packages: str) -> str:
     return ", ".join(found)
 
 
+def run_options(doc: str | None) -> argparse.ArgumentParser:
+    """Returns a parser of what benchmarks of short runs have in common."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=pathlib.Path, default=pathlib.Path("data"))
+    parser.add_argument("--dataset", default="hand_phantom/tiny")
+    parser.add_argument("--config", default="configs/tiny.py")
+    parser.add_argument("--batch", type=int, default=32, help="images a process and step")
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", type=pathlib.Path)
+    return parser
+
+
 def run_settings(data: pathlib.Path, dataset: str, batch: int, steps: int) -> list[str]:
     """Returns arguments of `boneage train` for a short run that writes what `images_a_second` reads."""
     settings = {

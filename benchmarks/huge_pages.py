@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 
-from benchmarks.common import hardware, images_a_second, in_turn, median, run_settings, save, versions
+from benchmarks.common import hardware, images_a_second, in_turn, median, run_options, run_settings, save, versions
 
 SIDES = {"pages of 4 KiB": "glibc.malloc.hugetlb=0", "pages of 2 MiB": "glibc.malloc.hugetlb=1"}
 
@@ -37,15 +37,7 @@ def rate(tunables: str, options: argparse.Namespace, run: pathlib.Path) -> float
 
 def main() -> None:
     """Measures and prints."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=pathlib.Path, default=pathlib.Path("data"))
-    parser.add_argument("--dataset", default="hand_phantom/tiny")
-    parser.add_argument("--config", default="configs/tiny.py")
-    parser.add_argument("--batch", type=int, default=32, help="images a step")
-    parser.add_argument("--steps", type=int, default=60)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", type=pathlib.Path)
-    options = parser.parse_args()
+    options = run_options(__doc__).parse_args()
     print(f"{hardware()}; {versions('jax', 'jaxlib')}; {options.config}, {options.batch} images a step")
     with tempfile.TemporaryDirectory() as scratch:
         run = pathlib.Path(scratch) / "run"

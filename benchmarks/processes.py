@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 
-from benchmarks.common import hardware, images_a_second, in_turn, median, run_settings, save, versions
+from benchmarks.common import hardware, images_a_second, in_turn, median, run_options, run_settings, save, versions
 
 SIDES = ("one", "two apart", "two together")
 
@@ -53,15 +53,7 @@ def rate(side: str, options: argparse.Namespace, scratch: pathlib.Path) -> float
 
 def main() -> None:
     """Measures and prints."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=pathlib.Path, default=pathlib.Path("data"))
-    parser.add_argument("--dataset", default="hand_phantom/tiny")
-    parser.add_argument("--config", default="configs/tiny.py")
-    parser.add_argument("--batch", type=int, default=32, help="images a process and step")
-    parser.add_argument("--steps", type=int, default=60)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", type=pathlib.Path)
-    options = parser.parse_args()
+    options = run_options(__doc__).parse_args()
     if len(os.sched_getaffinity(0)) < 2:
         sys.exit("two cores are wanted")
     print(f"{hardware()}; {versions('jax', 'jaxlib')}; {options.config}, {options.batch} images a process")

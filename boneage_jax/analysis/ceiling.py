@@ -16,10 +16,8 @@ REGION_BONES = {"A": "all", "B": "carpals, radius, ulna, metacarpal 1", "C": "me
 """Bones whose growth plates, or all of which, lie in each of `anatomy.CANVAS_REGIONS`."""
 
 
-def best_reading(
-    dataset: Dataset, *, bones: str = "all", train: str = "train", test: str = "test"
-) -> Float[np.ndarray, " n"] | None:
-    """Returns the best linear reading of some bones' true maturities, in months.
+def best_readings(dataset: Dataset, *, train: str = "train", test: str = "test") -> dict[str, Float[np.ndarray, " n"]]:
+    """Returns the best linear reading of the true maturities of each region's bones, in months, by region.
 
     The phantom's label is the child's age and a rater's noise; bones and regions scatter about the age. So the picture
     can say no more than the maturities of its bones. Their best linear combination by sex is fitted on `train`; what
@@ -29,26 +27,31 @@ def best_reading(
 
     Args:
       dataset: phantoms.
-      bones: that are known, as `anatomy.select` takes them.
-      train: split that the combination is fitted on.
-      test: split that it is made for.
+      train: split that the combinations are fitted on.
+      test: split that they are made for.
 
     Returns:
-      None for a dataset that does not hold the truth.
+      One for each of `REGION_BONES`; none for a dataset that does not hold the truth.
     """
     if not {"bone_maturity", "bone_age", "male"} <= set(dataset.features):
-        return None
-    known = anatomy.select(bones)
-    maturity, male, reading = _columns(dataset, train)
-    weights = _fitted(_design(maturity[:, known], male), reading)
-    maturity, male, _ = _columns(dataset, test)
-    return _design(maturity[:, known], male) @ weights
+        return {}
+    learnt, male, reading = _columns(dataset, train)
+    shown, shown_male, _ = _columns(dataset, test)
+    found = {}
+    for region, bones in REGION_BONES.items():
+        known = anatomy.select(bones)
+        weights = _fitted(_design(learnt[:, known], male), reading)
+        found[region] = _design(shown[:, known], shown_male) @ weights
+    return found
 
 
-def irreducible_mae(dataset: Dataset, *, bones: str = "all", train: str = "train", test: str = "test") -> float | None:
-    """Returns the mean absolute error of `best_reading`, in months; None for a dataset that does not hold the truth."""
-    read = best_reading(dataset, bones=bones, train=train, test=test)
-    return None if read is None else float(np.abs(read - _columns(dataset, test)[2]).mean())
+def irreducible_mae(dataset: Dataset, *, train: str = "train", test: str = "test") -> float | None:
+    """Returns the mean absolute error of the best reading of all bones, in months.
+
+    None for a dataset that does not hold the truth; see `best_readings`.
+    """
+    read = best_readings(dataset, train=train, test=test)
+    return float(np.abs(read["A"] - _columns(dataset, test)[2]).mean()) if read else None
 
 
 def _columns(dataset: Dataset, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -39,8 +39,9 @@ class Written:
 
 def write(results: Results, folder: pathlib.Path) -> Written:
     """Writes tables/ (CSV, Markdown, LaTeX), figures/, predictions and the page into a folder."""
-    floor = ceiling.irreducible_mae(results.dataset, test=results.split)
-    tables = [_cells(results), _stages(results), _ensembles(results, floor), _comparisons(results)]
+    known = ceiling.best_readings(results.dataset, test=results.split)
+    floor = float(np.abs(known["A"] - results.reading).mean()) if known else None
+    tables = [_cells(results), _stages(results, known), _ensembles(results, floor), _comparisons(results)]
     for table in tables:
         table.write(folder / "tables")
     best = _best(results)
@@ -86,25 +87,18 @@ def _cells(results: Results) -> Table:
     return Table("cells", caption, head_row, tuple(rows))
 
 
-def _stages(results: Results) -> Table:
+def _stages(results: Results, known: dict[str, np.ndarray]) -> Table:
     """MAE by stage of skeletal development, of every member and ensemble; on phantoms also what bones allow."""
     counts = stages.mae_by_stage(results.reading, results.reading, results.male)
     rows = []
-    for one in (*results.members, *results.ensembles, *_known_bones(results)):
+    by_bones = [
+        Predictions(f"irreducible: maturities in region {name} known", months) for name, months in known.items()
+    ]
+    for one in (*results.members, *results.ensembles, *by_bones):
         found = stages.mae_by_stage(one.months, results.reading, results.male)
         rows.append((one.name, *(_shown(found[name][1]) for name in counts)))
     caption = f"Mean absolute error in months by stage of skeletal development. {_what(results)}."
     return Table("stages", caption, ("model", *(f"{name} ({n})" for name, (n, _) in counts.items())), tuple(rows))
-
-
-def _known_bones(results: Results) -> list[Predictions]:
-    """What could be read of each region on phantoms, by who knew its bones."""
-    found = []
-    for region, bones in ceiling.REGION_BONES.items():
-        months = ceiling.best_reading(results.dataset, bones=bones, test=results.split)
-        if months is not None:
-            found.append(Predictions(f"irreducible: maturities in region {region} known", months))
-    return found
 
 
 def _ensembles(results: Results, floor: float | None) -> Table:

@@ -22,12 +22,13 @@ from boneage_jax.experiment import is_config_argument
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns its exit status."""
-    if arguments is None:
-        environment.take_huge_pages()
+    is_program = arguments is None
     environment.prepare()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         options, config_arguments = _parse(arguments)
+        if is_program:  # and not `--help`, or a mistyped option
+            environment.take_huge_pages()
         status = options.run_command(options, config_arguments)
         sys.stdout.flush()
         return status or 0

@@ -217,7 +217,7 @@ def _largest(config: ExperimentConfig, one: Mesh, chip: Chip, cost: StepCost) ->
     what fits and what does not is halved.
     """
     unit = config.train.accumulation * (8 if cost.images >= 8 else 1)
-    known = {cost.images: float(cost.memory)}
+    known = [(cost.images, float(cost.memory))]
     best = int(cost.images) if cost.memory <= chip.memory else 0
     too_large = math.inf
     for _ in range(_TRIES):
@@ -232,10 +232,9 @@ def _largest(config: ExperimentConfig, one: Mesh, chip: Chip, cost: StepCost) ->
         _say(f"compiling for {size} images a chip")
         try:
             needed = float(step_cost(_with_batch(config, size * one.size), one).memory)
+            known.append((size, needed))
         except DoesNotFit:  # the compiler gives no size for what does not fit
-            too_large = size
-            continue
-        known[size] = needed
+            needed = math.inf
         if needed <= chip.memory:
             best = size
         else:
@@ -243,12 +242,12 @@ def _largest(config: ExperimentConfig, one: Mesh, chip: Chip, cost: StepCost) ->
     return best
 
 
-def _on_the_line(known: dict[float, float], memory: float) -> float:
+def _on_the_line(known: list[tuple[float, float]], memory: float) -> float:
     """Images that a memory holds, by the straight line through the last two sizes, or through one and nothing."""
-    *_, (images, needed) = known.items()
+    images, needed = known[-1]
     if len(known) == 1:
         return images * memory / needed
-    (before, needed_before) = list(known.items())[-2]
+    before, needed_before = known[-2]
     slope = (needed - needed_before) / (images - before)
     return images + (memory - needed) / slope if slope > 0 else 2 * images
 
