@@ -206,6 +206,9 @@ class TrainConfig:
     batch_size: int = setting(32, "global batch size, in images", low=1)
     accumulation: int = setting(1, "parts a batch is computed in, one after the other, to save memory", low=1)
     seed: int = setting(0, "seed of weights, order, augmentation and dropout", low=0, high=2**31 - 1)
+    start: str = setting(
+        "", "run's folder, or FILE:MEMBER of a bundle, of the same network, whose weights training starts from"
+    )
     ema: float = setting(
         0.0, "decay of the moving average of the weights used in evaluation; 0 for none", low=0.0, high=0.99999
     )
@@ -386,6 +389,8 @@ def _check_network(config: ExperimentConfig, problems: list[str]) -> None:
     height, width = config.data.height, config.data.width
     if config.model.weights and config.model.name != "resnet":
         problems.append(f"model.weights: found {config.model.weights!r}, expected '' for a {config.model.name}")
+    if config.model.weights and config.train.start:
+        problems.append(f"model.weights: found {config.model.weights!r}, expected '' where train.start names a run")
     if config.model.name == "unet":
         unit = config.model.patch * 2 ** (len(config.model.widths) - 1)
         if height % unit or width % unit:

@@ -25,7 +25,7 @@ from boneage_jax.train.logs import RunLog, Window, progress_bar
 from boneage_jax.train.mesh import check_batch_size, make_mesh, replicated, share
 from boneage_jax.train.optimizer import make_optimizer, make_schedule
 from boneage_jax.train.predict import predict_all
-from boneage_jax.train.pretrained import start_from_weights
+from boneage_jax.train.pretrained import start_from_run, start_from_weights
 from boneage_jax.train.signals import StoppedEarly, stop_on_signals
 from boneage_jax.train.state import initial_state
 from boneage_jax.train.step import Metrics, compile_score_step, compile_train_step
@@ -145,7 +145,9 @@ def train(config: ExperimentConfig, folder: pathlib.Path) -> Result:
         # Never leave before the asynchronous save has ended.
         stack.callback(checkpoints.close)
         restored = checkpoints.restore_newest(state, replicated(mesh))
-        if restored is None and config.model.weights:
+        if restored is None and config.train.start:
+            restored = start_from_run(state, config, mesh)
+        elif restored is None and config.model.weights:
             restored = start_from_weights(state, config, mesh)
         state = restored or state
         done = int(state.step)

@@ -1,4 +1,4 @@
-"""A fresh state whose backbones start from somebody's weights."""
+"""A fresh state that starts from a trained network: another run of ours, or somebody's backbone."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from jax.sharding import Mesh
 from boneage_jax.config import ExperimentConfig
 from boneage_jax.errors import fail_if_any
 from boneage_jax.models import pretrained
+from boneage_jax.train import bundle
 from boneage_jax.train.mesh import replicated
 from boneage_jax.train.state import Arrays, TrainState
 
@@ -33,26 +34,65 @@ def start_from_weights(state: TrainState, config: ExperimentConfig, mesh: Mesh) 
     weights, statistics = pretrained.backbone_of(pretrained.read(path), config.model, origin=str(path))
     params = _grafted(state.params, weights, str(path))
     batch_stats = _grafted(state.batch_stats, statistics, str(path))
+    return _starting(state, params, batch_stats, mesh)
+
+
+def start_from_run(state: TrainState, config: ExperimentConfig, mesh: Mesh) -> TrainState:
+    """Returns a fresh state with all weights of `train.start`, its head too: the averaged ones, where it averaged.
+
+    Step, optimiser and seed are the new run's own.
+
+    Args:
+      state: from `initial_state`.
+      config: the experiment.
+      mesh: devices that the state lies on.
+
+    Raises:
+      UserError: for what is no run and no member of a bundle, and for another network; names what differs.
+    """
+    named = config.train.start
+    # A folder with a colon in its name is still a folder.
+    file, _, member = (named, "", "") if pathlib.Path(named).expanduser().is_dir() else named.partition(":")
+    start = bundle.load(pathlib.Path(file).expanduser(), member)
+    fail_if_any(
+        _differences({"params": state.params, "batch_stats": state.batch_stats}, start.arrays),
+        f"train.start: {named} is another network",
+        "Set the keys of model, data.regions and task.age to those of its config.",
+    )
+    return _starting(state, start.arrays["params"], start.arrays["batch_stats"], mesh)
+
+
+def _starting(state: TrainState, params: Arrays, batch_stats: Arrays, mesh: Mesh) -> TrainState:
+    """The state with these arrays in the place of its own."""
     params, batch_stats = jax.device_put((params, batch_stats), replicated(mesh))
     # A copy: what is donated to the step must not be the same buffer twice.
     average = jax.tree.map(jnp.copy, {"params": params, "batch_stats": batch_stats}) if state.average else {}
     return dataclasses.replace(state, params=params, batch_stats=batch_stats, average=average)
 
 
+def _differences(wanted: Arrays, found: Arrays) -> list[str]:
+    """A line for each array of the wanted that is not among the found in its shape, and for each too many."""
+    shapes = [
+        {
+            jax.tree_util.keystr(key, simple=True, separator="/"): np.shape(x)
+            for key, x in jax.tree.leaves_with_path(tree)
+        }
+        for tree in (wanted, found)
+    ]
+    return [
+        f"{name}: found {shapes[1].get(name, 'nothing')}, expected {shapes[0].get(name, 'nothing')}"
+        for name in sorted(shapes[0].keys() | shapes[1].keys())
+        if shapes[0].get(name) != shapes[1].get(name)
+    ]
+
+
 def _grafted(arrays: Arrays, backbone: Arrays, origin: str) -> Arrays:
     """The arrays with every backbone replaced."""
-    problems = []
     changed = copy.copy(arrays)
-    for number, old in arrays["backbones"].items():
-        wanted, found = (
-            {jax.tree_util.keystr(key, simple=True, separator="/"): x for key, x in jax.tree.leaves_with_path(tree)}
-            for tree in (old, backbone)
-        )
-        problems += [
-            f"{name}: found {np.shape(found[name]) if name in found else 'nothing'}, expected {np.shape(x)}"
-            for name, x in wanted.items()
-            if name not in found or np.shape(found[name]) != np.shape(x)
-        ]
-        changed["backbones"] = {**changed["backbones"], number: backbone}
-    fail_if_any(problems, f"{origin}: weights of another network", "Set model.depth and model.widths to theirs.")
+    changed["backbones"] = dict.fromkeys(arrays["backbones"], backbone)
+    fail_if_any(
+        _differences(arrays["backbones"], changed["backbones"]),
+        f"{origin}: weights of another network",
+        "Set model.depth and model.widths to theirs.",
+    )
     return changed

@@ -15,7 +15,7 @@ import pytest
 
 from boneage_jax.config import CheckpointConfig
 from boneage_jax.errors import UserError
-from boneage_jax.train import loop, run
+from boneage_jax.train import bundle, loop, run
 from boneage_jax.train.checkpoint import Checkpoints
 from boneage_jax.train.loop import NonFiniteLoss, train
 from boneage_jax.train.signals import EXIT_SAVED
@@ -184,6 +184,32 @@ def test_a_checkpoint_of_another_model_is_refused(whole, data_dir, phantoms, tmp
         in message
     )
     assert (tmp_path / "run" / "checkpoints" / "12").is_dir(), "nothing is set aside: it is not damaged"
+
+
+def test_a_run_starts_from_another_and_from_a_bundle(whole, data_dir, phantoms, tmp_path):
+    """After one step too small to see, all weights are those that it started from."""
+    source = run.load(whole)
+    bundle.write({"age0": source}, {}, tmp_path / "b.safetensors")
+    still = {"train__length": "1 steps", "optimizer__learning_rate": 1e-9, "optimizer__final_learning_rate": 1e-9}
+    starts = {"run": (str(whole), 1e-7), "bundle": (f"{tmp_path / 'b.safetensors'}:age0", 1e-3)}
+    for kind, (named, tolerance) in starts.items():
+        train(small_config(data_dir, phantoms, **still, train__start=named, train__seed=5), tmp_path / kind)
+        begun = run.load(tmp_path / kind)
+        for a, b in zip(*(jax.tree.leaves(one.arrays["params"]) for one in (source, begun)), strict=True):
+            np.testing.assert_allclose(a, b, atol=tolerance)
+
+
+def test_a_start_that_fits_not_is_refused(whole, data_dir, phantoms, tmp_path):
+    def refused(match, start, **settings):
+        with pytest.raises(UserError, match=match):
+            train(small_config(data_dir, phantoms, train__start=start, **settings), tmp_path / match)
+
+    refused("another network", str(whole), model__widths=(4, 10))
+    refused("first/conv/kernel: found .3, 3, 4, 8., expected .3, 3, 4, 10.", str(whole), model__widths=(4, 10))
+    refused("no such file|not a run's folder", str(tmp_path / "nowhere"))
+    bundle.write({"age0": run.load(whole)}, {}, tmp_path / "b.safetensors")
+    refused("holds no '' but age0", str(tmp_path / "b.safetensors"))
+    refused("holds no 'age1' but age0", f"{tmp_path / 'b.safetensors'}:age1")
 
 
 def test_the_first_loss_that_is_not_finite_stops_the_run(data_dir, phantoms, tmp_path):
