@@ -90,10 +90,11 @@ class DataConfig:
     )
     height: int = setting(160, "input height in pixels", low=16)
     width: int = setting(120, "input width in pixels", low=16)
-    frame: Literal["image", "looks", "masked", "hand", "canvas"] = setting(
+    frame: Literal["image", "looks", "upright", "masked", "hand", "canvas"] = setting(
         "image",
-        "how an image is laid into the input: whole; whole and cut to the hand's box by turns, for a network that "
-        "looks twice; masked; masked and cut to the box; masked and on the canvas",
+        "how an image is laid into the input: whole; by turns in the two ways of a network that looks twice (masks: "
+        "whole, cut to the hand's box; key points: cut to the box, on the canvas; background and all); upright: whole, "
+        "and the hand stood upright, by turns, for masks; masked; masked and cut to the box; masked and on the canvas",
     )
     contrast: Literal["as is", "local"] = setting(
         "as is", "grey levels of whole images: as they are, or equalised locally, which shows the faintest hand"
@@ -207,7 +208,9 @@ class TrainConfig:
     accumulation: int = setting(1, "parts a batch is computed in, one after the other, to save memory", low=1)
     seed: int = setting(0, "seed of weights, order, augmentation and dropout", low=0, high=2**31 - 1)
     start: str = setting(
-        "", "run's folder, or FILE:MEMBER of a bundle, of the same network, whose weights training starts from"
+        "",
+        "run of the same network, whose weights training starts from: its folder, FILE:MEMBER of a bundle, or "
+        "shipped:MEMBER of the one that is shipped; '' for random ones",
     )
     ema: float = setting(
         0.0, "decay of the moving average of the weights used in evaluation; 0 for none", low=0.0, high=0.99999

@@ -86,7 +86,7 @@ def needed_for(view: View) -> set[Layer]:
     needed: set[Layer] = set(view.layers)
     if view.frame != "image":
         needed.add("hand")
-    if view.frame == "canvas":
+    if view.frame in ("canvas", "open"):
         needed.add("key_points")
     return needed
 
@@ -108,7 +108,8 @@ def lay_out(
       male: 1 for male, 0 for female.
       bone_age: in months; NaN where unknown.
       mask: the hand, at the first picture's size; for the layer `hand` and all frames but `image`.
-      key_points: in the first picture's pixels; for the layer of that name and the frame `canvas`.
+      key_points: in the first picture's pixels; for the layer of that name and the frames `canvas` and
+        `open`.
     """
     example: Example = {"image": pictures[0], "male": np.float32(male), "bone_age": np.float32(bone_age)}
     if not view.height:

@@ -2,9 +2,11 @@
 
 - `image`: the whole picture, fitted into the input. For segmentation.
 - `box`: the picture cut to the hand's box, background and all. For a second look at a mask.
-- `masked`: the same with background gone and contrast equalised. For the paper's key point network.
+- `upright`: likewise, but turned so that the hand's long side stands upright: a tall input then shows it larger.
+- `masked`: the whole picture with background gone and contrast equalised. For the paper's key point network.
 - `hand`: likewise, cut to the hand's box, so that small hands are seen as large as others. For key points.
 - `canvas`: likewise, laid on the registered canvas by key points that are already known. For a second look at them.
+- `open`: laid on the canvas, background and all: a look that errs on its own where the mask has lost a fingertip.
 """
 
 from __future__ import annotations
@@ -22,13 +24,16 @@ from boneage_jax.data import contrast, images
 from boneage_jax.data.images import Grey
 from boneage_jax.geometry import Similarity
 
-Frame = Literal["image", "box", "masked", "hand", "canvas"]
+Frame = Literal["image", "box", "upright", "masked", "hand", "canvas", "open"]
 
 BOX_MARGIN = 0.06
 """Border around a hand's box, as a fraction of its longer side."""
 
 WIDE_MARGIN = 0.12
 """Likewise where background is wanted too: the first look may have missed a fingertip."""
+
+UPRIGHT_MARGIN = 0.08
+"""Likewise for the hand stood upright: fingertips lie at the ends of its longer side."""
 
 SECOND_LOOK = ((-150.0, 2050.0), (250.0, 1900.0))
 """Rows and columns of the canvas that a second look at the key points sees: thumbs reach beyond the canvas's edge."""
@@ -69,17 +74,26 @@ def lay(
       height: of the input.
       width: of the input.
       mask: the hand, at the image's size; for all frames but `image`.
-      key_points: of `anatomy.KEY_POINTS` in the image's pixels; for `canvas`.
-      local: whether the contrast of `image` and `box` is equalised locally.
+      key_points: of `anatomy.KEY_POINTS` in the image's pixels; for `canvas` and `open`.
+      local: whether the contrast of `image`, `box`, `upright` and `open` is equalised locally.
       turn: degrees by which the picture is turned in the input, about its middle; not for `image`.
+
+    Raises:
+      ValueError: for `canvas` and `open`, where fingertip and capitate coincide.
     """
     if frame == "image":
         shown = contrast.local(image) if local else image
         return Framed(images.fit(shown, height, width), images.fitting(image.shape, height, width))
     assert mask is not None
-    if frame == "box":
-        turning = Similarity.turning(turn, height, width)
-        transform = box_transform(mask, height, width, margin=WIDE_MARGIN).then(turning)
+    if frame in ("box", "upright", "open"):
+        if frame == "box":
+            straight = box_transform(mask, height, width, margin=WIDE_MARGIN)
+        elif frame == "upright":
+            straight = upright_transform(mask, height, width)
+        else:
+            assert key_points is not None
+            straight = canvas_transform(key_points, height, width)
+        transform = straight.then(Similarity.turning(turn, height, width))
         # Of what is seen, so that borders outside the box take nothing of the range.
         seen = images.warp(image, transform, height, width)
         return Framed(contrast.local(seen) if local else seen, transform)
@@ -189,6 +203,32 @@ def box_transform(mask: Bool[np.ndarray, "h w"], height: int, width: int, *, mar
     x0, y0, x1, y1 = box(mask)
     border = margin * max(x1 - x0, y1 - y0)
     return Similarity.framing((y0 - border, y1 + border), (x0 - border, x1 + border), height, width)
+
+
+def upright_transform(mask: Bool[np.ndarray, "h w"], height: int, width: int) -> Similarity:
+    """Returns the transform that fits the smallest turned rectangle around a mask into height x width, long side up.
+
+    It turns by at most 90 degrees. Without a mask it fits the whole picture, as it lies.
+
+    Args:
+      mask: the hand.
+      height: of the input, in pixels.
+      width: likewise.
+    """
+    shown = cv2.findNonZero(mask.astype(np.uint8))
+    if shown is None:
+        return box_transform(mask, height, width, margin=0.0)
+    corners = cv2.boxPoints(cv2.minAreaRect(shown)).astype(np.float64)
+    sides = corners[1:3] - corners[:2]
+    x, y = max(sides, key=np.linalg.norm)
+    # The longer side comes to point down the input; a single pixel has none.
+    x, y = (x, y) if y >= 0 else (-x, -y)
+    length = float(np.hypot(x, y))
+    turning = Similarity(a=float(y) / length, b=float(x) / length) if length else Similarity()
+    turned = turning(corners)
+    (x0, y0), (x1, y1) = turned.min(0), turned.max(0) + 1
+    border = UPRIGHT_MARGIN * max(x1 - x0, y1 - y0)
+    return turning.then(Similarity.framing((y0 - border, y1 + border), (x0 - border, x1 + border), height, width))
 
 
 def canvas_transform(key_points: Float[np.ndarray, "3 2"], height: int, width: int) -> Similarity:

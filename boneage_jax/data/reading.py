@@ -35,7 +35,7 @@ def view_of(config: DataConfig, layers: tuple[Layer, ...] = (), *, split: str = 
     return View(
         config.height,
         config.width,
-        first_look(config),
+        looks_of(config, layers)[0],
         config.contrast == "local",
         tuple(config.feature.split("+")),
         tuple(filter(None, config.regions.split("+"))),
@@ -53,20 +53,27 @@ def _fold_of(config: DataConfig, split: str, *, evaluation: bool) -> Fold | None
     return Fold(config.folds, config.fold, evaluation, patients)
 
 
-def first_look(config: DataConfig) -> frames.Frame:
-    """Returns the frame of the first look of a network that looks twice, or its only one."""
-    return "image" if config.frame == "looks" else config.frame
+def looks_of(config: DataConfig, layers: tuple[Layer, ...]) -> tuple[frames.Frame, ...]:
+    """Returns the frames that a network learns from, in the order in which it looks at a picture.
+
+    Args:
+      config: of the data.
+      layers: that its task learns from: masks are looked for in the whole picture first, key points in the hand's box.
+    """
+    if config.frame == "looks":
+        return ("box", "open") if "key_points" in layers else ("image", "box")
+    return ("image", "upright") if config.frame == "upright" else (config.frame,)
 
 
 def source_of(dataset: Dataset, split: str, config: DataConfig, view: View) -> Source:
-    """Returns what training reads: the records of a split, each twice where the network is to look twice.
+    """Returns what training reads: the records of a split, once for each of the looks that the network learns.
 
     Images of `data.emphasis` come as often as all together.
 
     Raises:
       UserError: for annotation files that cannot be used, or that name no image of the split.
     """
-    views = [view] if config.frame != "looks" else [view, dataclasses.replace(view, frame="box")]
+    views = [dataclasses.replace(view, frame=frame) for frame in looks_of(config, view.layers)]
     sources: list[Source] = [dataset.split(split, one) for one in views]
     if config.emphasis:
         labels = drawn.AnnotatedLabels(tuple(drawn.read(pathlib.Path(config.emphasis).expanduser())))

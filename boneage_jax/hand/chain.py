@@ -15,11 +15,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool, Float
 
 from boneage_jax.canvas import Canvas
 from boneage_jax.data import frames
 from boneage_jax.data.images import Grey
-from boneage_jax.data.reading import first_look
+from boneage_jax.data.reading import looks_of
 from boneage_jax.hand import quality, register
 from boneage_jax.hand.masks import Mask
 from boneage_jax.hand.network import Network, expect_task
@@ -95,9 +96,13 @@ class Chain:
         self._landmarks = Network(landmarks, settings.batch_size)
         # Of a heat map that is just as its training target: a normal distribution, both ways.
         self._width = 2**0.5 * landmarks.config.task.sigma * landmarks.config.model.patch
-        self._frame = first_look(landmarks.config.data)
-        # Who learnt from masked whole pictures, as the paper's network, has never seen hands as large as on the canvas.
-        self._twice = settings.second_look and self._frame == "hand"
+        first, *further = looks_of(landmarks.config.data, landmarks.task.layers)
+        self._first: frames.Frame = first
+        # Who learnt from hands alone knows them as large as on the canvas; who learnt from masked whole pictures, as
+        # the paper's network, has never seen them so.
+        again: frames.Frame | None = "canvas" if first == "hand" else next(iter(further), None)
+        self._again = again if settings.second_look else None
+        self._with_background, self._local = first == "box", landmarks.config.data.contrast == "local"
         self.seconds: dict[str, float] = {}
 
     def __enter__(self) -> Chain:
@@ -111,17 +116,18 @@ class Chain:
         # ---- segmentation ----------------------------------------------------------------------------------------
         with self._timed("segmentation"):
             found = self._segmenter.masks(pictures)
+        insides = [mask.inside for mask in found]
 
         # ---- key points ------------------------------------------------------------------------------------------
         with self._timed("frames"):
             # Once for both looks and all turns: it is worked out at the picture's own size.
-            hands = self._map(lambda n: frames.alone(pictures[n], found[n].inside), range(len(pictures)))
-            framed = self._map(lambda n: self._first(hands[n], found[n]), range(len(pictures)))
+            hands = pictures if self._with_background else self._map(frames.alone, pictures, insides)
+            framed = self._map(lambda n: self._lay(self._first, hands[n], insides[n]), range(len(pictures)))
         # A first look that is followed by another has only to find the way to the canvas.
-        looks = self._look([framed], flips=self.settings.views > 1 and not self._twice)
-        if self._twice:
+        looks = self._look([framed], flips=self.settings.views > 1 and not self._again)
+        if self._again:
             with self._timed("frames"):
-                turned = [self._again(hands, found, looks, turn) for turn in turns_of(self.settings.views)]
+                turned = [self._on_canvas(self._again, hands, insides, looks, t) for t in turns_of(self.settings.views)]
             second = self._look(turned, flips=self.settings.views > 1)
             looks = [dataclasses.replace(again, first=one.settled) for one, again in zip(looks, second, strict=True)]
 
@@ -129,20 +135,35 @@ class Chain:
         with self._timed("registration and regions"):
             return self._map(lambda n: self._finish(pictures[n], found[n], looks[n]), range(len(pictures)))
 
-    def _first(self, hand: Grey, mask: Mask) -> frames.Framed:
-        return frames.lay_alone(self._frame, hand, mask.inside, *self._landmarks.size)
+    def _lay(
+        self,
+        frame: frames.Frame,
+        hand: Grey,
+        inside: Bool[np.ndarray, "h w"],
+        key_points: Float[np.ndarray, "3 2"] | None = None,
+        turn: float = 0.0,
+    ) -> frames.Framed:
+        """A picture, or its hand alone, as the key points' network sees it."""
+        size = self._landmarks.size
+        if self._with_background:
+            return frames.lay(frame, hand, *size, mask=inside, key_points=key_points, local=self._local, turn=turn)
+        return frames.lay_alone(frame, hand, inside, *size, key_points=key_points, turn=turn)
 
-    def _again(
-        self, hands: Sequence[Grey], found: Sequence[Mask], looks: Sequence[Looks], turn: float
+    def _on_canvas(
+        self,
+        frame: frames.Frame,
+        hands: Sequence[Grey],
+        insides: Sequence[Bool[np.ndarray, "h w"]],
+        looks: Sequence[Looks],
+        turn: float,
     ) -> list[frames.Framed]:
         """Upright but for a turn, thumb to the right, as large as can be: where the network is at its best."""
 
         def one(n: int) -> frames.Framed:
-            points, size = looks[n].settled, self._landmarks.size
             try:
-                return frames.lay_alone("canvas", hands[n], found[n].inside, *size, key_points=points, turn=turn)
+                return self._lay(frame, hands[n], insides[n], looks[n].settled, turn)
             except ValueError:
-                return self._first(hands[n], found[n])
+                return self._lay(self._first, hands[n], insides[n])
 
         return self._map(one, range(len(hands)))
 
@@ -176,8 +197,8 @@ class Chain:
         cut = register.cut(picture, mask.inside, placed, list(settings.regions))
         return Registered(mask, placed, looks, verdict, cut)
 
-    def _map(self, function: Callable[[Any], Any], items: Sequence[Any] | range) -> list[Any]:
-        return list(self._pool.map(function, items))
+    def _map(self, function: Callable[..., Any], *items: Sequence[Any] | range) -> list[Any]:
+        return list(self._pool.map(function, *items))
 
     @contextlib.contextmanager
     def _timed(self, stage: str) -> Iterator[None]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from boneage_jax.data import frames
 from boneage_jax.data.images import Grey
+from boneage_jax.data.reading import looks_of
 from boneage_jax.geometry import Similarity
 from boneage_jax.hand import masks
 from boneage_jax.hand.masks import Mask
@@ -58,7 +59,8 @@ class Segmenter:
         self.network = Network(loaded, batch_size)
         self._pool, self._views = pool, views
         self._local = loaded.config.data.contrast == "local"
-        self._twice = second_look and loaded.config.data.frame == "looks"
+        _, *further = looks_of(loaded.config.data, loaded.task.layers)
+        self._again: frames.Frame | None = next(iter(further), None) if second_look else None
 
     def inputs(self, pictures: Sequence[Grey]) -> list[frames.Framed]:
         """Returns whole pictures as the network sees them first."""
@@ -74,22 +76,22 @@ class Segmenter:
         """
         inputs = self.inputs(pictures) if inputs is None else inputs
         # A first look that is followed by another has only to find the hand's box.
-        maps = self._maps([frame.image for frame in inputs], flips=self._views > 1 and not self._twice)
+        maps = self._maps([frame.image for frame in inputs], flips=self._views > 1 and not self._again)
         found = self._map(lambda n: masks.clean([view[n] for view in maps], pictures[n].shape), len(pictures))
-        if not self._twice:
+        if not self._again:
             return found
-        closer = self._closely(pictures, found)
+        closer = self._closely(self._again, pictures, found)
         return [masks.second_thoughts(one, other) for one, other in zip(found, closer, strict=True)]
 
-    def _closely(self, pictures: Sequence[Grey], found: Sequence[Mask]) -> list[Mask]:
-        """Masks from views of each hand's box."""
+    def _closely(self, closer: frames.Frame, pictures: Sequence[Grey], found: Sequence[Mask]) -> list[Mask]:
+        """Masks from views of each hand's box, laid as the second look is."""
         size = self.network.size
         framed: list[frames.Framed] = []
         views: list[np.ndarray] = []
         for turn in turns_of(self._views):
 
             def again(n: int, turn: float = turn) -> frames.Framed:
-                return frames.lay("box", pictures[n], *size, mask=found[n].inside, local=self._local, turn=turn)
+                return frames.lay(closer, pictures[n], *size, mask=found[n].inside, local=self._local, turn=turn)
 
             turned = self._map(again, len(pictures))
             framed = framed or turned

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from boneage_jax import resources
 from boneage_jax.config import ExperimentConfig
 from boneage_jax.errors import fail_if_any
 from boneage_jax.models import pretrained
@@ -53,7 +54,8 @@ def start_from_run(state: TrainState, config: ExperimentConfig, mesh: Mesh) -> T
     named = config.train.start
     # A folder with a colon in its name is still a folder.
     file, _, member = (named, "", "") if pathlib.Path(named).expanduser().is_dir() else named.partition(":")
-    start = bundle.load(pathlib.Path(file).expanduser(), member)
+    path = resources.shipped_bundle() if file == "shipped" else pathlib.Path(file).expanduser()
+    start = bundle.load(path, member)
     fail_if_any(
         _differences({"params": state.params, "batch_stats": state.batch_stats}, start.arrays),
         f"train.start: {named} is another network",

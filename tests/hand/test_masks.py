@@ -1,11 +1,17 @@
 """Masks: largest piece, holes, sizes; grey levels; regions; what is carried both ways."""
 
+import dataclasses
+
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from boneage_jax.canvas import Canvas
+from boneage_jax.config import default_config, validate
 from boneage_jax.data import contrast, frames, images
+from boneage_jax.data.reading import looks_of
 from boneage_jax.errors import UserError
 from boneage_jax.geometry import Similarity
 from boneage_jax.hand import masks, quality, regions, register
@@ -198,3 +204,59 @@ def test_the_frame_of_a_hand_holds_it_whole():
     assert (border == 0).all()
     np.testing.assert_allclose(framed.transform((180, 220)), (95.5, 127.5), atol=1)
     assert cv2.countNonZero(framed.image) > 0.4 * framed.image.size
+
+
+CORNERS = [(-1, -1), (1, -1), (1, 1), (-1, 1)]
+
+
+@given(st.floats(-180, 180), st.floats(30, 90), st.floats(12, 28), st.booleans())
+def test_a_hand_is_stood_upright(degrees, long, short, sideways):
+    """A rectangle at any angle comes to stand, whole and as large as its margin lets it."""
+    height, width = (192, 256) if sideways else (256, 192)
+    mask = np.zeros((300, 320), np.uint8)
+    turned = Similarity.turning(degrees, 301, 321)(np.array([160, 150]) + np.array(CORNERS) * (long, short))
+    cv2.fillPoly(mask, [np.round(turned).astype(np.int32)], 1)
+    framed = frames.lay("upright", mask * 200, height, width, mask=mask > 0)
+    assert abs(framed.transform.degrees) <= 90 + 1e-6
+    rows, columns = np.nonzero(framed.image > 100)
+    tall, wide = np.ptp(rows) + 1, np.ptp(columns) + 1
+    if long > 1.3 * short:
+        assert tall / wide == pytest.approx(long / short, rel=0.12)
+    border = frames.UPRIGHT_MARGIN * max(tall, wide)
+    assert tall + 2 * border == pytest.approx(height, rel=0.05) or wide + 2 * border == pytest.approx(width, rel=0.05)
+    assert tall < height
+    assert wide < width
+    np.testing.assert_allclose(framed.transform((160, 150)), ((width - 1) / 2, (height - 1) / 2), atol=2)
+
+
+@pytest.mark.parametrize("pixels", [0, 1, 2])
+def test_what_has_no_long_side_is_fitted_all_the_same(pixels):
+    mask = np.zeros((40, 30), bool)
+    mask[20, 10 : 10 + pixels] = True
+    framed = frames.lay("upright", np.full((40, 30), 9, np.uint8), 64, 64, mask=mask)
+    assert np.isfinite(framed.transform.matrix).all()
+    assert framed.transform.scale > 0
+
+
+def test_an_open_look_keeps_what_the_mask_has_lost():
+    """The tip of a finger that lies outside the mask shows on the canvas, at its place, but not when masked."""
+    picture, mask, points, _ = placed_hand()
+    tip = disc(picture.shape, *points[0], 3)
+    picture = np.where(tip, 255, picture).astype(np.uint8)
+    mask = mask & ~disc(picture.shape, *points[0], 12)
+    seen = frames.lay("open", picture, 256, 192, mask=mask, key_points=points)
+    rows, columns = np.nonzero(seen.image > 200)
+    np.testing.assert_allclose((columns.mean(), rows.mean()), seen.transform(points[0]), atol=1)
+    masked = frames.lay("canvas", picture, 256, 192, mask=mask, key_points=points)
+    x, y = np.round(masked.transform(points[0])).astype(int)
+    assert masked.image[y, x] == 0
+    np.testing.assert_array_equal(masked.transform.matrix, seen.transform.matrix)
+
+
+def test_frames_by_task():
+    config = validate(default_config()).data
+    of = lambda frame, layer: looks_of(dataclasses.replace(config, frame=frame), (layer,))  # noqa: E731
+    assert of("looks", "hand") == ("image", "box")
+    assert of("looks", "key_points") == ("box", "open")
+    assert of("upright", "hand") == ("image", "upright")
+    assert of("hand", "key_points") == ("hand",)
