@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float
 
 from benchmarks.common import hand_options, versions
 from boneage_jax.canvas import Canvas, hand_length, thumb_side
+from boneage_jax.data.images import Grey
 from boneage_jax.data.parallel import in_batches, progress, read_ahead
 from boneage_jax.data.sources import Dataset, Records
 from boneage_jax.hand import masks
@@ -29,6 +30,9 @@ FAILED_CANVAS = 45.0
 """A failure: a mask below this IoU, a key point off by more percent of the hand's length, a fingertip or capitate
 farther from its place on the canvas in pixels (three times the bar), or the thumb on the wrong side."""
 
+LOST = 0.05
+"""Part of a hand's outline without which its mask is a guess."""
+
 
 def in_sight(points: Float[np.ndarray, "3 2"], mask: Bool[np.ndarray, "h w"]) -> list[bool]:
     """Returns which key points a reader could see: those within 3 pixels of the hand as far as it was exposed."""
@@ -36,6 +40,29 @@ def in_sight(points: Float[np.ndarray, "3 2"], mask: Bool[np.ndarray, "h w"]) ->
     distance = cv2.distanceTransform((~padded).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     places = np.clip(np.rint(points).astype(int)[:, ::-1] + 4, 0, np.array(padded.shape) - 1)
     return [bool(distance[y, x] <= 3) for y, x in places]
+
+
+def outline_lost(picture: Grey, mask: Bool[np.ndarray, "h w"]) -> float:
+    """Returns the share of a hand's outline that no reader could find: where both sides of it have one grey level.
+
+    At each pixel of the outline the mean grey of bands 1 to 5 pixels inside and outside are compared, over a window of
+    15 pixels; less than half a grey level between them is lost in eight bits.
+    """
+    inner, outer = (
+        cv2.distanceTransform(side.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) for side in (mask, ~mask)
+    )
+
+    def around(band: Bool[np.ndarray, "h w"]) -> tuple[np.ndarray, np.ndarray]:
+        sums = [
+            cv2.boxFilter(x, -1, (15, 15), normalize=False, borderType=cv2.BORDER_CONSTANT)
+            for x in (picture * band.astype(np.float32), band.astype(np.float32))
+        ]
+        return sums[0] / np.maximum(sums[1], 1), sums[1]
+
+    (within, pixels), (beyond, others) = around((inner > 1) & (inner <= 5)), around((outer > 1) & (outer <= 5))
+    # Where the picture ends there is nothing to compare with.
+    outline = mask & (inner <= 1) & (pixels > 10) & (others > 10)
+    return float((np.abs(within - beyond)[outline] < 0.5).mean()) if outline.any() else 1.0
 
 
 def measure(records: Records, chain: Chain) -> list[dict[str, Any]]:
@@ -50,6 +77,7 @@ def measure(records: Records, chain: Chain) -> list[dict[str, Any]]:
             row: dict[str, Any] = {"n": n, "iou": masks.iou(hand.mask.inside, truth), "flags": hand.verdict.flags}
             row |= hand.verdict.measures
             row["in_sight"] = in_sight(points, truth)
+            row["lost"] = outline_lost(records.image(n), truth)
             length = hand_length(points)
             if hand.placed is None:
                 row |= {"errors": [100.0] * 3, "canvas": 1500.0, "side_right": False}
@@ -91,6 +119,11 @@ def main() -> None:
     print(f"{options.dataset} {options.split}, {len(rows)} phantoms; {versions()}")
     low = np.percentile(iou, 1)
     print(f"mask IoU              mean {iou.mean():.4f} (bar 0.98)   1st percentile {low:.4f} (bar 0.95)")
+    shown = iou[np.array([row["lost"] < LOST for row in rows])]
+    print(
+        f"  outline in sight      {len(shown)} of {len(iou)}   mean {shown.mean():.4f}   "
+        f"1st percentile {np.percentile(shown, 1):.4f}"
+    )
     print(
         f"key point error       median {np.median(errors):.2f}% (bar 1%)   99th percentile "
         f"{np.percentile(errors, 99):.2f}% (bar 3%) of the hand's length"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 
+import cv2
 import numpy as np
 from jaxtyping import Bool, Float
 
-from boneage_jax.canvas import THUMB, Canvas, hand_length
+from boneage_jax.canvas import FINGERTIP, THUMB, Canvas, hand_length
 from boneage_jax.data.images import Grey
 from boneage_jax.geometry import Similarity
 from boneage_jax.hand.masks import Mask, on_the_edge
@@ -34,6 +35,8 @@ class Limits:
       side: smallest distance of the thumb's tip from the axis of the hand.
       thumb: x, y ranges of the thumb's tip on the paper's canvas, in its pixels.
       outside: largest distance of a key point from the mask.
+      inside: largest distance of a fingertip from the mask's outline, where it lies within: a mask that has lost the
+        finger's end is cut short on the way to it, one that has taken background for hand goes on beyond.
       contrast: smallest range of the hand's grey levels, 1st to 99th percentile.
     """
 
@@ -50,6 +53,7 @@ class Limits:
     side: float = 0.12
     thumb: tuple[tuple[float, float], tuple[float, float]] = ((1000.0, 1950.0), (450.0, 1400.0))
     outside: float = 0.0107
+    inside: float = 0.03
     contrast: float = 6.0
 
 
@@ -95,7 +99,7 @@ NO_HAND = "no hand"
 
 MEASURES = (
     "area", "expected", "agreement", "change", "second", "contrast", "cut", "disagreement", "moved", "spread", "side",
-    "thumb_x", "thumb_y", "outside",
+    "thumb_x", "thumb_y", "outside", "inside",
 )  # fmt: skip
 """All that a verdict may have measured; what needs a registration is left out where there is none."""
 
@@ -151,6 +155,7 @@ def judge(
     thumb = upright(placed.key_points)[THUMB]
     measures["thumb_x"], measures["thumb_y"] = (float(value) for value in thumb)
     measures["outside"] = max(_distance(mask.inside, point) for point in placed.key_points) / length
+    measures["inside"] = max(_depth(mask.inside, placed.key_points[tip]) for tip in (FINGERTIP, THUMB)) / length
     if measures["cut"] > limits.cut or _beyond(placed.key_points, image.shape):
         flags.append("cut off")
     if abs(measures["side"]) < limits.side:
@@ -161,6 +166,7 @@ def judge(
         or measures["moved"] > limits.moved
         or measures["spread"] > limits.spread
         or measures["outside"] > limits.outside
+        or measures["inside"] > limits.inside
         or not (left <= thumb[0] <= right and top <= thumb[1] <= bottom)
     )
     if implausible:
@@ -192,3 +198,13 @@ def _distance(inside: Bool[np.ndarray, "h w"], point: Float[np.ndarray, " 2"]) -
     if not len(rows):
         return float(max(h, w))
     return float(np.sqrt(((columns - point[0]) ** 2 + (rows - point[1]) ** 2).min()))
+
+
+def _depth(inside: Bool[np.ndarray, "h w"], point: Float[np.ndarray, " 2"]) -> float:
+    """Pixels from a point within the mask to the nearest that is not hand; 0 outside. Beyond the picture nothing is."""
+    h, w = inside.shape
+    x, y = round(float(point[0])), round(float(point[1]))
+    if not (0 <= x < w and 0 <= y < h and inside[y, x]):
+        return 0.0
+    padded = np.pad(inside.astype(np.uint8), 1)
+    return float(cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[y + 1, x + 1])

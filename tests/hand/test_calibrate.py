@@ -13,7 +13,10 @@ from boneage_jax.hand import calibrate
 from boneage_jax.hand.quality import Limits
 
 ORDINARY = {"expected": 0.93, "agreement": 0.95, "change": 0.97, "disagreement": 0.01, "moved": 0.02, "spread": 1.5}
-DOUBTFUL = {"expected": -1, "agreement": -1, "change": -1, "disagreement": 1, "moved": 1, "spread": 1, "outside": 1}
+DOUBTFUL = {
+    **dict.fromkeys(("expected", "agreement", "change"), -1),
+    **dict.fromkeys(("disagreement", "moved", "spread", "outside", "inside"), 1),
+}
 
 
 def hands(count, seed=0):
@@ -21,7 +24,7 @@ def hands(count, seed=0):
     draws = np.random.default_rng(seed)
     return [
         {name: centre * (1 + 0.02 * draws.normal()) for name, centre in ORDINARY.items()}
-        | {"outside": abs(draws.normal()) / 100}
+        | {"outside": abs(draws.normal()) / 100, "inside": abs(draws.normal()) / 100}
         for _ in range(count)
     ]
 

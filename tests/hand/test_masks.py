@@ -98,7 +98,7 @@ def placed_hand():
     """A picture of 400 x 300 whose hand lies turned and mirrored."""
     canvas = Canvas()
     pose = Similarity(0.15, 0.06, 60.0, 20.0, mirrored=False).then(Similarity(1.0, 0.0, 290.0, 0.0, mirrored=True))
-    on_canvas = np.array([canvas.fingertip, (1300, 1000), canvas.capitate])
+    on_canvas = np.array([canvas.fingertip, (1500, 1000), canvas.capitate])
     mask = disc((400, 300), *pose((800, 1000)), 90)
     picture = np.where(mask, 140, 30).astype(np.uint8)
     return picture, mask, pose(on_canvas), pose
@@ -173,13 +173,31 @@ def verdict(picture, mask, points, **changes):
     return quality.judge(picture, found, looks_at(points, **changes), placed)
 
 
-def test_a_plain_hand_is_good():
-    picture, mask, points, _ = placed_hand()
+def with_fingers(mask, points, *, beyond=0.0):
+    """The mask with fingers from the capitate to the tips, or farther by a part of their length."""
     fingers = mask.astype(np.uint8)
     for point in points:
-        cv2.line(fingers, tuple(points[2].round().astype(int)), tuple(point.round().astype(int)), 1, 12)
-    mask = fingers > 0
-    assert verdict(picture + (np.indices(mask.shape).sum(0) % 40).astype(np.uint8), mask, points).good
+        along = point - points[2]
+        # OpenCV rounds a line's end by half its width beyond it.
+        end = point + beyond * along - 6 * along / max(np.linalg.norm(along), 1)
+        cv2.line(fingers, tuple(points[2].round().astype(int)), tuple(end.round().astype(int)), 1, 12)
+    return fingers > 0
+
+
+def test_a_plain_hand_is_good():
+    picture, mask, points, _ = placed_hand()
+    picture = picture + (np.indices(mask.shape).sum(0) % 40).astype(np.uint8)
+    good = verdict(picture, with_fingers(mask, points), points)
+    assert good.good
+    assert good.measures["inside"] < 0.01
+
+
+def test_a_mask_that_ends_elsewhere_than_the_finger_is_doubted():
+    picture, mask, points, _ = placed_hand()
+    picture = picture + (np.indices(mask.shape).sum(0) % 40).astype(np.uint8)
+    assert "implausible key points" in verdict(picture, with_fingers(mask, points, beyond=-0.1), points).flags
+    wide = cv2.dilate(with_fingers(mask, points, beyond=0.1).astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
+    assert "implausible key points" in verdict(picture, wide, points).flags
 
 
 def test_reasons_are_named():
