@@ -20,8 +20,9 @@ from boneage_jax.canvas import Canvas, hand_length, thumb_side
 from boneage_jax.data.images import Grey
 from boneage_jax.data.parallel import in_batches, progress, read_ahead
 from boneage_jax.data.sources import Dataset, Records
-from boneage_jax.hand import masks
+from boneage_jax.hand import calibrate, masks
 from boneage_jax.hand.chain import Chain, Settings, open_chain
+from boneage_jax.hand.quality import Limits
 from boneage_jax.hand.regions import named
 
 FAILED_IOU = 0.95
@@ -102,10 +103,14 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=500)
     parser.add_argument("--json", type=pathlib.Path, help="where each image's figures go")
     parser.add_argument("--views", type=int, default=6, choices=(1, 2, 6))
+    parser.add_argument("--limits", type=pathlib.Path, help="file of boneage calibrate (default: those of the code)")
     parser.add_argument("--single", action="store_true", help="one look")
     options = parser.parse_args()
     records = Dataset.open(options.data, options.dataset).split(f"{options.split}[:{options.images}]")
-    settings = Settings(tuple(named(["whole@260x200"])), views=options.views, second_look=not options.single, threads=2)
+    limits = calibrate.read(options.limits).limits if options.limits else Limits()
+    settings = Settings(
+        tuple(named(["whole@260x200"])), limits=limits, views=options.views, second_look=not options.single, threads=2
+    )
     with open_chain(options.segmentation, options.landmarks, settings) as chain:
         rows = measure(records, chain)
     if options.json:
@@ -116,7 +121,8 @@ def main() -> None:
     side = np.array([row["side_right"] for row in rows])
     failed = np.array([row["failed"] for row in rows])
     flagged = np.array([bool(row["flags"]) for row in rows])
-    print(f"{options.dataset} {options.split}, {len(rows)} phantoms; {versions()}")
+    used = versions("boneage-jax", "jax", "opencv-python-headless")
+    print(f"{options.dataset} {options.split}, {len(rows)} phantoms; {used}")
     low = np.percentile(iou, 1)
     print(f"mask IoU              mean {iou.mean():.4f} (bar 0.98)   1st percentile {low:.4f} (bar 0.95)")
     shown = iou[np.array([row["lost"] < LOST for row in rows])]
