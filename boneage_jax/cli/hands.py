@@ -46,8 +46,12 @@ def add(commands: argparse._SubParsersAction) -> None:
         "    --limits runs/limits.json",
     )
     calibrate.add_argument("dataset", help="built dataset of radiographs, as in hand_phantom/raw")
-    calibrate.add_argument("--segmentation", type=pathlib.Path, required=True, help="run of that task, or a bundle")
-    calibrate.add_argument("--landmarks", type=pathlib.Path, required=True, help="run of that task, or a bundle")
+    calibrate.add_argument(
+        "--segmentation", type=pathlib.Path, required=True, help="run of that task, a bundle, or shipped"
+    )
+    calibrate.add_argument(
+        "--landmarks", type=pathlib.Path, required=True, help="run of that task, a bundle, or shipped"
+    )
     calibrate.add_argument(
         "--data", type=pathlib.Path, default=pathlib.Path("data"), help="folder of built datasets (default: data)"
     )
@@ -75,8 +79,12 @@ def add(commands: argparse._SubParsersAction) -> None:
         "the same command goes on where it was cut short",
     )
     register.add_argument("dataset", help="built dataset of radiographs, as in hand_phantom/raw")
-    register.add_argument("--segmentation", type=pathlib.Path, required=True, help="run of that task, or a bundle")
-    register.add_argument("--landmarks", type=pathlib.Path, required=True, help="run of that task, or a bundle")
+    register.add_argument(
+        "--segmentation", type=pathlib.Path, required=True, help="run of that task, a bundle, or shipped"
+    )
+    register.add_argument(
+        "--landmarks", type=pathlib.Path, required=True, help="run of that task, a bundle, or shipped"
+    )
     register.add_argument(
         "--data", type=pathlib.Path, default=pathlib.Path("data"), help="folder of built datasets (default: data)"
     )
@@ -156,8 +164,10 @@ def add(commands: argparse._SubParsersAction) -> None:
         "put networks into one small file for boneage predict",
         "boneage bundle --segmentation runs/s --landmarks runs/l --run runs/phantom-only --out bundle.safetensors",
     )
-    bundle.add_argument("--segmentation", type=pathlib.Path, required=True, help="run of that task, or a bundle")
-    bundle.add_argument("--landmarks", type=pathlib.Path, required=True, help="run of that task, or a bundle")
+    bundle.add_argument(
+        "--segmentation", type=pathlib.Path, required=True, help="run of that task, a bundle, or shipped"
+    )
+    bundle.add_argument("--landmarks", type=pathlib.Path, required=True, help="run of that task, a bundle, or shipped")
     bundle.add_argument(
         "--run",
         type=pathlib.Path,

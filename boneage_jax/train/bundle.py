@@ -17,7 +17,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from boneage_jax import tasks
+from boneage_jax import resources, tasks
 from boneage_jax.config import default_config, to_dict, validate
 from boneage_jax.errors import UserError, reason
 from boneage_jax.files import replacing
@@ -111,17 +111,29 @@ def read(path: pathlib.Path, *, devices: int = 0) -> Bundle:
 
 
 def load(path: pathlib.Path, name: str) -> LoadedRun:
-    """Opens a run's folder, or the network of a name in a bundle's file.
+    """Opens a run's folder, or a network of a bundle's file.
+
+    Args:
+      path: of either; `FILE:MEMBER` names a bundle's network, and `shipped` stands for the file of the one that comes
+        with the package.
+      name: of the bundle's network where `path` names none.
 
     Raises:
       UserError: for what is neither, and bundles without it.
     """
-    if not path.is_file():
+    file, member = path.expanduser(), name
+    # A folder with a colon in its name is still a folder.
+    if not file.exists():
+        before, _, after = str(path).partition(":")
+        file, member = pathlib.Path(before).expanduser(), after or name
+        file = resources.shipped_bundle() if before == "shipped" else file
+    if not file.is_file():
         return run.load(path)
-    found = read(path).runs
-    if name not in found:
-        raise UserError(f"{path}: holds no {name!r} but {', '.join(found)}; name a run's folder instead")
-    return found[name]
+    found = read(file).runs
+    if member not in found:
+        holds = f"holds no {member!r} but" if member else "holds"
+        raise UserError(f"{file}: {holds} {', '.join(found)}; name one, as in {file.name}:{next(iter(found))}")
+    return found[member]
 
 
 def _run(

@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from boneage_jax import resources
 from boneage_jax.config import ExperimentConfig
 from boneage_jax.errors import fail_if_any
 from boneage_jax.models import pretrained
@@ -52,10 +51,7 @@ def start_from_run(state: TrainState, config: ExperimentConfig, mesh: Mesh) -> T
       UserError: for what is no run and no member of a bundle, and for another network; names what differs.
     """
     named = config.train.start
-    # A folder with a colon in its name is still a folder.
-    file, _, member = (named, "", "") if pathlib.Path(named).expanduser().is_dir() else named.partition(":")
-    path = resources.shipped_bundle() if file == "shipped" else pathlib.Path(file).expanduser()
-    start = bundle.load(path, member)
+    start = bundle.load(pathlib.Path(named), "")
     fail_if_any(
         _differences({"params": state.params, "batch_stats": state.batch_stats}, start.arrays),
         f"train.start: {named} is another network",

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import pathlib
 
 import jax
 import numpy as np
@@ -216,6 +217,10 @@ def test_a_bundle_rounds_weights_and_nothing_else(runs, tmp_path):
     # Where a run's folder is asked for, a bundle will do.
     assert bundle.load(tmp_path / "b.safetensors", "it").config == again.config
     assert bundle.load(runs / "landmarks", "it").folder == runs / "landmarks"
+    # One of its networks by name, and those that come with the package.
+    assert bundle.load(tmp_path / "b.safetensors:it", "landmarks").config == again.config
+    assert bundle.load(pathlib.Path("shipped"), "landmarks").config.task.name == "landmarks"
+    assert bundle.load(pathlib.Path("shipped:age1"), "age0").config.task.name == "bone_age"
     with pytest.raises(UserError, match="holds no 'landmarks' but it"):
         bundle.load(tmp_path / "b.safetensors", "landmarks")
 

@@ -208,7 +208,7 @@ def test_a_start_that_fits_not_is_refused(whole, data_dir, phantoms, tmp_path):
     refused("first/conv/kernel: found .3, 3, 4, 8., expected .3, 3, 4, 10.", str(whole), model__widths=(4, 10))
     refused("no such file|not a run's folder", str(tmp_path / "nowhere"))
     bundle.write({"age0": run.load(whole)}, {}, tmp_path / "b.safetensors")
-    refused("holds no '' but age0", str(tmp_path / "b.safetensors"))
+    refused("holds age0; name one, as in b.safetensors:age0", str(tmp_path / "b.safetensors"))
     refused("holds no 'age1' but age0", f"{tmp_path / 'b.safetensors'}:age1")
 
 
