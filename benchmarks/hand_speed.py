@@ -30,7 +30,7 @@ BATCH = 16
 def measure(options: argparse.Namespace) -> dict[str, object]:
     """Returns images a second, seconds by stage, and peak memory in MiB."""
     records = Dataset.open(options.data, options.dataset).split(options.split)
-    settings = Settings(tuple(named(["A", "B", "C"])), batch_size=BATCH)
+    settings = Settings(tuple(named(["A", "B", "C"])), batch_size=BATCH, views=options.views)
     with open_chain(options.segmentation, options.landmarks, settings) as chain:
 
         def batch(start: int) -> list:
@@ -57,6 +57,7 @@ def main() -> None:
     """Measures each number of images in a process of its own and prints them."""
     parser = hand_options(__doc__)
     parser.add_argument("--size", default="", help="HEIGHTxWIDTH")
+    parser.add_argument("--views", type=int, default=6, choices=(1, 2, 6))
     parser.add_argument("--images", type=int, default=0, help="one number only; prints JSON")
     options = parser.parse_args()
     if options.images:
