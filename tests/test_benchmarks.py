@@ -20,6 +20,7 @@ from tests.conftest import REAL, boneage, needs_real
         "hand_speed",
         "importance_truth",
         "input_pipeline",
+        "irreducible",
         "train_step",
         "phantom_layout",
         "huge_pages",
