@@ -4,8 +4,9 @@
         --beside runs/best-0 --beside runs/fine-0 --beside runs/fine-1 [--rater-sd 7]
 
 Takes the options of `boneage paper`, trains what is missing of its cells, and fits the ensemble on validation as it
-does. The test split's labels are means of six readings; here each phantom's true age gets one rater's noise, many times over,
-for the ensemble and for who knows every bone's maturity (`analysis/ceiling.py`). Phantoms: says nothing about children.
+does. The test split's labels are means of six readings; here each phantom's true age gets one rater's noise, many
+times over, for the ensemble and for who knows every bone's maturity (`analysis/ceiling.py`). Phantoms: says nothing
+about children.
 """
 
 from __future__ import annotations
