@@ -21,9 +21,10 @@ from boneage_jax.data.images import Grey
 from boneage_jax.data.parallel import in_batches, progress, read_ahead
 from boneage_jax.data.sources import Dataset, Records
 from boneage_jax.hand import calibrate, masks
-from boneage_jax.hand.chain import Chain, Settings, open_chain
+from boneage_jax.hand.chain import Chain, Settings
 from boneage_jax.hand.quality import Limits
 from boneage_jax.hand.regions import named
+from boneage_jax.train import bundle
 
 FAILED_IOU = 0.95
 FAILED_ERROR = 3.0
@@ -73,12 +74,12 @@ def measure(records: Records, chain: Chain) -> list[dict[str, Any]]:
     batches = in_batches(len(records), chain.settings.batch_size)
     read = progress(read_ahead(records.image, batches), total=len(batches), label="measuring", unit=" batches")
     for numbers, decoded in read:
-        for n, hand in zip(numbers, chain.register(decoded), strict=True):
+        for n, picture, hand in zip(numbers, decoded, chain.register(decoded), strict=True):
             truth, points = records.mask(n), np.asarray(records.row(n)["key_points"], np.float64)
             row: dict[str, Any] = {"n": n, "iou": masks.iou(hand.mask.inside, truth), "flags": hand.verdict.flags}
             row |= hand.verdict.measures
             row["in_sight"] = in_sight(points, truth)
-            row["lost"] = outline_lost(records.image(n), truth)
+            row["lost"] = outline_lost(picture, truth)
             length = hand_length(points)
             if hand.placed is None:
                 row |= {"errors": [100.0] * 3, "canvas": 1500.0, "side_right": False}
@@ -107,11 +108,16 @@ def main() -> None:
     parser.add_argument("--single", action="store_true", help="one look")
     options = parser.parse_args()
     records = Dataset.open(options.data, options.dataset).split(f"{options.split}[:{options.images}]")
-    limits = calibrate.read(options.limits).limits if options.limits else Limits()
+    segmentation = bundle.load(options.segmentation, "segmentation")
+    landmarks = bundle.load(options.landmarks, "landmarks")
+    limits = Limits()
+    if options.limits:
+        pair = calibrate.networks(segmentation, landmarks)
+        limits = calibrate.read(options.limits).for_networks(pair, options.limits)
     settings = Settings(
         tuple(named(["whole@260x200"])), limits=limits, views=options.views, second_look=not options.single, threads=2
     )
-    with open_chain(options.segmentation, options.landmarks, settings) as chain:
+    with Chain(segmentation, landmarks, settings) as chain:
         rows = measure(records, chain)
     if options.json:
         options.json.write_text(json.dumps(rows))

@@ -19,7 +19,9 @@ import numpy as np
 from benchmarks.common import versions
 from boneage_jax.analysis.ceiling import best_readings
 from boneage_jax.analysis.paper import PaperRequest
+from boneage_jax.analysis.paper_page import best_of
 from boneage_jax.analysis.paper_results import results
+from boneage_jax.cli.options import names
 
 DRAWS = 400
 
@@ -29,7 +31,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=pathlib.Path, help="folder of boneage paper")
     parser.add_argument("--data", type=pathlib.Path, default=pathlib.Path("data"))
-    parser.add_argument("--cells", type=lambda text: tuple(text.split(",")), default=())
+    parser.add_argument("--cells", type=names, default=())
     parser.add_argument("--tiny", action="store_true")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--beside", type=pathlib.Path, action="append", default=[], metavar="RUN")
@@ -49,7 +51,7 @@ def main() -> None:
     ages = {image_id: float(records.row(n)["true_bone_age"]) for n, image_id in enumerate(records.ids())}
     truth = np.array([ages[image_id] for image_id in found.ids])
     floor = best_readings(found.dataset, test=found.split)["A"]
-    best = min([*found.members, *found.ensembles], key=lambda one: float(np.abs(one.months - found.reading).mean()))
+    best = best_of(found)
     noise = np.random.default_rng(0).normal(0.0, options.rater_sd, (DRAWS, len(truth)))
     ours, theirs = (np.abs(months - truth - noise).mean(1) for months in (best.months, floor))
     low, high = np.percentile(ours / theirs, [2.5, 97.5])

@@ -44,7 +44,7 @@ def write(results: Results, folder: pathlib.Path) -> Written:
     tables = [_cells(results), _stages(results, known), _ensembles(results, floor), _comparisons(results)]
     for table in tables:
         table.write(folder / "tables")
-    best = _best(results)
+    best = best_of(results)
     plots = {
         "predicted_against_reading": figures.predicted_against_reading(best.months, results.reading, results.male),
         "bland_altman": figures.bland_altman(best.months, results.reading, results.male),
@@ -114,7 +114,7 @@ def _ensembles(results: Results, floor: float | None) -> Table:
 def _comparisons(results: Results) -> Table:
     """The best against all others, pair by pair on the same images."""
     everyone = [*results.members, *results.ensembles]
-    best = _best(results)
+    best = best_of(results)
     others = [one for one in everyone if one.name != best.name]
     error = _error(best, results)
     found = [compare(_error(one, results), error) for one in others]
@@ -129,7 +129,8 @@ def _comparisons(results: Results) -> Table:
     return Table("comparisons", caption, ("model", "difference", "p"), rows)
 
 
-def _best(results: Results) -> Predictions:
+def best_of(results: Results) -> Predictions:
+    """Returns the model or ensemble of the smallest mean absolute error; one that answers for all, where there is."""
     everyone = [*results.members, *results.ensembles] or list(results.cells.values())
     complete = [one for one in everyone if np.isfinite(one.months).all()] or everyone
     return min(complete, key=lambda one: float(np.abs(_error(one, results)).mean()))

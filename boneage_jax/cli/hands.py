@@ -46,12 +46,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "    --limits runs/limits.json",
     )
     calibrate.add_argument("dataset", help="built dataset of radiographs, as in hand_phantom/raw")
-    calibrate.add_argument(
-        "--segmentation", type=pathlib.Path, required=True, help="run of that task, a bundle, or shipped"
-    )
-    calibrate.add_argument(
-        "--landmarks", type=pathlib.Path, required=True, help="run of that task, a bundle, or shipped"
-    )
+    _add_networks(calibrate)
     calibrate.add_argument(
         "--data", type=pathlib.Path, default=pathlib.Path("data"), help="folder of built datasets (default: data)"
     )
@@ -79,12 +74,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "the same command goes on where it was cut short",
     )
     register.add_argument("dataset", help="built dataset of radiographs, as in hand_phantom/raw")
-    register.add_argument(
-        "--segmentation", type=pathlib.Path, required=True, help="run of that task, a bundle, or shipped"
-    )
-    register.add_argument(
-        "--landmarks", type=pathlib.Path, required=True, help="run of that task, a bundle, or shipped"
-    )
+    _add_networks(register)
     register.add_argument(
         "--data", type=pathlib.Path, default=pathlib.Path("data"), help="folder of built datasets (default: data)"
     )
@@ -164,10 +154,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "put networks into one small file for boneage predict",
         "boneage bundle --segmentation runs/s --landmarks runs/l --run runs/phantom-only --out bundle.safetensors",
     )
-    bundle.add_argument(
-        "--segmentation", type=pathlib.Path, required=True, help="run of that task, a bundle, or shipped"
-    )
-    bundle.add_argument("--landmarks", type=pathlib.Path, required=True, help="run of that task, a bundle, or shipped")
+    _add_networks(bundle)
     bundle.add_argument(
         "--run",
         type=pathlib.Path,
@@ -185,6 +172,13 @@ def add(commands: argparse._SubParsersAction) -> None:
     bundle.add_argument("--limits", type=pathlib.Path, help="limits of trust for its hands, of boneage calibrate")
     bundle.add_argument("--split", default="validation", help="of the first run's dataset (default: validation)")
     bundle.add_argument("--data", type=pathlib.Path, help="folder of built datasets (default: the first run's)")
+
+
+def _add_networks(parser: argparse.ArgumentParser) -> None:
+    for task in ("segmentation", "landmarks"):
+        parser.add_argument(
+            f"--{task}", type=pathlib.Path, required=True, help="run of that task, a bundle, or shipped"
+        )
 
 
 def _mine(options: argparse.Namespace, config_arguments: list[str]) -> None:

@@ -86,14 +86,7 @@ def lay(
         return Framed(images.fit(shown, height, width), images.fitting(image.shape, height, width))
     assert mask is not None
     if frame in ("box", "upright", "open"):
-        if frame == "box":
-            straight = box_transform(mask, height, width, margin=WIDE_MARGIN)
-        elif frame == "upright":
-            straight = upright_transform(mask, height, width)
-        else:
-            assert key_points is not None
-            straight = canvas_transform(key_points, height, width)
-        transform = straight.then(Similarity.turning(turn, height, width))
+        transform = _way(frame, mask, height, width, key_points, turn)
         # Of what is seen, so that borders outside the box take nothing of the range.
         seen = images.warp(image, transform, height, width)
         return Framed(contrast.local(seen) if local else seen, transform)
@@ -126,15 +119,31 @@ def lay_alone(
       key_points: for `canvas`.
       turn: in degrees.
     """
+    transform = _way(frame, mask, height, width, key_points, turn)
+    return Framed(images.warp(hand, transform, height, width), transform)
+
+
+def _way(
+    frame: Frame,
+    mask: Bool[np.ndarray, "h w"],
+    height: int,
+    width: int,
+    key_points: Float[np.ndarray, "3 2"] | None,
+    turn: float,
+) -> Similarity:
+    """From the image's pixels to the input's, for all frames but `image`."""
     if frame == "masked":
-        transform = images.fitting(hand.shape, height, width)
+        straight = images.fitting(mask.shape, height, width)
+    elif frame == "box":
+        straight = box_transform(mask, height, width, margin=WIDE_MARGIN)
+    elif frame == "upright":
+        straight = upright_transform(mask, height, width)
     elif frame == "hand":
-        transform = box_transform(mask, height, width)
+        straight = box_transform(mask, height, width)
     else:
         assert key_points is not None
-        transform = canvas_transform(key_points, height, width)
-    transform = transform.then(Similarity.turning(turn, height, width))
-    return Framed(images.warp(hand, transform, height, width), transform)
+        straight = canvas_transform(key_points, height, width)
+    return straight.then(Similarity.turning(turn, height, width))
 
 
 def cut(
@@ -200,9 +209,7 @@ def box(mask: Bool[np.ndarray, "h w"]) -> tuple[int, int, int, int]:
 
 def box_transform(mask: Bool[np.ndarray, "h w"], height: int, width: int, *, margin: float = BOX_MARGIN) -> Similarity:
     """Returns the transform that fits a mask's box, with its margin, into the middle of height x width."""
-    x0, y0, x1, y1 = box(mask)
-    border = margin * max(x1 - x0, y1 - y0)
-    return Similarity.framing((y0 - border, y1 + border), (x0 - border, x1 + border), height, width)
+    return _with_border(*box(mask), margin, height, width)
 
 
 def upright_transform(mask: Bool[np.ndarray, "h w"], height: int, width: int) -> Similarity:
@@ -227,8 +234,13 @@ def upright_transform(mask: Bool[np.ndarray, "h w"], height: int, width: int) ->
     turning = Similarity(a=float(y) / length, b=float(x) / length) if length else Similarity()
     turned = turning(corners)
     (x0, y0), (x1, y1) = turned.min(0), turned.max(0) + 1
-    border = UPRIGHT_MARGIN * max(x1 - x0, y1 - y0)
-    return turning.then(Similarity.framing((y0 - border, y1 + border), (x0 - border, x1 + border), height, width))
+    return turning.then(_with_border(x0, y0, x1, y1, UPRIGHT_MARGIN, height, width))
+
+
+def _with_border(x0: float, y0: float, x1: float, y1: float, margin: float, height: int, width: int) -> Similarity:
+    """What fits a box, the ends exclusive, and a margin of its longer side into the middle of height x width."""
+    border = margin * max(x1 - x0, y1 - y0)
+    return Similarity.framing((y0 - border, y1 + border), (x0 - border, x1 + border), height, width)
 
 
 def canvas_transform(key_points: Float[np.ndarray, "3 2"], height: int, width: int) -> Similarity:

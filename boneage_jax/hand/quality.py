@@ -157,7 +157,7 @@ def judge(
     thumb = upright(placed.key_points)[THUMB]
     measures["thumb_x"], measures["thumb_y"] = (float(value) for value in thumb)
     measures["outside"] = max(_distance(mask.inside, point) for point in placed.key_points) / length
-    measures["inside"] = max(_depth(mask.inside, placed.key_points[tip]) for tip in (FINGERTIP, THUMB)) / length
+    measures["inside"] = _deepest(mask.inside, placed.key_points[[FINGERTIP, THUMB]]) / length
     measures["beyond"] = _beyond(placed.key_points, image.shape) / length
     if measures["cut"] > limits.cut or measures["beyond"] > limits.beyond:
         flags.append("cut off")
@@ -204,11 +204,10 @@ def _distance(inside: Bool[np.ndarray, "h w"], point: Float[np.ndarray, " 2"]) -
     return float(np.sqrt(((columns - point[0]) ** 2 + (rows - point[1]) ** 2).min()))
 
 
-def _depth(inside: Bool[np.ndarray, "h w"], point: Float[np.ndarray, " 2"]) -> float:
-    """Pixels from a point within the mask to the nearest that is not hand; 0 outside. Beyond the picture nothing is."""
+def _deepest(inside: Bool[np.ndarray, "h w"], points: Float[np.ndarray, "n 2"]) -> float:
+    """Pixels from a point to the nearest that is not hand, the most of all points; beyond the picture nothing is."""
     h, w = inside.shape
-    x, y = round(float(point[0])), round(float(point[1]))
-    if not (0 <= x < w and 0 <= y < h and inside[y, x]):
-        return 0.0
+    # A pixel of border: what lies outside the picture is not hand, and so has no depth.
+    x, y = np.clip(np.rint(points).astype(int) + 1, 0, (w + 1, h + 1)).T
     padded = np.pad(inside.astype(np.uint8), 1)
-    return float(cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[y + 1, x + 1])
+    return float(cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[y, x].max())

@@ -205,16 +205,11 @@ class Checkpoints:
     def _check_same_model(self, step: int, expected: Arrays) -> None:
         stored = _shapes(self._manager.item_metadata(step)["arrays"])
         wanted = _shapes(expected)
-        differing = [
-            f"{path}: found {stored.get(path, 'nothing')}, expected {wanted.get(path, 'nothing')}"
-            # Weights first: what the optimiser keeps of them differs wherever they do.
-            for path in sorted(stored.keys() | wanted.keys(), key=lambda path: (not path.startswith("params"), path))
-            if stored.get(path) != wanted.get(path)
-        ]
-        if differing:
+        problems = differing(stored, wanted)
+        if problems:
             raise UserError(
-                f"{self.folder / str(step)}: a checkpoint of another model ({len(differing)} arrays differ):\n"
-                f"{listed(differing)}\nUse the config it was trained with, or another folder."
+                f"{self.folder / str(step)}: a checkpoint of another model ({len(problems)} arrays differ):\n"
+                f"{listed(problems)}\nUse the config it was trained with, or another folder."
             )
 
     def restore_newest(self, like: TrainState, sharding: Sharding) -> TrainState | None:
@@ -259,6 +254,21 @@ class Checkpoints:
             f"checkpoint of step {step} is damaged ({why}); moved to {aside}, going on from the one before",
             file=sys.stderr,
         )
+
+
+def differing(found: Mapping[str, object], wanted: Mapping[str, object]) -> list[str]:
+    """Returns a line for each array that is not in both in one form.
+
+    Args:
+      found: form of each array by its path, as text or otherwise.
+      wanted: likewise.
+    """
+    return [
+        f"{path}: found {found.get(path, 'nothing')}, expected {wanted.get(path, 'nothing')}"
+        # Weights first: what the optimiser keeps of them differs wherever they do.
+        for path in sorted(found.keys() | wanted.keys(), key=lambda path: (not path.startswith("params"), path))
+        if found.get(path) != wanted.get(path)
+    ]
 
 
 def _names(path: jax.tree_util.KeyPath) -> list[str]:

@@ -15,6 +15,7 @@ from boneage_jax.config import ExperimentConfig
 from boneage_jax.errors import fail_if_any
 from boneage_jax.models import pretrained
 from boneage_jax.train import bundle
+from boneage_jax.train.checkpoint import differing
 from boneage_jax.train.mesh import replicated
 from boneage_jax.train.state import Arrays, TrainState
 
@@ -53,7 +54,7 @@ def start_from_run(state: TrainState, config: ExperimentConfig, mesh: Mesh) -> T
     named = config.train.start
     start = bundle.load(pathlib.Path(named), "")
     fail_if_any(
-        _differences({"params": state.params, "batch_stats": state.batch_stats}, start.arrays),
+        differing(_shapes(start.arrays), _shapes({"params": state.params, "batch_stats": state.batch_stats})),
         f"train.start: {named} is another network",
         "Set the keys of model, data.regions and task.age to those of its config.",
     )
@@ -68,20 +69,10 @@ def _starting(state: TrainState, params: Arrays, batch_stats: Arrays, mesh: Mesh
     return dataclasses.replace(state, params=params, batch_stats=batch_stats, average=average)
 
 
-def _differences(wanted: Arrays, found: Arrays) -> list[str]:
-    """A line for each array of the wanted that is not among the found in its shape, and for each too many."""
-    shapes = [
-        {
-            jax.tree_util.keystr(key, simple=True, separator="/"): np.shape(x)
-            for key, x in jax.tree.leaves_with_path(tree)
-        }
-        for tree in (wanted, found)
-    ]
-    return [
-        f"{name}: found {shapes[1].get(name, 'nothing')}, expected {shapes[0].get(name, 'nothing')}"
-        for name in sorted(shapes[0].keys() | shapes[1].keys())
-        if shapes[0].get(name) != shapes[1].get(name)
-    ]
+def _shapes(arrays: Arrays) -> dict[str, tuple[int, ...]]:
+    """Shape of each array by its path; types are made the state's own."""
+    leaves = jax.tree.leaves_with_path(arrays)
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): np.shape(x) for path, x in leaves}
 
 
 def _grafted(arrays: Arrays, backbone: Arrays, origin: str) -> Arrays:
@@ -89,7 +80,7 @@ def _grafted(arrays: Arrays, backbone: Arrays, origin: str) -> Arrays:
     changed = copy.copy(arrays)
     changed["backbones"] = dict.fromkeys(arrays["backbones"], backbone)
     fail_if_any(
-        _differences(arrays["backbones"], changed["backbones"]),
+        differing(_shapes(changed["backbones"]), _shapes(arrays["backbones"])),
         f"{origin}: weights of another network",
         "Set model.depth and model.widths to theirs.",
     )

@@ -273,7 +273,10 @@ def test_an_open_look_keeps_what_the_mask_has_lost():
 
 def test_frames_by_task():
     config = validate(default_config()).data
-    of = lambda frame, layer: looks_of(dataclasses.replace(config, frame=frame), (layer,))  # noqa: E731
+
+    def of(frame, layer):
+        return looks_of(dataclasses.replace(config, frame=frame), (layer,))
+
     assert of("looks", "hand") == ("image", "box")
     assert of("looks", "key_points") == ("box", "open")
     assert of("upright", "hand") == ("image", "upright")
