@@ -20,7 +20,7 @@ from boneage_jax.canvas import Canvas, hand_length, thumb_side
 from boneage_jax.data.images import Grey
 from boneage_jax.data.parallel import in_batches, progress, read_ahead
 from boneage_jax.data.sources import Dataset, Records
-from boneage_jax.hand import calibrate, masks
+from boneage_jax.hand import calibrate, masks, outline
 from boneage_jax.hand.chain import Chain, Settings
 from boneage_jax.hand.quality import Limits
 from boneage_jax.hand.regions import named
@@ -47,24 +47,10 @@ def in_sight(points: Float[np.ndarray, "3 2"], mask: Bool[np.ndarray, "h w"]) ->
 def outline_lost(picture: Grey, mask: Bool[np.ndarray, "h w"]) -> float:
     """Returns the share of a hand's outline that no reader could find: where both sides of it have one grey level.
 
-    At each pixel of the outline the mean grey of bands 1 to 5 pixels inside and outside are compared, over a window of
-    15 pixels; less than half a grey level between them is lost in eight bits.
+    Less than half a grey level between them is lost in eight bits.
     """
-    inner, outer = (
-        cv2.distanceTransform(side.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) for side in (mask, ~mask)
-    )
-
-    def around(band: Bool[np.ndarray, "h w"]) -> tuple[np.ndarray, np.ndarray]:
-        sums = [
-            cv2.boxFilter(x, -1, (15, 15), normalize=False, borderType=cv2.BORDER_CONSTANT)
-            for x in (picture * band.astype(np.float32), band.astype(np.float32))
-        ]
-        return sums[0] / np.maximum(sums[1], 1), sums[1]
-
-    (within, pixels), (beyond, others) = around((inner > 1) & (inner <= 5)), around((outer > 1) & (outer <= 5))
-    # Where the picture ends there is nothing to compare with.
-    outline = mask & (inner <= 1) & (pixels > 10) & (others > 10)
-    return float((np.abs(within - beyond)[outline] < 0.5).mean()) if outline.any() else 1.0
+    found = outline.steps(picture, mask)
+    return float((np.abs(found) < 0.5).mean()) if len(found) else 1.0
 
 
 def measure(records: Records, chain: Chain) -> list[dict[str, Any]]:

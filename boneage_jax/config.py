@@ -176,6 +176,7 @@ class AugmentConfig:
     zoom: float = setting(0.05, "largest relative change of size", low=0.0, high=0.9)
     rotation: float = setting(5.0, "largest rotation, in degrees", low=0.0, high=180.0)
     flip: float = setting(0.0, "probability of mirroring left to right", low=0.0, high=1.0)
+    invert: float = setting(0.0, "probability of turning black and white round", low=0.0, high=1.0)
     gamma: float = setting(0.2, "largest change of gamma: exponents in [1 - gamma, 1 + gamma]", low=0.0, high=0.9)
     contrast: float = setting(0.1, "largest relative change of contrast about the image's mean", low=0.0, high=0.9)
     blur: float = setting(

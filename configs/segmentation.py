@@ -31,6 +31,8 @@ def get_config(size: str = "full") -> ml_collections.ConfigDict:
     config.model.widths, config.model.patch = (24, 32, 48, 64, 96), 4
     config.augment.shift, config.augment.zoom, config.augment.rotation = 0.05, 0.15, 25.0
     config.augment.flip = 0.5
+    # The first look cannot know which way round a picture is, and the second may have been told wrong.
+    config.augment.invert = 0.05
     config.augment.gamma, config.augment.contrast = 0.3, 0.2
     config.optimizer.name, config.optimizer.weight_decay = "adamw", 1e-4
     config.optimizer.learning_rate = 3e-3

@@ -53,7 +53,7 @@ def example_keys(seed: int, step: Array, slots_b: Array) -> Key[Array, " b"]:
 
 
 def augment(example: Layers, keys_b: Key[Array, " b"], config: AugmentConfig) -> Layers:
-    """Shifts, zooms, turns, mirrors and re-exposes each image; masks and points move along.
+    """Inverts, shifts, zooms, turns, mirrors and re-exposes each image; masks and points move along.
 
     Args:
       example: `image` with grey levels in [0, 1], (b, h, w) or (b, h, w, p),
@@ -68,7 +68,10 @@ def augment(example: Layers, keys_b: Key[Array, " b"], config: AugmentConfig) ->
     moves = config.shift or config.zoom or config.rotation or config.flip
 
     def one(layers: Layers, key: Array) -> Layers:
-        key_move, key_light, key_blur, key_grain = _keys(key)
+        key_move, key_light, key_blur, key_grain, key_invert = _keys(key)
+        if config.invert:
+            # Before it moves: what comes in from outside is black either way.
+            layers = {**layers, "image": _inverted(layers["image"], key_invert, config.invert)}
         if moves:
             layers = _move(layers, key_move, config)
         if config.gamma or config.contrast:
@@ -85,7 +88,12 @@ def augment(example: Layers, keys_b: Key[Array, " b"], config: AugmentConfig) ->
 def _keys(key: Array) -> tuple[Array, ...]:
     """One key for each kind of change; the first two are those of before there were others."""
     move, light = jax.random.split(key)
-    return move, light, jax.random.fold_in(key, 2), jax.random.fold_in(key, 3)
+    return move, light, *(jax.random.fold_in(key, n) for n in (2, 3, 4))
+
+
+def _inverted(image: Array, key: Array, probability: float) -> Array:
+    """Turns black and white round, or leaves them."""
+    return jnp.where(jax.random.bernoulli(key, probability), 1.0 - image, image)
 
 
 def _symmetric(key: Array, limit: float, shape: tuple[int, ...] = ()) -> Array:

@@ -20,9 +20,21 @@ _LOCAL_CLIP, _LOCAL_TILES = 12.0, 8
 """Strong on purpose: a hand of ten grey levels between bright borders is then seen as others are."""
 
 
+_LOCAL_RANGE = (1.0, 99.0)
+"""Percentiles that become black and white: of a picture of few grey levels, limited contrast leaves a narrow band."""
+
+
 def local(image: Grey) -> Grey:
-    """Returns the image with its contrast equalised locally: CLAHE (Zuiderveld 1994), OpenCV's."""
-    return cv2.createCLAHE(_LOCAL_CLIP, (_LOCAL_TILES, _LOCAL_TILES)).apply(image)
+    """Returns the image with its contrast equalised locally and its whole range used.
+
+    CLAHE (Zuiderveld 1994), OpenCV's, then `_LOCAL_RANGE` stretched linearly. A picture of one grey level stays so.
+    """
+    even = cv2.createCLAHE(_LOCAL_CLIP, (_LOCAL_TILES, _LOCAL_TILES)).apply(image)
+    low, high = np.percentile(even, _LOCAL_RANGE)
+    if high <= low:
+        return even
+    levels = (np.arange(256) - low) * (255 / (high - low))
+    return cv2.LUT(even, np.clip(np.round(levels), 0, 255).astype(np.uint8)).astype(np.uint8)
 
 
 _SMALL = 512

@@ -75,7 +75,8 @@ def lay(
       width: of the input.
       mask: the hand, at the image's size; for all frames but `image`.
       key_points: of `anatomy.KEY_POINTS` in the image's pixels; for `canvas` and `open`.
-      local: whether the contrast of `image`, `box`, `upright` and `open` is equalised locally.
+      local: whether the contrast of `image`, `box`, `upright` and `open` is equalised locally; all but `image`, of
+        which no mask is known, are then shown bone bright too.
       turn: degrees by which the picture is turned in the input, about its middle; not for `image`.
 
     Raises:
@@ -88,9 +89,14 @@ def lay(
     if frame in ("box", "upright", "open"):
         transform = _way(frame, mask, height, width, key_points, turn)
         # Of what is seen, so that borders outside the box take nothing of the range.
-        seen = images.warp(image, transform, height, width)
+        seen = images.warp(_bone_bright(image, mask) if local else image, transform, height, width)
         return Framed(contrast.local(seen) if local else seen, transform)
     return lay_alone(frame, alone(image, mask), mask, height, width, key_points=key_points, turn=turn)
+
+
+def _bone_bright(image: Grey, mask: Bool[np.ndarray, "h w"]) -> Grey:
+    """Turned the right way round before it is laid, for what comes in from outside the picture is black."""
+    return np.invert(image) if contrast.is_inverted(image, mask) else image
 
 
 def alone(image: Grey, mask: Bool[np.ndarray, "h w"]) -> Grey:

@@ -29,7 +29,7 @@ SHARE = 0.04
 _FEWEST = 20
 _LOW = ("expected", "agreement", "change")
 """Measures of what the networks say, of which little is doubtful."""
-_HIGH = ("disagreement", "moved", "spread", "outside", "inside")
+_HIGH = ("faint", "disagreement", "moved", "spread", "outside", "inside")
 """Likewise, of which much is doubtful."""
 
 

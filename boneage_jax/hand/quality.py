@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 import cv2
 import numpy as np
@@ -11,6 +12,7 @@ from jaxtyping import Bool, Float
 from boneage_jax.canvas import FINGERTIP, THUMB, Canvas, hand_length
 from boneage_jax.data.images import Grey
 from boneage_jax.geometry import Similarity
+from boneage_jax.hand import outline
 from boneage_jax.hand.masks import Mask, on_the_edge
 from boneage_jax.hand.register import Registration
 
@@ -27,6 +29,7 @@ class Limits:
       expected: likewise; less is an uncertain mask.
       agreement: smallest IoU of a single view's mask with the mask of all.
       change: smallest IoU of the masks of the first look and of the second.
+      faint: largest part of the mask's outline that the picture does not bear out; see `outline.faint`.
       second: largest second piece of the mask, as a fraction of the hand's area.
       cut: largest length of fingers and palm along the picture's edge.
       beyond: largest distance of a key point from the picture, where it lies outside.
@@ -46,6 +49,7 @@ class Limits:
     expected: float = 0.9524
     agreement: float = 0.93
     change: float = 0.9027
+    faint: float = 0.085
     second: float = 0.20
     cut: float = 0.20
     beyond: float = 0.006
@@ -100,8 +104,8 @@ class Verdict:
 NO_HAND = "no hand"
 
 MEASURES = (
-    "area", "expected", "agreement", "change", "second", "contrast", "cut", "disagreement", "moved", "spread", "side",
-    "thumb_x", "thumb_y", "outside", "inside", "beyond",
+    "area", "expected", "agreement", "change", "faint", "second", "contrast", "cut", "disagreement", "moved", "spread",
+    "side", "thumb_x", "thumb_y", "outside", "inside", "beyond",
 )  # fmt: skip
 """All that a verdict may have measured; what needs a registration is left out where there is none."""
 
@@ -123,28 +127,32 @@ def judge(
       placed: its registration; None where there is none.
       limits: where trust ends.
     """
+    measures = measured(image, mask, looks, placed)
+    return Verdict(flags_of(measures, limits), measures)
+
+
+def measured(image: Grey, mask: Mask, looks: Looks | None, placed: Registration | None) -> dict[str, float]:
+    """Returns what is looked at, by name: of `MEASURES` those that there is something to measure of.
+
+    Args:
+      image: see `judge`, and so the rest.
+      mask: that was found.
+      looks: at its key points.
+      placed: its registration.
+    """
     measures = {
         "area": mask.area,
         "expected": mask.expected,
         "agreement": mask.agreement,
         "change": mask.change,
+        "faint": outline.faint(image, mask.inside),
         "second": mask.second,
     }
-    flags = []
-    low, high = np.percentile(image[mask.inside], (1, 99)) if mask.area else (0.0, 0.0)
-    # Where every pixel is alike there is nothing to see, whatever a network makes of it.
-    if mask.area < limits.area or mask.expected < limits.hand or high - low < 1.0:
-        flags.append(NO_HAND)
-    if mask.expected < limits.expected or mask.agreement < limits.agreement or mask.change < limits.change:
-        flags.append("uncertain mask")
-    if mask.second > limits.second:
-        flags.append("two hands")
     if mask.area:
+        low, high = np.percentile(image[mask.inside], (1, 99))
         measures["contrast"] = float(high - low)
-        if high - low < limits.contrast:
-            flags.append("low contrast")
     if looks is None or placed is None:
-        return Verdict(tuple(flags or [NO_HAND]), measures)
+        return measures
 
     # On the paper's canvas, whichever one the hand is laid on: so limits stay what they are.
     upright = Canvas().transform(placed.key_points)
@@ -154,15 +162,44 @@ def judge(
     measures["moved"] = float(np.linalg.norm(looks.first - looks.settled, axis=-1).max() / length)
     measures["spread"] = float(looks.spreads.max())
     measures["side"] = placed.side
-    thumb = upright(placed.key_points)[THUMB]
-    measures["thumb_x"], measures["thumb_y"] = (float(value) for value in thumb)
+    measures["thumb_x"], measures["thumb_y"] = (float(value) for value in upright(placed.key_points)[THUMB])
     measures["outside"] = max(_distance(mask.inside, point) for point in placed.key_points) / length
     measures["inside"] = _deepest(mask.inside, placed.key_points[[FINGERTIP, THUMB]]) / length
     measures["beyond"] = _beyond(placed.key_points, image.shape) / length
+    return measures
+
+
+def flags_of(measures: Mapping[str, float], limits: Limits) -> tuple[str, ...]:
+    """Returns what speaks against a hand.
+
+    Args:
+      measures: from `measured`. Without those of key points there is no hand, whatever else speaks against it.
+      limits: where trust ends.
+    """
+    found = []
+    contrast = measures.get("contrast", 0.0)
+    # Where every pixel is alike there is nothing to see, whatever a network makes of it.
+    if measures["area"] < limits.area or measures["expected"] < limits.hand or contrast < 1.0:
+        found.append(NO_HAND)
+    uncertain = (
+        measures["expected"] < limits.expected
+        or measures["agreement"] < limits.agreement
+        or measures["change"] < limits.change
+        or measures["faint"] > limits.faint
+    )
+    if uncertain:
+        found.append("uncertain mask")
+    if measures["second"] > limits.second:
+        found.append("two hands")
+    if measures["area"] and contrast < limits.contrast:
+        found.append("low contrast")
+    if "side" not in measures:
+        return tuple(found or [NO_HAND])
+
     if measures["cut"] > limits.cut or measures["beyond"] > limits.beyond:
-        flags.append("cut off")
+        found.append("cut off")
     if abs(measures["side"]) < limits.side:
-        flags.append("wrong side")
+        found.append("wrong side")
     (left, right), (top, bottom) = limits.thumb
     implausible = (
         measures["disagreement"] > limits.disagreement
@@ -170,11 +207,11 @@ def judge(
         or measures["spread"] > limits.spread
         or measures["outside"] > limits.outside
         or measures["inside"] > limits.inside
-        or not (left <= thumb[0] <= right and top <= thumb[1] <= bottom)
+        or not (left <= measures["thumb_x"] <= right and top <= measures["thumb_y"] <= bottom)
     )
     if implausible:
-        flags.append("implausible key points")
-    return Verdict(tuple(flags), measures)
+        found.append("implausible key points")
+    return tuple(found)
 
 
 def _along_the_edge(inside: Bool[np.ndarray, "h w"], upright: Similarity) -> float:

@@ -73,6 +73,18 @@ def test_light_changes_keep_order_and_range():
         assert (np.diff(after.ravel()[order]) >= -1e-6).all()
 
 
+def test_some_images_are_inverted_before_they_move():
+    images, all_keys = some_images(64), keys(64)
+    turned = np.asarray(augmented(images, all_keys, dataclasses.replace(NONE, invert=0.25)))
+    inverted = np.array([not np.array_equal(one, other) for one, other in zip(turned, images, strict=True)])
+    assert 6 <= inverted.sum() <= 26
+    np.testing.assert_allclose(turned[inverted], 1 - np.asarray(images)[inverted], atol=1e-6)
+    # What comes in from outside is black all the same.
+    moved_in = np.asarray(augmented(jnp.zeros((64, 24, 18)), all_keys, dataclasses.replace(ALL, invert=1.0, gamma=0.0)))
+    assert moved_in.max() > 0.99
+    assert moved_in.min() < 0.01
+
+
 def test_an_example_depends_on_its_own_key_alone():
     images, all_keys = some_images(), keys()
     together = augmented(images, all_keys, ALL)

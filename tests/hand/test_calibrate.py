@@ -15,7 +15,7 @@ from boneage_jax.hand.quality import Limits
 ORDINARY = {"expected": 0.93, "agreement": 0.95, "change": 0.97, "disagreement": 0.01, "moved": 0.02, "spread": 1.5}
 DOUBTFUL = {
     **dict.fromkeys(("expected", "agreement", "change"), -1),
-    **dict.fromkeys(("disagreement", "moved", "spread", "outside", "inside"), 1),
+    **dict.fromkeys(("faint", "disagreement", "moved", "spread", "outside", "inside"), 1),
 }
 
 
@@ -25,6 +25,7 @@ def hands(count, seed=0):
     return [
         {name: centre * (1 + 0.02 * draws.normal()) for name, centre in ORDINARY.items()}
         | {"outside": abs(draws.normal()) / 100, "inside": abs(draws.normal()) / 100}
+        | {"faint": abs(draws.normal()) / 50}
         for _ in range(count)
     ]
 

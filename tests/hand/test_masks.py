@@ -87,6 +87,28 @@ def test_a_faint_hand_is_seen_after_local_equalisation():
     assert equal[mask].mean() - equal[ring].mean() > 20
 
 
+def test_few_grey_levels_fill_the_whole_range():
+    """What limited contrast leaves in a narrow band is stretched; a picture of one level has nothing to stretch."""
+    levels = np.random.default_rng(0).integers(118, 121, (256, 256)).astype(np.uint8)
+    np.testing.assert_array_equal(np.percentile(contrast.local(levels), (1, 99)), (0, 255))
+    assert len(np.unique(contrast.local(np.full((256, 256), 120, np.uint8)))) == 1
+
+
+@pytest.mark.parametrize("frame", ["box", "upright", "open"])
+def test_closer_looks_show_bone_bright_whichever_way_round(frame):
+    picture, mask, points, pose = placed_hand()
+    picture = np.where(disc(picture.shape, *pose((800, 1000)), 40), 220, picture).astype(np.uint8)
+    plain, inverted = (
+        frames.lay(frame, image, 128, 96, mask=mask, key_points=points, local=True).image
+        for image in (picture, 255 - picture)
+    )
+    np.testing.assert_allclose(plain.astype(int), inverted.astype(int), atol=8)
+    as_is = frames.lay(frame, 255 - picture, 128, 96, mask=mask, key_points=points)
+    x, y = as_is.transform(pose((800.0, 1000.0))).round().astype(int)
+    assert plain[y, x] > plain.mean()
+    assert as_is.image[y, x] == 35
+
+
 def test_one_resampling_does_not_alias():
     """Shrunk fourfold, a chequerboard of single pixels is even grey; plain linear sampling would show a pattern."""
     board = (np.indices((256, 256)).sum(0) % 2 * 255).astype(np.uint8)
@@ -186,8 +208,9 @@ def with_fingers(mask, points, *, beyond=0.0):
 
 def test_a_plain_hand_is_good():
     picture, mask, points, _ = placed_hand()
-    picture = picture + (np.indices(mask.shape).sum(0) % 40).astype(np.uint8)
-    good = verdict(picture, with_fingers(mask, points), points)
+    mask = with_fingers(mask, points)
+    picture = np.where(mask, 140, 30).astype(np.uint8) + (np.indices(mask.shape).sum(0) % 40).astype(np.uint8)
+    good = verdict(picture, mask, points)
     assert good.good
     assert good.measures["inside"] < 0.01
 
