@@ -6,8 +6,9 @@ import sys
 import numpy as np
 import pytest
 
-from benchmarks import koitka, phantom_realism
+from benchmarks import hand_limits, koitka, phantom_realism
 from boneage_jax.anatomy import OSSIFICATION_AREAS
+from boneage_jax.hand import quality
 from tests.conftest import REAL, boneage, needs_real
 
 
@@ -16,6 +17,7 @@ from tests.conftest import REAL, boneage, needs_real
     [
         "accuracy",
         "hand_accuracy",
+        "hand_limits",
         "hand_real",
         "hand_speed",
         "importance_truth",
@@ -44,6 +46,26 @@ def test_benchmarks_start(name, pytestconfig):
 
 def test_the_command_is_installed():
     assert boneage("--version").stdout.startswith("boneage-jax ")
+
+
+def test_limits_are_set_where_they_tell_failures():
+    """Failures show in `faint` and `expected`; the other measures say nothing of them."""
+    generator = np.random.default_rng(0)
+    rows = []
+    for n in range(1000):
+        row = {name: float(abs(generator.normal())) / 10 for name in hand_limits.HIGH}
+        row |= {name: 1 - float(abs(generator.normal())) / 10 for name in hand_limits.LOW}
+        row |= {"area": 0.2, "second": 0.0, "contrast": 50.0, "side": 0.5, "thumb_x": 1500.0, "thumb_y": 900.0}
+        row["failed"] = n < 100
+        if row["failed"]:
+            row["faint" if n % 2 else "expected"] = 1.0 if n % 2 else 0.5
+        rows.append(row)
+    limits = hand_limits.chosen(rows, 0.04)
+    assert hand_limits.outcome(rows, limits).startswith("100% of 100")
+    spared = [not quality.flags_of(row, limits) for row in rows if not row["failed"]]
+    assert np.mean(spared) >= 0.96
+    assert 0.2 < limits.faint < 1
+    assert 0.5 < limits.expected < 0.8
 
 
 def test_hands_are_laid_on_one_frame_however_they_lay():
