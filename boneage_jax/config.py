@@ -97,7 +97,7 @@ class DataConfig:
         "and the hand stood upright, by turns, for masks; masked; masked and cut to the box; masked and on the canvas",
     )
     contrast: Literal["as is", "local"] = setting(
-        "as is", "grey levels of whole images: as they are, or equalised locally, which shows the faintest hand"
+        "as is", "grey levels with background: as they are, or equalised locally, and bone bright where a mask is known"
     )
     feature: str = setting("image", "image feature of the dataset that is read; several joined by + are seen together")
     regions: str = setting(
