@@ -4,7 +4,7 @@ A round trains on the masks that are there, predicts the rest, lets every mask s
 picture is mirrored or made smaller, is it one piece, does it look like a hand that was labelled?), and accepts the good
 ones for the next round. It ends when few are added. People may forbid masks (`veto.txt`) and give better ones
 (`corrections/ID.png`) between rounds; both count from the next round on. What a network is sure of teaches it little:
-the worst masks are those to correct.
+the worst masks are those to correct. So the last round need not be the best: the masks held out say which is.
 
     FOLDER/labels/           masks given by hand, by id; a tenth of them watch the training from outside
     FOLDER/held_out/         that tenth
@@ -24,7 +24,7 @@ import json
 import math
 import pathlib
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -161,7 +161,8 @@ def mine(request: MiningRequest) -> list[dict[str, float]]:
     """Mines, or goes on mining, in the request's folder.
 
     Returns:
-      The curve: for each round the masks trained on, those accepted, and the IoU where it is measured.
+      The curve: for each round the masks trained on, those accepted, the IoU on the masks held out, and that on whole
+      pictures where it is measured.
 
     Raises:
       UserError: for another task, masks that cannot be used, or a folder that holds another mining.
@@ -201,6 +202,7 @@ def mine(request: MiningRequest) -> list[dict[str, float]]:
             "by_hand": by_hand,
             "trained_on": trained_on,
             "accepted": len(accepted),
+            "held_out": run.load(place / "run").score,
         }
         if request.measure:
             line["iou"] = _iou_of(request, place / "run")
@@ -411,12 +413,22 @@ def _reference(request: MiningRequest) -> None:
         write_text(request.folder / "reference.json", json.dumps({"iou": _iou_of(request, place / "run")}) + "\n")
 
 
+def best_of(curve: Sequence[Mapping[str, float]]) -> int:
+    """Returns the round that does best on the masks that are held out: more masks of its own can do a network harm."""
+    return int(max(curve, key=lambda line: line["held_out"])["round"])
+
+
 def as_text(request: MiningRequest, curve: list[dict[str, float]]) -> str:
     """Returns the curve for people, and where everything lies."""
     lines = [", ".join(f"{key.replace('_', ' ')} {value:.4g}" for key, value in line.items()) for line in curve]
     reference = request.folder / "reference.json"
     if reference.exists():
         lines.append(f"trained on all masks: IoU {json.loads(reference.read_text())['iou']:.4g}")
-    last = request.folder / "rounds" / str(int(curve[-1]["round"]))
-    lines += [f"network  {last / 'run'}", f"page     {last / 'round.html'}", f"masks    {last / 'masks'}"]
+    rounds = request.folder / "rounds"
+    best, last = rounds / str(best_of(curve)), rounds / str(int(curve[-1]["round"]))
+    lines += [
+        f"network  {best / 'run'}, the best of {len(curve)} on the masks held out",
+        f"page     {last / 'round.html'}",
+        f"masks    {best / 'masks'}",
+    ]
     return "\n".join(lines)

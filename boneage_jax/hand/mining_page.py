@@ -60,7 +60,8 @@ def write(
         f"<h1>Positive mining, round {place.name}</h1>"
         f'<p class="lead">{len(accepted)} of {len(scores)} masks accepted. To forbid one, write its id into '
         f"{folder / 'veto.txt'}; to correct one, put a mask into {folder / 'corrections'}/ID.png. Both count from the "
-        "next round on: start the same command again.</p>"
+        "next round on: start the same command again. The round to use is the one that does best on the masks held "
+        "out.</p>"
         + page.table(["round", *(key.replace("_", " ") for key in curve[0] if key != "round")], rows)
         + "<h2>The worst of all</h2><p>Correct these: a network learns most from what it cannot do yet.</p>"
         + page.figure(sheet(worst), "Below each its id and its score.", kind="jpeg")

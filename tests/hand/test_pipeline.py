@@ -410,6 +410,12 @@ def test_mining_grows_honours_vetoes_and_goes_on(radiographs, data_dir, tmp_path
     assert curve[1]["trained_on"] == len(trained_on)
     assert json.loads((folder / "curve.json").read_text()) == curve
     assert (folder / "rounds/1/round.html").exists()
+    # The round that the held-out masks like best is the one that is named; nothing else is looked at.
+    for line in curve:
+        assert line["held_out"] == run.load(folder / f"rounds/{line['round']}/run").score
+    best = max(curve, key=lambda line: line["held_out"])["round"]
+    assert f"network  {folder / 'rounds' / str(best) / 'run'}," in mining.as_text(request(2), curve)
+    assert mining.best_of([{"round": 0, "held_out": 0.9}, {"round": 1, "held_out": 0.8}]) == 0
     with pytest.raises(UserError, match="another mining"):
         mining.mine(mining.MiningRequest(config, folder, labelled=30, accept=0.3))
 
