@@ -20,13 +20,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
-from boneage_jax.hand import quality
+from boneage_jax.hand import calibrate, quality
 from boneage_jax.hand.quality import Limits
 
-LOW = ("expected", "agreement", "change")
+LOW = calibrate.LOW
 """Measures of which little is doubtful."""
-HIGH = ("faint", "cut", "beyond", "disagreement", "moved", "spread", "outside", "inside")
-"""Measures of which much is doubtful."""
+HIGH = (*calibrate.HIGH, "cut", "beyond")
+"""Measures of which much is doubtful: what the networks say, and what the picture shows."""
 LEVELS = (0.0, 0.001, 0.002, 0.004, 0.006, 0.008, 0.01, 0.014, 0.02, 0.03)
 """Shares of the good that one limit alone may flag."""
 
@@ -54,7 +54,8 @@ def chosen(rows: list[dict[str, Any]], budget: float, seed: int = 0) -> Limits:
     failed = np.array([row["failed"] for row in rows])
     rest = np.array([bool(quality.flags_of(row, others)) for row in rows])
     levels, doubtful = {}, {}
-    for name in (*LOW, *HIGH):
+    # In the order of the alphabet: random starts and ways then do not hang on how the measures are listed.
+    for name in sorted((*LOW, *HIGH)):
         values = _values(rows, name)
         good = values[~failed]
         levels[name] = [float(np.quantile(good[np.isfinite(good)], 1 - level)) for level in LEVELS]

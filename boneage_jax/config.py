@@ -357,8 +357,18 @@ def _check_together(config: ExperimentConfig, problems: list[str]) -> None:
         )
     if config.task.name == "bone_age" and config.data.frame == "canvas" and not config.data.regions:
         problems.append("data.regions: found '', expected regions of the canvas, as in A or A+B+C, for its ages")
+    frames = _FRAMES.get(config.task.name, ())
+    if frames and config.data.frame not in frames:
+        problems.append(
+            f"data.frame: found {config.data.frame!r}, expected {', '.join(map(repr, frames))} for the task "
+            f"{config.task.name!r}"
+        )
     _check_network(config, problems)
 
+
+_FRAMES = {"segmentation": ("image", "looks", "upright"), "landmarks": ("looks", "masked", "hand")}
+"""Frames by task that the hand pipeline can lay a picture in: masks are not known before the network has spoken, nor
+are key points."""
 
 _FITTING = {
     ("bone_age", "heatmap"): (("vgg", "resnet"), "regression"),

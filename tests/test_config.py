@@ -94,6 +94,8 @@ def test_overrides_as_ml_collections_users_know_them():
         (["--config=configs/tiny.py", "--config.train.bach_size=8"], "did you mean 'train.batch_size'"),
         (["--config=configs/tiny.py", "--config.train.batch_size=many"], "batch_size"),
         (["--config=configs/m46.py:5x5"], "expected 1x1 or 3x3"),
+        (["--config=configs/landmarks.py", "--config.data.frame=image"], "'image', expected 'looks', 'masked', 'hand'"),
+        (["--config=configs/segmentation.py", "--config.data.frame=hand"], "'hand', expected 'image', 'looks'"),
     ],
 )
 def test_bad_arguments(arguments, expected):

@@ -130,7 +130,8 @@ def add(commands: argparse._SubParsersAction) -> None:
         type=pathlib.Path,
         action="append",
         default=[],
-        help="folder of an age network's run; several times for their mean (default: the bundle's)",
+        help="folder of an age network's run, or FILE:MEMBER of a bundle, as in shipped:age0; several times for their "
+        "mean (default: the bundle's)",
     )
     predict.add_argument("--segmentation", type=pathlib.Path, help="folder of a run (default: the bundle's)")
     predict.add_argument("--landmarks", type=pathlib.Path, help="folder of a run (default: the bundle's)")

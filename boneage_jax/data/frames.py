@@ -26,6 +26,9 @@ from boneage_jax.geometry import Similarity
 
 Frame = Literal["image", "box", "upright", "masked", "hand", "canvas", "open"]
 
+WITH_BACKGROUND = ("box", "upright", "open")
+"""Frames that show what lies around the hand, and need its mask all the same."""
+
 BOX_MARGIN = 0.06
 """Border around a hand's box, as a fraction of its longer side."""
 
@@ -86,47 +89,55 @@ def lay(
         shown = contrast.local(image) if local else image
         return Framed(images.fit(shown, height, width), images.fitting(image.shape, height, width))
     assert mask is not None
-    if frame in ("box", "upright", "open"):
-        transform = _way(frame, mask, height, width, key_points, turn)
-        # Of what is seen, so that borders outside the box take nothing of the range.
-        seen = images.warp(_bone_bright(image, mask) if local else image, transform, height, width)
-        return Framed(contrast.local(seen) if local else seen, transform)
-    return lay_alone(frame, alone(image, mask), mask, height, width, key_points=key_points, turn=turn)
+    ready = prepared(frame, image, mask, local=local)
+    return lay_prepared(frame, ready, mask, height, width, key_points=key_points, local=local, turn=turn)
 
 
-def _bone_bright(image: Grey, mask: Bool[np.ndarray, "h w"]) -> Grey:
-    """Turned the right way round before it is laid, for what comes in from outside the picture is black."""
-    return np.invert(image) if contrast.is_inverted(image, mask) else image
+def prepared(frame: Frame, image: Grey, mask: Bool[np.ndarray, "h w"], *, local: bool) -> Grey:
+    """Returns what is laid: all that is worked out at the picture's own size, once for however many looks at it.
+
+    With background, `local` turns the picture the right way round: it must be done before the picture is laid, for
+    what comes in from outside is black. Without, the hand is left alone, its contrast equalised; the mask is widened
+    by `SKIN` for that.
+
+    Args:
+      frame: any but `image`. What is prepared for one serves all others that show, or do not show, the background.
+      image: grey levels.
+      mask: the hand, at the image's size.
+      local: see `lay`.
+    """
+    if frame not in WITH_BACKGROUND:
+        return contrast.equalise(image, widened(mask))
+    return np.invert(image) if local and contrast.is_inverted(image, mask) else image
 
 
-def alone(image: Grey, mask: Bool[np.ndarray, "h w"]) -> Grey:
-    """Returns the hand without its background, contrast equalised; the mask is widened by `SKIN`."""
-    return contrast.equalise(image, widened(mask))
-
-
-def lay_alone(
+def lay_prepared(
     frame: Frame,
-    hand: Grey,
+    ready: Grey,
     mask: Bool[np.ndarray, "h w"],
     height: int,
     width: int,
     *,
     key_points: Float[np.ndarray, "3 2"] | None = None,
+    local: bool = False,
     turn: float = 0.0,
 ) -> Framed:
-    """Lays a hand that is `alone` already, for those who lay it more than once.
+    """Lays a picture that is `prepared`, for those who lay it more than once.
 
     Args:
-      frame: `masked`, `hand` or `canvas`.
-      hand: from `alone`.
+      frame: any but `image`.
+      ready: from `prepared`.
       mask: see `lay`, and so the rest.
       height: of the input.
       width: of the input.
-      key_points: for `canvas`.
+      key_points: for `canvas` and `open`.
+      local: as it was prepared.
       turn: in degrees.
     """
     transform = _way(frame, mask, height, width, key_points, turn)
-    return Framed(images.warp(hand, transform, height, width), transform)
+    seen = images.warp(ready, transform, height, width)
+    # Of what is seen, so that borders outside the box take nothing of the range.
+    return Framed(contrast.local(seen) if local and frame in WITH_BACKGROUND else seen, transform)
 
 
 def _way(

@@ -23,7 +23,7 @@ from boneage_jax.hand import calibrate
 from boneage_jax.hand.ages import AgeReaders, learnt_from_phantoms
 from boneage_jax.hand.chain import Chain, Registered, Settings
 from boneage_jax.hand.quality import NO_HAND, Limits
-from boneage_jax.train import bundle, run
+from boneage_jax.train import bundle
 from boneage_jax.train.run import LoadedRun
 
 PHANTOMS_ONLY = "Trained on phantoms only, research demonstration: no reading of these radiographs."
@@ -37,7 +37,7 @@ class AssessRequest:
 
     Attributes:
       paths: files and folders.
-      runs: folders of age networks, read as one; empty for those of the bundle.
+      runs: folders of age networks, or `FILE:MEMBER` of bundles, read as one; empty for those of the bundle.
       step: checkpoint of a single run; None for the best.
       bundle: file of `boneage bundle`, for all networks that are not named; None for the shipped one.
       segmentation: folder of a run; None for that of the bundle.
@@ -115,7 +115,7 @@ class Assessor:
         """
         self._request = request
         shipped = _Shipped(request.bundle)
-        ages = [run.load(folder, step=request.step) for folder in request.runs] or shipped.ages()
+        ages = [bundle.load(path, "age0", step=request.step) for path in request.runs] or shipped.ages()
         self.readers = AgeReaders(
             ages,
             batch_size=request.batch_size,

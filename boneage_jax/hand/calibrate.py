@@ -27,9 +27,9 @@ SHARE = 0.04
 """Of ordinary hands that are flagged for what the networks say; some more are for what the picture shows."""
 
 _FEWEST = 20
-_LOW = ("expected", "agreement", "change")
+LOW = ("expected", "agreement", "change")
 """Measures of what the networks say, of which little is doubtful."""
-_HIGH = ("faint", "disagreement", "moved", "spread", "outside", "inside")
+HIGH = ("faint", "disagreement", "moved", "spread", "outside", "inside")
 """Likewise, of which much is doubtful."""
 
 
@@ -109,15 +109,15 @@ def fitted(measures: Sequence[Mapping[str, float]], share: float, base: Limits =
       share: 0 to 1.
       base: limits of everything that is no network's saying.
     """
-    columns = {name: np.array([float(row.get(name, np.nan)) for row in measures]) for name in (*_LOW, *_HIGH)}
+    columns = {name: np.array([float(row.get(name, np.nan)) for row in measures]) for name in (*LOW, *HIGH)}
 
     def at(level: float) -> tuple[dict[str, float], float]:
-        limits = {name: float(np.nanquantile(columns[name], level)) for name in _LOW}
-        limits |= {name: float(np.nanquantile(columns[name], 1 - level)) for name in _HIGH}
+        limits = {name: float(np.nanquantile(columns[name], level)) for name in LOW}
+        limits |= {name: float(np.nanquantile(columns[name], 1 - level)) for name in HIGH}
         doubtful = np.zeros(len(measures), bool)
-        for name in _LOW:
+        for name in LOW:
             doubtful |= columns[name] < limits[name]
-        for name in _HIGH:
+        for name in HIGH:
             doubtful |= columns[name] > limits[name]
         return limits, float(doubtful.mean())
 
@@ -213,8 +213,6 @@ def as_text(found: Calibration, path: pathlib.Path) -> str:
     """Returns the limits for people."""
     before = Limits()
     lines = [f"{'limit':<16}{'of these networks':>20}{'default':>10}"]
-    lines += [
-        f"{name:<16}{getattr(found.limits, name):>20.4f}{getattr(before, name):>10.4f}" for name in (*_LOW, *_HIGH)
-    ]
+    lines += [f"{name:<16}{getattr(found.limits, name):>20.4f}{getattr(before, name):>10.4f}" for name in (*LOW, *HIGH)]
     lines.append(f"{100 * found.share:.1f}% of {found.images} hands of {found.source} are flagged by them")
     return "\n".join([*lines, f"limits    {path}"])

@@ -102,7 +102,7 @@ class Chain:
         # the paper's network, has never seen them so.
         again: frames.Frame | None = "canvas" if first == "hand" else next(iter(further), None)
         self._again = again if settings.second_look else None
-        self._with_background, self._local = first == "box", landmarks.config.data.contrast == "local"
+        self._local = landmarks.config.data.contrast == "local"
         self.seconds: dict[str, float] = {}
 
     def __enter__(self) -> Chain:
@@ -120,14 +120,14 @@ class Chain:
 
         # ---- key points ------------------------------------------------------------------------------------------
         with self._timed("frames"):
-            # Once for both looks and all turns: it is worked out at the picture's own size.
-            hands = pictures if self._with_background else self._map(frames.alone, pictures, insides)
-            framed = self._map(lambda n: self._lay(self._first, hands[n], insides[n]), range(len(pictures)))
+            # Once for both looks and all turns; both show the background, or neither does.
+            ready = self._map(self._prepared, pictures, insides)
+            framed = self._map(lambda n: self._lay(self._first, ready[n], insides[n]), range(len(pictures)))
         # A first look that is followed by another has only to find the way to the canvas.
         looks = self._look([framed], flips=self.settings.views > 1 and not self._again)
         if self._again:
             with self._timed("frames"):
-                turned = [self._on_canvas(self._again, hands, insides, looks, t) for t in turns_of(self.settings.views)]
+                turned = [self._on_canvas(self._again, ready, insides, looks, t) for t in turns_of(self.settings.views)]
             second = self._look(turned, flips=self.settings.views > 1)
             looks = [dataclasses.replace(again, first=one.settled) for one, again in zip(looks, second, strict=True)]
 
@@ -135,24 +135,25 @@ class Chain:
         with self._timed("registration and regions"):
             return self._map(lambda n: self._finish(pictures[n], found[n], looks[n]), range(len(pictures)))
 
+    def _prepared(self, picture: Grey, inside: Bool[np.ndarray, "h w"]) -> Grey:
+        return frames.prepared(self._first, picture, inside, local=self._local)
+
     def _lay(
         self,
         frame: frames.Frame,
-        hand: Grey,
+        ready: Grey,
         inside: Bool[np.ndarray, "h w"],
         key_points: Float[np.ndarray, "3 2"] | None = None,
         turn: float = 0.0,
     ) -> frames.Framed:
-        """A picture, or its hand alone, as the key points' network sees it."""
+        """A prepared picture as the key points' network sees it."""
         size = self._landmarks.size
-        if self._with_background:
-            return frames.lay(frame, hand, *size, mask=inside, key_points=key_points, local=self._local, turn=turn)
-        return frames.lay_alone(frame, hand, inside, *size, key_points=key_points, turn=turn)
+        return frames.lay_prepared(frame, ready, inside, *size, key_points=key_points, local=self._local, turn=turn)
 
     def _on_canvas(
         self,
         frame: frames.Frame,
-        hands: Sequence[Grey],
+        ready: Sequence[Grey],
         insides: Sequence[Bool[np.ndarray, "h w"]],
         looks: Sequence[Looks],
         turn: float,
@@ -161,11 +162,11 @@ class Chain:
 
         def one(n: int) -> frames.Framed:
             try:
-                return self._lay(frame, hands[n], insides[n], looks[n].settled, turn)
+                return self._lay(frame, ready[n], insides[n], looks[n].settled, turn)
             except ValueError:
-                return self._lay(self._first, hands[n], insides[n])
+                return self._lay(self._first, ready[n], insides[n])
 
-        return self._map(one, range(len(hands)))
+        return self._map(one, range(len(ready)))
 
     def _look(self, turned: list[list[frames.Framed]], *, flips: bool) -> list[Looks]:
         """What the network says of each picture, all ways that it is turned taken together."""

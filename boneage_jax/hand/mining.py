@@ -202,7 +202,7 @@ def mine(request: MiningRequest) -> list[dict[str, float]]:
             "by_hand": by_hand,
             "trained_on": trained_on,
             "accepted": len(accepted),
-            "held_out": run.load(place / "run").score,
+            "held_out": run.best_score(place / "run"),
         }
         if request.measure:
             line["iou"] = _iou_of(request, place / "run")

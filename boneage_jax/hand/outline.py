@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float
 
+from boneage_jax.data import frames
 from boneage_jax.data.images import Grey
 
 _LARGEST = 640
@@ -40,6 +43,11 @@ def steps(picture: Grey, mask: Bool[np.ndarray, "h w"]) -> Float[np.ndarray, " n
         size = tuple(max(1, round(side * shrink)) for side in picture.shape[::-1])
         picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
         mask = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
+    # Windows around the outline reach so far beyond the hand's box, and no farther.
+    reach = math.ceil(_BAND[1]) + _WINDOW
+    x0, y0, x1, y1 = frames.box(mask)
+    seen = np.s_[max(0, y0 - reach) : y1 + reach, max(0, x0 - reach) : x1 + reach]
+    picture, mask = picture[seen], mask[seen]
     inner, outer = (
         cv2.distanceTransform(side.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) for side in (mask, ~mask)
     )

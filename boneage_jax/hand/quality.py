@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from boneage_jax.canvas import FINGERTIP, THUMB, Canvas, hand_length
+from boneage_jax.data import frames
 from boneage_jax.data.images import Grey
 from boneage_jax.geometry import Similarity
 from boneage_jax.hand import outline
@@ -243,8 +244,9 @@ def _distance(inside: Bool[np.ndarray, "h w"], point: Float[np.ndarray, " 2"]) -
 
 def _deepest(inside: Bool[np.ndarray, "h w"], points: Float[np.ndarray, "n 2"]) -> float:
     """Pixels from a point to the nearest that is not hand, the most of all points; beyond the picture nothing is."""
-    h, w = inside.shape
-    # A pixel of border: what lies outside the picture is not hand, and so has no depth.
-    x, y = np.clip(np.rint(points).astype(int) + 1, 0, (w + 1, h + 1)).T
-    padded = np.pad(inside.astype(np.uint8), 1)
+    x0, y0, x1, y1 = frames.box(inside)
+    # A pixel of border: what lies outside the box, as outside the picture, is not hand, and so has no depth.
+    first, last = (x0 - 1, y0 - 1), (x1, y1)
+    x, y = (np.clip(np.rint(points), first, last) - first).astype(int).T
+    padded = np.pad(inside[y0:y1, x0:x1].astype(np.uint8), 1)
     return float(cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[y, x].max())

@@ -85,13 +85,15 @@ class Segmenter:
 
     def _closely(self, closer: frames.Frame, pictures: Sequence[Grey], found: Sequence[Mask]) -> list[Mask]:
         """Masks from views of each hand's box, laid as the second look is."""
-        size = self.network.size
+        size, local = self.network.size, self._local
+        insides = [mask.inside for mask in found]
+        ready = self._map(lambda n: frames.prepared(closer, pictures[n], insides[n], local=local), len(pictures))
         framed: list[frames.Framed] = []
         views: list[np.ndarray] = []
         for turn in turns_of(self._views):
 
             def again(n: int, turn: float = turn) -> frames.Framed:
-                return frames.lay(closer, pictures[n], *size, mask=found[n].inside, local=self._local, turn=turn)
+                return frames.lay_prepared(closer, ready[n], insides[n], *size, local=local, turn=turn)
 
             turned = self._map(again, len(pictures))
             framed = framed or turned

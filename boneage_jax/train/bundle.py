@@ -110,16 +110,17 @@ def read(path: pathlib.Path, *, devices: int = 0) -> Bundle:
     return Bundle(runs, about)
 
 
-def load(path: pathlib.Path, name: str) -> LoadedRun:
+def load(path: pathlib.Path, name: str, *, step: int | None = None) -> LoadedRun:
     """Opens a run's folder, or a network of a bundle's file.
 
     Args:
       path: of either; `FILE:MEMBER` names a bundle's network, and `shipped` stands for the file of the one that comes
         with the package.
       name: of the bundle's network where `path` names none.
+      step: of a folder's checkpoint; None for the best by evaluation score. A bundle keeps one of each network.
 
     Raises:
-      UserError: for what is neither, and bundles without it.
+      UserError: for what is neither, bundles without it, and steps that are not there.
     """
     file, member = path.expanduser(), name
     # A folder with a colon in its name is still a folder.
@@ -128,11 +129,13 @@ def load(path: pathlib.Path, name: str) -> LoadedRun:
         file, member = pathlib.Path(before).expanduser(), after or name
         file = resources.shipped_bundle() if before == "shipped" else file
     if not file.is_file():
-        return run.load(path)
+        return run.load(path, step=step)
     found = read(file).runs
     if member not in found:
         holds = f"holds no {member!r} but" if member else "holds"
         raise UserError(f"{file}: {holds} {', '.join(found)}; name one, as in {file.name}:{next(iter(found))}")
+    if step not in (None, found[member].step):
+        raise UserError(f"{file}:{member}: found step {found[member].step}, expected {step}; a bundle keeps no other")
     return found[member]
 
 

@@ -133,8 +133,26 @@ def load(folder: pathlib.Path, *, devices: int = 0, step: int | None = None) -> 
             ) from error
     finally:
         checkpoints.close()
-    score = float(about.get("metrics", {}).get("score", math.nan))
-    return LoadedRun(folder, config, chosen, score, about, network, state.evaluated, tasks.build(config.task), mesh)
+    task = tasks.build(config.task)
+    return LoadedRun(folder, config, chosen, _score(about), about, network, state.evaluated, task, mesh)
+
+
+def best_score(folder: pathlib.Path) -> float:
+    """Returns the evaluation of a run's best checkpoint, without its arrays; NaN where there was none.
+
+    Args:
+      folder: of a run that has been trained.
+    """
+    checkpoints = Checkpoints(folder / "checkpoints", read_only=True)
+    try:
+        best = checkpoints.best_step()
+        return math.nan if best is None else _score(checkpoints.about(best))
+    finally:
+        checkpoints.close()
+
+
+def _score(about: dict[str, Any]) -> float:
+    return float(about.get("metrics", {}).get("score", math.nan))
 
 
 def shapes_of(config: ExperimentConfig) -> tuple[Network, TrainState]:

@@ -137,7 +137,7 @@ def test_a_bundle_that_weighs_and_corrects_its_age_networks(runs, ages, files, r
     stored = bundle.read(request.out).about["blend"]
     (first, second), line = stored["weights"], stored["debias"]
     assert first + second > 0
-    # Their weights rounded as in the bundle: a network of 120 steps makes much of a little.
+    # Each by its name in the bundle, where its weights are rounded: a network of few steps makes much of a little.
     networks = {"segmentation": request.out, "landmarks": request.out}
     options = {"paths": (files / "0.png",), "sex": "F", "views": 2, "batch_size": 8}
 
@@ -146,9 +146,9 @@ def test_a_bundle_that_weighs_and_corrects_its_age_networks(runs, ages, files, r
         return assessment.months
 
     together = months(bundle=request.out)
-    alone = [months(runs=(folder,), **networks) for folder in ages]
+    alone = [months(runs=(pathlib.Path(f"{request.out}:age{n}"),), **networks) for n in range(2)]
     weighed = first * alone[0] + second * alone[1]
-    assert together == pytest.approx(weighed - (line["slope"] * weighed + line["intercept"]), abs=1.0)
+    assert together == pytest.approx(weighed - (line["slope"] * weighed + line["intercept"]), abs=0.01)
     boys = bundling.BundleRequest(
         runs / "segmentation", runs / "landmarks", tuple(ages), request.out, weights=True, split="boys"
     )
@@ -223,6 +223,9 @@ def test_a_bundle_rounds_weights_and_nothing_else(runs, tmp_path):
     assert bundle.load(pathlib.Path("shipped:age1"), "age0").config.task.name == "bone_age"
     with pytest.raises(UserError, match="holds no 'landmarks' but it"):
         bundle.load(tmp_path / "b.safetensors", "landmarks")
+    assert bundle.load(tmp_path / "b.safetensors", "it", step=loaded.step).step == loaded.step
+    with pytest.raises(UserError, match=f"it: found step {loaded.step}, expected 7; a bundle keeps no other"):
+        bundle.load(tmp_path / "b.safetensors", "it", step=7)
 
 
 def request_of(runs, data_dir, radiographs, out, **changes):
