@@ -27,8 +27,8 @@ LOW = calibrate.LOW
 """Measures of which little is doubtful."""
 HIGH = (*calibrate.HIGH, "cut", "beyond")
 """Measures of which much is doubtful: what the networks say, and what the picture shows."""
-LEVELS = (0.0, 0.001, 0.002, 0.004, 0.006, 0.008, 0.01, 0.014, 0.02, 0.03)
-"""Shares of the good that one limit alone may flag."""
+LEVELS = (0.001, 0.002, 0.004, 0.006, 0.008, 0.01, 0.014, 0.02, 0.03)
+"""Shares of the good that one limit alone may flag; never none, for what few phantoms need real pictures may."""
 
 _NEVER: dict[str, Any] = {**dict.fromkeys(LOW, -np.inf), **dict.fromkeys(HIGH, np.inf)}
 _STARTS, _SWEEPS = 60, 8

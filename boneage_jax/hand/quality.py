@@ -47,20 +47,20 @@ class Limits:
 
     area: float = 0.03
     hand: float = 0.60
-    expected: float = 0.9539
-    agreement: float = 0.9551
-    change: float = 0.8712
-    faint: float = 0.234
+    expected: float = 0.955
+    agreement: float = 0.9563
+    change: float = 0.8524
+    faint: float = 0.1696
     second: float = 0.20
-    cut: float = 0.268
-    beyond: float = 0.0096
-    disagreement: float = 0.0282
-    moved: float = 0.1285
-    spread: float = 4.14
+    cut: float = 0.2334
+    beyond: float = 0.0726
+    disagreement: float = 0.0428
+    moved: float = 0.279
+    spread: float = 4.405
     side: float = 0.12
     thumb: tuple[tuple[float, float], tuple[float, float]] = ((1000.0, 1950.0), (450.0, 1400.0))
-    outside: float = 0.056
-    inside: float = 0.0183
+    outside: float = 0.0329
+    inside: float = 0.0147
     contrast: float = 6.0
 
 
