@@ -50,10 +50,9 @@ def test_memory_holds_the_state_and_the_batch():
 
 
 def test_nothing_is_run_and_the_slots_of_a_task_are_known():
-    for task, head in (("segmentation", "mask"), ("landmarks", "heatmap")):
-        config = experiment(
-            task__name=task, model__name="unet", model__head=head, model__widths=(4, 8), model__dense=()
-        )
+    for task, head, frame in (("segmentation", "mask", "image"), ("landmarks", "heatmap", "hand")):
+        network = {"model__name": "unet", "model__head": head, "model__widths": (4, 8), "model__dense": ()}
+        config = experiment(task__name=task, data__frame=frame, **network)
         assert step_cost(config, make_mesh(1)).flops > 1e5
 
 
