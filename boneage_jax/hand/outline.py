@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float
@@ -44,7 +42,7 @@ def steps(picture: Grey, mask: Bool[np.ndarray, "h w"]) -> Float[np.ndarray, " n
         picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
         mask = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
     # Windows around the outline reach so far beyond the hand's box, and no farther.
-    reach = math.ceil(_BAND[1]) + _WINDOW
+    reach = _WINDOW // 2
     x0, y0, x1, y1 = frames.box(mask)
     seen = np.s_[max(0, y0 - reach) : y1 + reach, max(0, x0 - reach) : x1 + reach]
     picture, mask = picture[seen], mask[seen]
