@@ -56,6 +56,11 @@ def fail_if_any(offenders: Sequence[str], headline: str, advice: str) -> None:
         raise UserError(f"{headline} ({len(offenders)}):\n{listed(offenders)}\n{advice}")
 
 
+def printable(text: str) -> str:
+    """Returns text that can be printed and written anywhere: bytes of file names that are no UTF-8 as `\\xff`."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def reason(error: BaseException) -> str:
     """Returns the first line of what a library says of a failure, or the failure's type where it says nothing."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

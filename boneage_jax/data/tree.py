@@ -1,0 +1,215 @@
+"""Every file below a folder, packed or not: how radiographs, tables and annotations are found.
+
+Folders that are symbolic links are followed, each real folder once. Zips are looked into, zips within zips too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import os
+import pathlib
+import shutil
+import stat
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from typing import IO
+
+from boneage_jax.errors import printable, reason
+
+ZIP_SUFFIXES = (".zip",)
+MAX_BYTES = 2 << 30
+"""Of one file that is read into memory whole: no radiograph, table or annotation is as large."""
+
+_MAX_DEPTH = 5
+"""Zips within zips: there are files that hold themselves."""
+
+_ENCRYPTED = 0x1
+"""Bit of a zip entry's general purpose flags (APPNOTE 4.4.4)."""
+
+_SKIPPED_FOLDERS = ("__MACOSX",)
+_LOCK_PREFIX = "~$"
+"""Of the files that Excel keeps beside an open table."""
+
+
+class UnreadableFile(ValueError):
+    """A file that cannot be read; says why, without its name."""
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class FileRef:
+    """A file on disk, or a member of a zip. Can be sent to worker processes for as long as its `Tree` is open.
+
+    Attributes:
+      shown: path relative to what was searched, with `/` between, printable; for people, tables and splits.
+      path: of the file, or of the zip.
+      member: name inside the zip as the zip has it, or empty.
+    """
+
+    shown: str
+    path: str
+    member: str = ""
+
+    @property
+    def name(self) -> str:
+        """The file's own name."""
+        return pathlib.PurePosixPath(self.shown).name
+
+    @property
+    def stem(self) -> str:
+        """The file's own name without its ending."""
+        return pathlib.PurePosixPath(self.shown).stem
+
+    @property
+    def suffix(self) -> str:
+        """The ending in small letters, with its dot."""
+        return pathlib.PurePosixPath(self.shown).suffix.lower()
+
+    def read(self) -> bytes:
+        """Returns the content. Raises `UnreadableFile`."""
+        return self.head(MAX_BYTES + 1)
+
+    def head(self, size: int) -> bytes:
+        """Returns the first `size` bytes of the content. Raises `UnreadableFile`."""
+        with _unreadable_named(), self._open() as file:
+            data = file.read(size)
+        if len(data) > MAX_BYTES:
+            raise UnreadableFile(f"found over {MAX_BYTES >> 20} MiB, expected a file of less")
+        return data
+
+    def _open(self) -> IO[bytes]:
+        return _open_zip(self.path).open(self.member) if self.member else pathlib.Path(self.path).open("rb")
+
+
+@contextlib.contextmanager
+def _unreadable_named() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UnreadableFile(error.strerror or reason(error)) from error
+    # What zipfile raises for entries that are damaged, encrypted or packed by a method that it does not know.
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, ValueError, KeyError) as error:
+        raise UnreadableFile(f"cannot be unpacked ({reason(error)})") from error
+
+
+@functools.lru_cache(maxsize=8)
+def _open_zip(path: str) -> zipfile.ZipFile:
+    return zipfile.ZipFile(path)
+
+
+class Tree:
+    """What lies below folders and in zips, for as long as the context lasts: zips within zips are unpacked meanwhile.
+
+    Attributes:
+      problems: what could not be looked into, as (shown path, reason): dangling links, unreadable folders, damaged
+        zips, encrypted entries. It grows while `files` is read.
+    """
+
+    def __init__(self) -> None:
+        self.problems: list[tuple[str, str]] = []
+        self._stack = contextlib.ExitStack()
+        self._unpacked = 0
+
+    def __enter__(self) -> Tree:
+        scratch = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="boneage-unzip-"))
+        self._scratch = pathlib.Path(scratch)
+        self._stack.callback(_open_zip.cache_clear)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stack.close()
+
+    def files(self, root: pathlib.Path) -> list[FileRef]:
+        """Returns all files below a folder or in a zip, in the order of their shown paths; a plain file is itself.
+
+        Hidden files, Excel's lock files and what macOS adds to zips are left out.
+
+        Args:
+          root: folder, zip or file. Shown paths are relative to it; a plain file's is its name.
+        """
+        if root.is_dir():
+            found = [ref for path, shown in self._walk(root) for ref in self._refs(path, shown)]
+        else:
+            # A zip that was named counts as a folder: what lies in it is shown relative to it.
+            packed = root.suffix.lower() in ZIP_SUFFIXES
+            found = list(self._members(root, "") if packed else [FileRef(printable(root.name), str(root))])
+        return sorted(found)
+
+    def _refs(self, path: pathlib.Path, shown: str) -> Iterator[FileRef]:
+        if path.suffix.lower() in ZIP_SUFFIXES:
+            yield from self._members(path, f"{shown}/")
+        else:
+            yield FileRef(shown, str(path))
+
+    def _walk(self, root: pathlib.Path) -> Iterator[tuple[pathlib.Path, str]]:
+        """Yields files and shown paths; links to folders are followed last, so that a folder's own path counts."""
+        seen: set[tuple[int, int]] = set()
+        own, linked = [(root, "")], list[tuple[pathlib.Path, str]]()
+        while own or linked:
+            folder, shown = own.pop() if own else linked.pop(0)
+            try:
+                state = folder.stat()
+                if (state.st_dev, state.st_ino) in seen:
+                    continue
+                seen.add((state.st_dev, state.st_ino))
+                entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+            except OSError as error:
+                self._complain(shown or str(root), error.strerror or reason(error))
+                continue
+            for entry in entries:
+                path, place = pathlib.Path(entry.path), f"{shown}{printable(entry.name)}"
+                if _is_skipped(entry.name):
+                    continue
+                try:
+                    kind = entry.stat().st_mode
+                except OSError as error:
+                    link = f"a link to {os.readlink(path)}: " if entry.is_symlink() else ""
+                    self._complain(place, f"{link}{error.strerror or reason(error)}")
+                    continue
+                if stat.S_ISDIR(kind):
+                    (linked if entry.is_symlink() else own).append((path, f"{place}/"))
+                elif stat.S_ISREG(kind):
+                    yield path, place
+
+    def _members(self, path: pathlib.Path, shown: str, depth: int = 1) -> Iterator[FileRef]:
+        if depth > _MAX_DEPTH:
+            self._complain(shown.rstrip("/"), f"found zips within zips {depth} deep, expected {_MAX_DEPTH} at most")
+            return
+        try:
+            members = _open_zip(str(path)).infolist()
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+            self._complain(shown.rstrip("/") or path.name, f"not a readable zip ({reason(error)}); download it again")
+            return
+        for info in members:
+            # Some programs for Windows write `\` between the parts of a name.
+            name = pathlib.PurePosixPath(printable(info.filename.replace("\\", "/")))
+            if info.is_dir() or info.filename.endswith("\\") or any(map(_is_skipped, name.parts)):
+                continue
+            place = f"{shown}{name}"
+            if info.flag_bits & _ENCRYPTED:
+                self._complain(place, "the zip's entry is encrypted; unpack it with its password first")
+            elif name.suffix.lower() in ZIP_SUFFIXES:
+                yield from self._inner(FileRef(place, str(path), info.filename), depth)
+            else:
+                yield FileRef(place, str(path), info.filename)
+
+    def _inner(self, ref: FileRef, depth: int) -> Iterator[FileRef]:
+        self._unpacked += 1
+        inner = self._scratch / f"{self._unpacked}.zip"
+        try:
+            with _unreadable_named(), ref._open() as source, inner.open("wb") as target:
+                shutil.copyfileobj(source, target)
+        except UnreadableFile as error:
+            self._complain(ref.shown, str(error))
+            return
+        yield from self._members(inner, f"{ref.shown}/", depth + 1)
+
+    def _complain(self, shown: str, why: str) -> None:
+        self.problems.append((printable(shown), printable(why)))
+
+
+def _is_skipped(name: str) -> bool:
+    return name.startswith((".", _LOCK_PREFIX)) or name in _SKIPPED_FOLDERS
