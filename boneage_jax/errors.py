@@ -17,6 +17,9 @@ EXIT_PEER_LOST = 76
 """Exit status of a process whose peers are gone (sysexits.h: EX_PROTOCOL, a remote error). Not that of a saved stop: a
 scheduler that starts a job again after that one would start one that fails for ever."""
 
+EXIT_IN_USE = 77
+"""Exit status where another process works in the folder: nothing was changed, and it may be free later."""
+
 EXIT_FINAL = (EXIT_BAD_INPUT, EXIT_NOT_FINITE)
 """Exit statuses after which another attempt would end alike."""
 

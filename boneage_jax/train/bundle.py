@@ -69,6 +69,7 @@ def write(runs: Mapping[str, LoadedRun], about: Mapping[str, Any], path: pathlib
             "config": _anywhere(to_dict(loaded.config)),
             "step": loaded.step,
             "score": None if math.isnan(loaded.score) else loaded.score,
+            "chosen": loaded.chosen,
             "data": loaded.about.get("data", {}),
             "versions": loaded.about.get("versions", {}),
         }
@@ -156,4 +157,6 @@ def _run(
     arrays: Arrays = jax.device_put(jax.tree_util.tree_map_with_path(stored, shapes), replicated(mesh))
     score = math.nan if member["score"] is None else float(member["score"])
     about = {key: member[key] for key in ("data", "versions")}
-    return LoadedRun(path, config, int(member["step"]), score, about, network, arrays, tasks.build(config.task), mesh)
+    step = int(member["step"])
+    chosen = member.get("chosen", f"step {step}, as it was bundled")
+    return LoadedRun(path, config, step, score, about, network, arrays, tasks.build(config.task), mesh, chosen)

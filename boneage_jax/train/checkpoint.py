@@ -1,19 +1,25 @@
-"""Checkpoints that describe themselves: arrays by path, and beside them config, data and versions.
+"""Checkpoints that describe themselves: arrays by path, and beside them config, data, versions and the evaluation.
 
 Orbax writes them asynchronously and renames a finished one into place, so a killed run leaves whole checkpoints only.
+Which is the best, and so which are kept, is read from the evaluations that lie beside the arrays: what Orbax itself
+remembers of them ends with the process.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import errno
 import functools
 import importlib.metadata
 import json
+import math
 import pathlib
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import absl.logging
@@ -23,12 +29,18 @@ from jax.sharding import Sharding
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from boneage_jax.config import CheckpointConfig, ExperimentConfig, to_dict
-from boneage_jax.errors import UserError, listed, reason
+from boneage_jax.errors import UserError, listed, printable, reason
 from boneage_jax.train import processes
 from boneage_jax.train.state import Arrays, TrainState
 
-_BADNESS = "badness"
-"""Beside a checkpoint's metrics: what the best has least of, whatever the task's score is."""
+_SCORE, _BADNESS = "score", "badness"
+"""Beside the arrays, under `metrics`: the task's score, and what the best has least of, whatever the score is."""
+
+_SAFE_PATH = re.compile(r"[\w./ +=@,-]*", re.ASCII)
+"""Paths that Orbax, TensorStore and etils take as they are: they look for patterns, URLs and UTF-8 in others."""
+
+_NOT_DAMAGE = (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE)
+"""Errors of the machine, not of what lies on its disk."""
 
 _RECORDED_VERSIONS = ("boneage-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
@@ -86,41 +98,96 @@ def from_arrays(arrays: Arrays, like: TrainState) -> TrainState:
     return TrainState(arrays["step"], arrays["params"], arrays["batch_stats"], opt_state, arrays.get("average", {}))
 
 
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What a checkpoint's evaluation came to.
+
+    Attributes:
+      score: of the task.
+      badness: what orders scores, less being better.
+    """
+
+    score: float
+    badness: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """A checkpoint that was chosen among those of a run.
+
+    Attributes:
+      step: of it.
+      evaluation: of it; None where it was not evaluated.
+      evaluated: number of checkpoints with an evaluation that were there to choose from.
+      named: whether the caller named the step.
+    """
+
+    step: int
+    evaluation: Evaluation | None
+    evaluated: int
+    named: bool = False
+
+    def why(self, shown: str) -> str:
+        """Returns the choice for people.
+
+        Args:
+          shown: the evaluation for people, as in `validation MAE 24.38 months`; empty where there is none.
+        """
+        of_it = f", {shown}" if shown else ""
+        if self.named:
+            return f"step {self.step}, as asked for{of_it or ', not evaluated'}"
+        if self.evaluation is None:
+            return f"step {self.step}, the newest: none was evaluated"
+        one = self.evaluated == 1
+        return f"step {self.step}, the {'only one' if one else f'best of {self.evaluated}'} evaluated{of_it}"
+
+
 class Checkpoints:
     """The checkpoints of a run: the last few, and the best by evaluation."""
 
     def __init__(self, folder: pathlib.Path, config: CheckpointConfig = CheckpointConfig(), *, read_only: bool = False):
         self.folder = folder.resolve()
+        self._stack = contextlib.ExitStack()
+        if not read_only:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        self._evaluations: dict[int, Evaluation] = {}
         policy = preservation_policy.AnyPreservationPolicy(
-            [
-                preservation_policy.LatestN(config.keep_last),
-                preservation_policy.BestN(
-                    get_metric_fn=lambda metrics: metrics[_BADNESS],
-                    reverse=True,
-                    n=config.keep_best,
-                    keep_checkpoints_without_metrics=False,
-                ),
-            ]
+            [preservation_policy.LatestN(config.keep_last), _KeepBest(self._evaluations, config.keep_best)]
         )
         self._manager = ocp.CheckpointManager(
-            self.folder,
+            self._stack.enter_context(_plain_path(self.folder)),
             options=ocp.CheckpointManagerOptions(preservation_policy=policy, create=not read_only, read_only=read_only),
             item_names=("arrays", "about"),
             item_handlers={"arrays": ocp.StandardCheckpointHandler(), "about": ocp.JsonCheckpointHandler()},
         )
+        self._read_evaluations()
+
+    def _read_evaluations(self) -> None:
+        """Reads what lies beside the arrays: it outlives the process that wrote it."""
+        self._evaluations.clear()
+        for step in self.steps():
+            evaluation = _evaluation_in(self.folder / str(step) / "about" / "metadata")
+            if evaluation is not None:
+                self._evaluations[step] = evaluation
 
     def steps(self) -> list[int]:
         """Returns the steps of all finished checkpoints, oldest first."""
         return sorted(self._manager.all_steps())
 
-    def best_step(self) -> int | None:
-        """Returns the step of the best evaluation, or the newest where none was evaluated."""
-        scored = {}
-        for step in self.steps():
-            metrics = self._manager.metrics(step)
-            if metrics:
-                scored[step] = metrics[_BADNESS]
-        return min(scored, key=lambda step: (scored[step], step)) if scored else max(self.steps(), default=None)
+    def best(self) -> Choice | None:
+        """Returns the checkpoint of the best evaluation, the first of equals; the newest where none was evaluated."""
+        scored = {step: self._evaluations[step] for step in self.steps() if step in self._evaluations}
+        if not scored:
+            newest = max(self.steps(), default=None)
+            return None if newest is None else Choice(newest, None, 0)
+        step = min(scored, key=lambda step: (scored[step].badness, step))
+        return Choice(step, scored[step], len(scored))
+
+    def named(self, step: int) -> Choice | None:
+        """Returns the checkpoint of a step; None where there is none."""
+        if step not in self.steps():
+            return None
+        return Choice(step, self._evaluations.get(step), len(self._evaluations), named=True)
 
     def save(
         self, state: TrainState, about: dict[str, Any], *, step: int, score: float | None = None, badness: float = 0.0
@@ -137,7 +204,7 @@ class Checkpoints:
         Raises:
           UserError: on a full disk.
         """
-        metrics = None if score is None else {"score": score, _BADNESS: badness}
+        metrics = {} if score is None else {_SCORE: score, _BADNESS: badness}
         tree = to_arrays(state)
         self.wait()
         # Asked before Orbax is: what it says of a full disk half-way comes from several threads at once.
@@ -148,10 +215,13 @@ class Checkpoints:
                 f"expected {needed / 1e6:.1f} MB; older ones are kept. Free space and start the same command again"
             )
         items = ocp.args.Composite(
-            arrays=ocp.args.StandardSave(tree), about=ocp.args.JsonSave({**about, "metrics": metrics or {}})
+            arrays=ocp.args.StandardSave(tree), about=ocp.args.JsonSave({**about, "metrics": metrics})
         )
+        if score is not None:
+            # Before the save: once it has ended, Orbax asks which older ones are kept.
+            self._evaluations[step] = Evaluation(score, math.inf if math.isnan(badness) else badness)
         with self._disk_errors():
-            self._manager.save(step, args=items, metrics=metrics)
+            self._manager.save(step, args=items)
 
     def wait(self) -> None:
         """Returns once everything is on disk. Raises `UserError` on a full disk."""
@@ -162,6 +232,7 @@ class Checkpoints:
         """Waits and lets go of the folder. Raises `UserError` on a full disk."""
         with self._disk_errors():
             self._manager.close()
+        self._stack.close()
 
     @contextlib.contextmanager
     def _disk_errors(self) -> Iterator[None]:
@@ -213,36 +284,58 @@ class Checkpoints:
             )
 
     def restore_newest(self, like: TrainState, sharding: Sharding) -> TrainState | None:
-        """Returns the newest whole checkpoint's state, or None where there is none.
+        """Returns the newest whole checkpoint's state, or None where there is no checkpoint.
 
-        A damaged checkpoint is reported, moved aside into `damaged/`, and the one before is used.
+        A damaged checkpoint is reported, moved aside into `damaged/`, and the one before is used. It is moved only once
+        an older one could be read and it itself could not be read again: then it is not this machine that cannot read.
 
         Raises:
-          UserError: for checkpoints of another model, or where all are damaged.
+          UserError: for checkpoints of another model, where this machine cannot read, or where none can be read;
+            nothing is moved then.
         """
-        steps = self.steps()
-        for step in reversed(steps):
-            state, why = None, ""
-            try:
-                state = self.restore(step, like, sharding)
-            except UserError:
-                raise
-            except Exception as error:
-                why = reason(error)
-            # What one process cannot read, none uses.
-            why = next(filter(None, processes.gathered(why)), "")
-            if not why:
-                return state
-            processes.led(functools.partial(self._set_aside, step, why))
-            self._manager.reload()
-        if steps:
+        damaged: dict[int, str] = {}
+        for step in reversed(self.steps()):
+            state, why = self._tried(step, like, sharding)
+            if state is None:
+                damaged[step] = why
+                continue
+            for one in list(damaged):
+                state_of_one, why = self._tried(one, like, sharding)
+                if state_of_one is not None:
+                    return state_of_one  # it could not be read a moment ago, and is the newest
+                processes.led(functools.partial(self._set_aside, one, why, step))
+            if damaged:
+                self._manager.reload()
+                self._read_evaluations()
+            return state
+        if damaged:
+            newest, why = next(iter(damaged.items()))
             raise UserError(
-                f"{self.folder}: all {len(steps)} checkpoints are damaged; they lie in "
-                f"{self.folder.parent / 'damaged'}. Start again in another folder"
+                f"{self.folder}: none of the {len(damaged)} checkpoints can be read; the newest, of step {newest}: "
+                f"{why}. All are left where they are. If they are damaged, start again in another folder"
             )
         return None
 
-    def _set_aside(self, step: int, why: str) -> None:
+    def _tried(self, step: int, like: TrainState, sharding: Sharding) -> tuple[TrainState | None, str]:
+        """A checkpoint's state, or why no process or another one cannot read it."""
+        state, why = None, ""
+        try:
+            state = self.restore(step, like, sharding)
+        except UserError:
+            raise
+        except Exception as error:
+            why = reason(error)
+            cause = next((e for e in _chain(error) if isinstance(e, OSError) and e.errno in _NOT_DAMAGE), None)
+            if cause is not None:
+                raise UserError(
+                    f"{self.folder / str(step)}: cannot be read here ({cause.strerror}); nothing was changed. "
+                    "Mend that and start the same command again"
+                ) from error
+        # What one process cannot read, none uses.
+        why = next(filter(None, processes.gathered(why)), "")
+        return (None, why) if why else (state, "")
+
+    def _set_aside(self, step: int, why: str, instead: int) -> None:
         aside = self.folder.parent / "damaged" / str(step)
         number = 1
         while aside.exists():
@@ -251,9 +344,71 @@ class Checkpoints:
         aside.parent.mkdir(exist_ok=True)
         (self.folder / str(step)).rename(aside)
         print(
-            f"checkpoint of step {step} is damaged ({why}); moved to {aside}, going on from the one before",
+            f"checkpoint of step {step} is damaged ({why}); moved to {printable(str(aside))}, going on from that of "
+            f"step {instead}",
             file=sys.stderr,
         )
+
+
+@dataclasses.dataclass(frozen=True)
+class _KeepBest:
+    """Orbax's policy that keeps the best, of this process's checkpoints and of those that it found.
+
+    Attributes:
+      evaluations: by step; grows meanwhile.
+      number: that are kept.
+    """
+
+    evaluations: Mapping[int, Evaluation]
+    number: int
+
+    def should_preserve(
+        self,
+        checkpoints: Sequence[Any],
+        *,
+        context: preservation_policy.PreservationContext,
+    ) -> Sequence[bool]:
+        """Returns whether each checkpoint is kept."""
+        del context
+        scored = [info.step for info in checkpoints if info.step in self.evaluations]
+        best = sorted(scored, key=lambda step: (self.evaluations[step].badness, step))[: self.number]
+        return [info.step in best for info in checkpoints]
+
+
+def _evaluation_in(path: pathlib.Path) -> Evaluation | None:
+    """The evaluation beside a checkpoint's arrays; None where there is none, or none that can be read."""
+    try:
+        metrics = json.loads(path.read_text()).get("metrics") or {}
+        score, badness = float(metrics[_SCORE]), float(metrics[_BADNESS])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return Evaluation(score, math.inf if math.isnan(badness) else badness)
+
+
+@contextlib.contextmanager
+def _plain_path(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Gives a path to a folder that Orbax and TensorStore cannot misread: its own, or that of a link to it."""
+    if _SAFE_PATH.fullmatch(str(folder)):
+        yield folder
+        return
+    try:
+        place = tempfile.TemporaryDirectory(prefix="boneage-checkpoints-")
+    except OSError as error:
+        raise UserError(
+            f"{printable(str(folder))}: its name holds characters that Orbax cannot take, and a link cannot be made "
+            f"among the temporary files ({error.strerror or reason(error)}); choose a name of letters, digits and - . _"
+        ) from error
+    with place as scratch:
+        link = pathlib.Path(scratch) / "checkpoints"
+        link.symlink_to(folder, target_is_directory=True)
+        yield link
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and what it came from."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def differing(found: Mapping[str, object], wanted: Mapping[str, object]) -> list[str]:

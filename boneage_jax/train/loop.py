@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import math
 import pathlib
+import shlex
 import sys
 
 import jax
@@ -86,6 +87,7 @@ class Result:
       score: of the newest evaluation; NaN where nothing was left to do.
       shown: the same for people; empty where nothing was left to do.
       task: that was learnt.
+      split: of the dataset, that no training has looked at where there is one.
     """
 
     folder: pathlib.Path
@@ -93,13 +95,14 @@ class Result:
     score: float
     shown: str
     task: tasks.Task
+    split: str
 
     def summary(self) -> str:
         """Returns what was reached and where it lies, for people."""
         reached = f", evaluation {self.shown}" if self.shown else ""
         return (
             f"step {self.steps}{reached}. The run lies in {self.folder}: checkpoints/, metrics.jsonl, tensorboard/\n"
-            f"next: boneage evaluate {self.folder} --split test"
+            f"next: {shlex.join(['boneage', 'evaluate', str(self.folder), '--split', self.split])}"
         )
 
 
@@ -126,21 +129,24 @@ def train(config: ExperimentConfig, folder: pathlib.Path) -> Result:
     train_source = _fresh(config, task) if config.data.fresh else _open(config, task, config.data.train_split)
     eval_source = _open(config, task, eval_split, evaluation=True)
     plan = Plan.of(config, len(train_source))
-    about = checkpoint.describe(config, f"{train_source.fingerprint} {eval_source.fingerprint}", _dataset(config).facts)
+    dataset = _dataset(config)
+    unseen = "test" if "test" in dataset.splits else eval_split
+    about = checkpoint.describe(config, f"{train_source.fingerprint} {eval_source.fingerprint}", dataset.facts)
     processes.agree({"the data's fingerprint": about["data_fingerprint"]})
-    processes.led(lambda: run.claim(folder, about))
-
-    # ---- network, optimiser, compiled steps ----------------------------------------------------------------------
-    schedule = make_schedule(config.optimizer, total_steps=plan.total, warmup_steps=plan.warmup)
-    optimizer = make_optimizer(config.optimizer, schedule)
-    network, state = initial_state(config, optimizer, mesh)
-    step_fn = compile_train_step(
-        mesh, config=config, network=network, task=task, optimizer=optimizer, schedule=schedule
-    )
-    score_fn = compile_score_step(mesh, network=network, task=task)
-
-    # ---- resume: the newest whole checkpoint of this folder, else from the seed ----------------------------------
     with contextlib.ExitStack() as stack:
+        processes.led(lambda: stack.enter_context(run.held(folder)))
+        processes.led(lambda: run.claim(folder, about))
+
+        # ---- network, optimiser, compiled steps ------------------------------------------------------------------
+        schedule = make_schedule(config.optimizer, total_steps=plan.total, warmup_steps=plan.warmup)
+        optimizer = make_optimizer(config.optimizer, schedule)
+        network, state = initial_state(config, optimizer, mesh)
+        step_fn = compile_train_step(
+            mesh, config=config, network=network, task=task, optimizer=optimizer, schedule=schedule
+        )
+        score_fn = compile_score_step(mesh, network=network, task=task)
+
+        # ---- resume: the newest whole checkpoint of this folder, else from the seed ------------------------------
         checkpoints = checkpoint.Checkpoints(folder / "checkpoints", config.checkpoint)
         # Never leave before the asynchronous save has ended.
         stack.callback(checkpoints.close)
@@ -154,8 +160,12 @@ def train(config: ExperimentConfig, folder: pathlib.Path) -> Result:
         leads = processes.leads()
         if done >= plan.total:
             if leads:
-                print(f"{folder}: nothing left to do, step {done} of {plan.total} is reached", file=sys.stderr)
-            return Result(folder, done, math.nan, "", task)
+                print(
+                    f"{folder}: nothing left to do, step {done} of {plan.total} is reached. To train for longer, with "
+                    f"a schedule of its own: {run.way_to_lengthen(folder)}",
+                    file=sys.stderr,
+                )
+            return Result(folder, done, math.nan, "", task, unseen)
         if leads:
             size = sum(x.size for x in jax.tree.leaves(state.params))
             of_processes = f" of {jax.process_count()} processes" if jax.process_count() > 1 else ""
@@ -241,7 +251,7 @@ def train(config: ExperimentConfig, folder: pathlib.Path) -> Result:
                     "Start the same command again to go on"
                 )
         checkpoints.wait()
-    return Result(folder, plan.total, score, task.score.shown(score), task)
+    return Result(folder, plan.total, score, task.score.shown(score), task, unseen)
 
 
 def _settings(config: ExperimentConfig) -> dict[str, str]:

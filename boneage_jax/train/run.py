@@ -4,32 +4,86 @@ config.json      the validated config, the data's fingerprint and the library ve
 checkpoints/     the last and the best, by step
 metrics.jsonl    one line an interval; TensorBoard files in tensorboard/
 damaged/         checkpoints that could not be read
+.lock            held by the training that is under way; says which
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import math
+import os
 import pathlib
+import shlex
+import socket
+from collections.abc import Iterator
 from typing import Any
 
+import filelock
 import jax
 import numpy as np
 from jax.sharding import Mesh
 
 from boneage_jax import tasks
 from boneage_jax.config import MAY_DIFFER_ON_RESUME, ExperimentConfig, to_dict, validate
-from boneage_jax.errors import UserError, fail_if_any, reason
+from boneage_jax.errors import EXIT_IN_USE, UserError, fail_if_any, reason
 from boneage_jax.files import check_writable, write_text
 from boneage_jax.settings import flatten
-from boneage_jax.train.checkpoint import Checkpoints
+from boneage_jax.train.checkpoint import Checkpoints, Choice
 from boneage_jax.train.mesh import make_mesh, replicated
 from boneage_jax.train.optimizer import make_optimizer, make_schedule
 from boneage_jax.train.state import Arrays, Network, TrainState, abstract_state
 
 ABOUT = "config.json"
+
+_LOCK = ".lock"
+_LOCK_SECONDS = 10.0
+"""That a run's folder is waited for: a training that was told to stop may still be saving."""
+
+
+class FolderInUse(UserError):
+    """Another training is under way in this run's folder."""
+
+    exit_status = EXIT_IN_USE
+
+
+@contextlib.contextmanager
+def held(folder: pathlib.Path) -> Iterator[None]:
+    """Keeps other trainings out of a run's folder; what the kernel holds ends with this process, however it ends.
+
+    Raises:
+      FolderInUse: where another one is under way; says which.
+      UserError: for a folder that cannot be written.
+    """
+    _refuse_foreign(folder)
+    check_writable(folder)
+    path = folder / _LOCK
+    lock = filelock.FileLock(path)
+    try:
+        lock.acquire(timeout=_LOCK_SECONDS)
+    except filelock.Timeout as error:
+        raise FolderInUse(
+            f"{folder}: a training is under way in this folder ({_text_of(path) or 'by another process'}); expected "
+            "none. "
+            "Wait for it, stop it, or choose another folder with --run"
+        ) from error
+    except NotImplementedError:  # a file system without locks: as good as it gets
+        yield
+        return
+    try:
+        path.write_text(f"process {os.getpid()} on {socket.gethostname()}\n")
+        yield
+    finally:
+        lock.release()
+
+
+def _text_of(path: pathlib.Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
 
 
 def claim(folder: pathlib.Path, about: dict[str, Any]) -> None:
@@ -40,8 +94,7 @@ def claim(folder: pathlib.Path, about: dict[str, Any]) -> None:
     """
     path = folder / ABOUT
     if not path.exists():
-        if folder.exists() and any(folder.iterdir()) and not (folder / "checkpoints").exists():
-            raise UserError(f"{folder}: not empty, and not a run's folder; choose another with --run")
+        _refuse_foreign(folder)
         check_writable(folder)
         write_text(path, json.dumps(about, indent=2) + "\n")
         return
@@ -58,14 +111,34 @@ def claim(folder: pathlib.Path, about: dict[str, Any]) -> None:
         for key in sorted(before.keys() | now.keys())
         if before.get(key) != now.get(key) and key not in MAY_DIFFER_ON_RESUME
     ]
+    advice = "Go on with the config of that run, or choose another folder with --run."
+    if before.get("train.length") != now.get("train.length"):
+        advice += f" {_LENGTHEN} {way_to_lengthen(folder)}"
     if fingerprint != about["data_fingerprint"]:
         differing.append(f"the data: found fingerprint {fingerprint} there, {about['data_fingerprint']} here")
-    fail_if_any(
-        differing,
-        f"{folder}: holds a run of another config",
-        "Go on with the config of that run, or choose another folder with --run.",
-    )
+    fail_if_any(differing, f"{folder}: holds a run of another config", advice)
     check_writable(folder)
+
+
+_LENGTHEN = (
+    "The learning rate follows the whole length, so a run keeps the length that it began with. To train for longer, "
+    "start another run from its weights, with a schedule of its own:"
+)
+
+
+def way_to_lengthen(folder: pathlib.Path) -> str:
+    """Returns the options of `boneage train` that go on from a run's weights in a folder beside it."""
+    return shlex.join([f"--config.train.start={folder}", f"--run={folder.with_name(f'{folder.name}-longer')}"])
+
+
+def _refuse_foreign(folder: pathlib.Path) -> None:
+    """Raises `UserError` for a folder that holds something else than a run."""
+    if not folder.exists() or (folder / ABOUT).exists() or (folder / "checkpoints").exists():
+        return
+    if not folder.is_dir():
+        raise UserError(f"{folder}: found a file, expected a folder for the run; choose another with --run")
+    if any(path.name != _LOCK for path in folder.iterdir()):
+        raise UserError(f"{folder}: not empty, and not a run's folder; choose another with --run")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +155,8 @@ class LoadedRun:
       arrays: weights and batch statistics, on the devices of `mesh`.
       task: what was learnt.
       mesh: the devices.
+      chosen: which checkpoint it is and why, for people, as in `step 16, the best of 3 evaluated, validation MAE 24.38
+        months`.
     """
 
     folder: pathlib.Path
@@ -93,6 +168,7 @@ class LoadedRun:
     arrays: Arrays
     task: tasks.Task
     mesh: Mesh
+    chosen: str
 
 
 def load(folder: pathlib.Path, *, devices: int = 0, step: int | None = None) -> LoadedRun:
@@ -112,29 +188,38 @@ def load(folder: pathlib.Path, *, devices: int = 0, step: int | None = None) -> 
         )
     checkpoints = Checkpoints(folder / "checkpoints", read_only=True)
     try:
-        chosen = checkpoints.best_step() if step is None else step
-        if chosen is None or chosen not in checkpoints.steps():
+        choice = checkpoints.best() if step is None else checkpoints.named(step)
+        if choice is None:
             raise UserError(
                 f"{folder}: no checkpoint{'' if step is None else f' of step {step}'}; found those of steps "
                 f"{', '.join(map(str, checkpoints.steps())) or 'none'}"
             )
         mesh = make_mesh(devices)
         try:
-            about = checkpoints.about(chosen)
+            about = checkpoints.about(choice.step)
             config = validate(about["config"], origin=f"the config of {folder}")
             network, like = shapes_of(config)
-            state = checkpoints.restore(chosen, like, replicated(mesh))
+            state = checkpoints.restore(choice.step, like, replicated(mesh))
         except UserError:
             raise
         except Exception as error:
             raise UserError(
-                f"{folder / 'checkpoints' / str(chosen)}: the checkpoint is damaged ({reason(error)}); choose another "
-                f"with --step from {', '.join(map(str, checkpoints.steps()))}"
+                f"{folder / 'checkpoints' / str(choice.step)}: the checkpoint is damaged ({reason(error)}); choose "
+                f"another with --step from {', '.join(map(str, checkpoints.steps()))}"
             ) from error
     finally:
         checkpoints.close()
     task = tasks.build(config.task)
-    return LoadedRun(folder, config, chosen, _score(about), about, network, state.evaluated, task, mesh)
+    chosen = _why(choice, config, task)
+    score = math.nan if choice.evaluation is None else choice.evaluation.score
+    return LoadedRun(folder, config, choice.step, score, about, network, state.evaluated, task, mesh, chosen)
+
+
+def _why(choice: Choice, config: ExperimentConfig, task: tasks.Task) -> str:
+    if choice.evaluation is None:
+        return choice.why("")
+    split = "the fold left out" if config.data.folds else config.data.eval_split
+    return choice.why(f"{split} {task.score.shown(choice.evaluation.score)}")
 
 
 def best_score(folder: pathlib.Path) -> float:
@@ -145,14 +230,10 @@ def best_score(folder: pathlib.Path) -> float:
     """
     checkpoints = Checkpoints(folder / "checkpoints", read_only=True)
     try:
-        best = checkpoints.best_step()
-        return math.nan if best is None else _score(checkpoints.about(best))
+        best = checkpoints.best()
+        return math.nan if best is None or best.evaluation is None else best.evaluation.score
     finally:
         checkpoints.close()
-
-
-def _score(about: dict[str, Any]) -> float:
-    return float(about.get("metrics", {}).get("score", math.nan))
 
 
 def shapes_of(config: ExperimentConfig) -> tuple[Network, TrainState]:

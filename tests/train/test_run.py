@@ -122,7 +122,7 @@ def test_best_and_last_are_kept(data_dir, phantoms, tmp_path):
     best = min(scores, key=lambda step: (scores[step], step))
     checkpoints = Checkpoints(tmp_path / "run" / "checkpoints", CheckpointConfig(keep_last=2, keep_best=1))
     assert set(checkpoints.steps()) == {9, 10, best}
-    assert checkpoints.best_step() == best
+    assert checkpoints.best().step == best
     assert run.load(tmp_path / "run").step == best
 
 
