@@ -14,7 +14,7 @@ import absl.logging
 import numpy as np
 
 from boneage_jax import resources
-from boneage_jax.data import images, layouts, sources
+from boneage_jax.data import images, layouts, sources, tree
 from boneage_jax.errors import UserError
 
 DATASETS = ("hand_phantom", "rsna_bone_age")
@@ -27,6 +27,7 @@ def build(
     source: pathlib.Path | None = None,
     workers: int,
     missing: layouts.Missing = "error",
+    validation: float | None = None,
     size: tuple[int, int] | None = None,
     encoding: images.Encoding = "png",
     quality: int = 95,
@@ -37,9 +38,10 @@ def build(
     Args:
       name: `hand_phantom/tiny`, `rsna_bone_age`, `rsna_bone_age/small` and so on.
       data_dir: folder that holds all built datasets.
-      source: folder of the RSNA download; for `rsna_bone_age` only.
+      source: folder or zip of the RSNA download; for `rsna_bone_age` only.
       workers: processes or threads; does not change what is written.
       missing: see `layouts.search`.
+      validation: likewise; None for the usual share.
       size: height and width in pixels to fit images into; makes a config of its own name.
       encoding: how images are stored when `size` is given.
       quality: of JPEG.
@@ -48,9 +50,6 @@ def build(
     Raises:
       UserError: unknown names, bad input, a full disk or an unwritable folder. Nothing half-written stays.
     """
-    import tensorflow_datasets as tfds
-
-    tfds.disable_progress_bar()
     absl.logging.set_verbosity(absl.logging.ERROR)
     dataset, _, config_name = name.partition("/")
     if dataset not in DATASETS:
@@ -61,25 +60,26 @@ def build(
     if dataset == "rsna_bone_age":
         if source is None:
             raise UserError("rsna_bone_age is built from a download: name its folder with --from FOLDER")
-        if not source.is_dir():
-            raise UserError(f"{source}: no such folder; expected the folder that holds the RSNA download")
-        options["missing"] = missing
+        if not source.is_dir() and source.suffix.lower() not in tree.ZIP_SUFFIXES:
+            raise UserError(f"{source}: no such folder; expected the folder or zip that holds the RSNA download")
+        share = layouts.VALIDATION_SHARE if validation is None else validation
+        if not 0 <= share < 1:
+            raise UserError(f"--validation {share:g}: expected a share from 0 (none) to below 1, as in 0.08")
+        options |= {"missing": missing, "source": source, "validation": share}
+    elif validation is not None:
+        raise UserError("--validation is for rsna_bone_age: phantoms have a validation split of their own")
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
         builder = module.Builder(config=config, data_dir=str(data_dir), **options)
         if not (pathlib.Path(builder.data_path) / "dataset_info.json").exists():
-            manual = {"manual_dir": str(source)} if source else {}
             try:
-                # TFDS speaks of downloads on standard output, which belongs to the result.
-                with contextlib.redirect_stdout(io.StringIO()):
-                    builder.download_and_prepare(
-                        file_format="array_record",
-                        download_config=tfds.download.DownloadConfig(compute_stats="skip", **manual),
-                    )
+                write_records(builder, manual_dir=source)
             finally:
                 if hasattr(builder, "close"):
                     builder.close()
         built = sources.Dataset.open(data_dir, f"{dataset}/{config.name}")
+        if validation is not None:
+            _check_share(built, validation)
         if not (built.path / sources.INDEX).exists():
             built.write_index()
     except Exception as error:
@@ -88,6 +88,41 @@ def build(
             raise
         raise readable(error, data_dir) from error
     return built
+
+
+def _check_share(built: sources.Dataset, share: float) -> None:
+    """Raises `UserError` where a dataset that was already there has a validation split of another share."""
+    path = built.path / "metadata.json"
+    note = json.loads(path.read_text()).get(layouts.VALIDATION_NOTE, {}) if path.exists() else {}
+    if note.get("share", share) != share:
+        raise UserError(
+            f"{built.path}: already built with --validation {note['share']:g}, asked for {share:g}; choose another "
+            "--out, or remove it first"
+        )
+
+
+def write_records(builder: Any, *, manual_dir: pathlib.Path | None = None) -> None:
+    """Has a TFDS builder write its dataset, of any size, without TensorFlow.
+
+    Args:
+      builder: of the dataset.
+      manual_dir: folder of what it is made from, where it wants one.
+
+    Raises:
+      Exception: whatever the builder and TFDS raise; see `readable`.
+    """
+    import tensorflow_datasets as tfds
+
+    from boneage_jax.data import spool
+
+    tfds.disable_progress_bar()
+    manual = {"manual_dir": str(manual_dir)} if manual_dir else {}
+    # TFDS speaks of downloads on standard output, which belongs to the result.
+    with contextlib.redirect_stdout(io.StringIO()), spool.without_tensorflow():
+        builder.download_and_prepare(
+            file_format="array_record",
+            download_config=tfds.download.DownloadConfig(compute_stats="skip", **manual),
+        )
 
 
 def _builder_config(

@@ -76,7 +76,7 @@ def make(request: BundleRequest) -> str:
         weights = sum(x.size for x in jax.tree.leaves(loaded.arrays["params"]))
         lines.append(
             f"  {name:<14}{weights:>10,} weights   {model.name}, {data.height} x {data.width}, evaluation "
-            f"{loaded.task.score.shown(loaded.score)}"
+            f"{loaded.task.score.shown(loaded.score)} (checkpoint of {loaded.chosen})"
         )
     return "\n".join([f"{request.out}: {size / 1e6:.2f} MB", *lines, str(about["notice"])])
 

@@ -9,7 +9,6 @@ import contextlib
 import csv
 import dataclasses
 import hashlib
-import io
 import json
 import pathlib
 import shutil
@@ -136,7 +135,7 @@ def derive(
         records = source.split(split)
         files = _register_split(records, chain, work, split)
         parts[split] = Parts(tuple(files), drop_flagged)
-    dataset = built or _write(name, parts, chain, out)
+    dataset = built or _write(name, parts, chain, out, work)
     _write_flags(parts, dataset.path / FLAGS)
     write_text(dataset.path / REGISTERED, json.dumps(about, indent=2) + "\n")
     shutil.rmtree(work, ignore_errors=True)
@@ -250,23 +249,23 @@ def _store(rows: list[dict[str, Any]], path: pathlib.Path) -> None:
         np.savez(file, **arrays)
 
 
-def _write(name: str, parts: dict[str, Parts], chain: Chain, out: pathlib.Path) -> Dataset:
-    """Has TFDS write the dataset."""
-    import tensorflow_datasets as tfds
-
-    tfds.disable_progress_bar()
+def _write(name: str, parts: dict[str, Parts], chain: Chain, out: pathlib.Path, work: pathlib.Path) -> Dataset:
+    """Has TFDS write the dataset; what was made ready for it in `work` stays where that fails."""
     module = resources.builder_module("registered_hands")
     config = module.RegisteredConfig(
         name=name, description="Registered hands.", regions=tuple(region.name for region in chain.settings.regions)
     )
     builder = module.Builder(config=config, data_dir=str(out), parts=parts)
     try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            builder.download_and_prepare(
-                file_format="array_record", download_config=tfds.download.DownloadConfig(compute_stats="skip")
-            )
+        build.write_records(builder)
     except Exception as error:
-        raise build.readable(error, out) from error
+        said = build.readable(error, out)
+        if isinstance(said, UserError):
+            raise UserError(
+                f"{said}. All hands are registered, and kept in {work}: once that is mended, the same command writes "
+                "the dataset from them"
+            ) from error
+        raise
     dataset = Dataset.open(out, f"registered_hands/{name}")
     dataset.write_index()
     return dataset

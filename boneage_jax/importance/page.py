@@ -42,11 +42,13 @@ class Written:
       page: of everything.
       tables: the same as files.
       most_trusted: the method to believe, and why.
+      checkpoint: of the run that was asked, and why that one.
     """
 
     page: pathlib.Path
     tables: list[Table]
     most_trusted: str
+    checkpoint: str
 
 
 def write(findings: Findings) -> Written:
@@ -66,7 +68,7 @@ def write(findings: Findings) -> Written:
             scratch.write_bytes(data)
     write_text(folder / FACTS, json.dumps(_facts(findings), indent=2) + "\n")
     write_text(folder / PAGE, _page(findings, tables, pictures))
-    return Written(folder / PAGE, tables, verdict(findings))
+    return Written(folder / PAGE, tables, verdict(findings), findings.loaded.chosen)
 
 
 def verdict(findings: Findings) -> str:
@@ -310,6 +312,7 @@ def _carried_back(findings: Findings) -> bytes:
 def _facts(findings: Findings) -> dict[str, Any]:
     return {
         "run": str(findings.request.run),
+        "checkpoint": findings.loaded.chosen,
         "dataset": findings.dataset.name,
         "split": findings.request.split,
         "phantom": findings.dataset.is_phantom,
@@ -387,7 +390,8 @@ def _page(findings: Findings, tables: list[Table], pictures: dict[str, bytes]) -
     body = f"""<h1>What {html.escape(findings.request.run.name)} rests on</h1>
 <p class="notice">{NOT_A_MEDICAL_DEVICE} Measured on {what}.</p>
 <p class="lead">{html.escape(verdict(findings))}</p>
-<p>Parts that are taken away are replaced by {fillings[findings.request.filling]}.</p>
+<p>Checkpoint of {html.escape(findings.loaded.chosen)}. Parts that are taken away are replaced by
+{fillings[findings.request.filling]}.</p>
 <h2>Which method to believe</h2>{as_html(by_name["faithfulness"])}
 <h2>Regions</h2>{as_html(by_name["hand"])}
 <h2>Stages</h2>{shown("stages.jpg")}{by_stage}{indicators}
@@ -406,6 +410,7 @@ def as_text(written: Written) -> str:
         [
             *shown,
             written.most_trusted,
+            f"checkpoint of {written.checkpoint}",
             NOT_A_MEDICAL_DEVICE,
             f"page      {written.page}",
             f"tables    {written.page.parent / 'tables'} (CSV, Markdown, LaTeX)",

@@ -31,6 +31,7 @@ from boneage_jax.importance.cells import CELLS, GROUPS, Picture, Territory
 from boneage_jax.importance.function import AgeFunction, Months, Step, over_all
 from boneage_jax.importance.masking import Filling
 from boneage_jax.phantom.series import Series
+from boneage_jax.shown import command
 from boneage_jax.train import run
 from boneage_jax.train.predict import predict_ages
 from boneage_jax.train.run import LoadedRun
@@ -332,9 +333,10 @@ def _stored_pictures(
         return [Picture(place.cells.shape, place.to_canvas)]
     facts = dataset.facts
     if not facts["registered"]:
+        networks = ("--segmentation", "shipped", "--landmarks", "shipped")
         raise UserError(
             f"{dataset.path}: radiographs that are not registered, and no phantoms; register them first: "
-            f"boneage register {dataset.name}"
+            + command("register", dataset.name, *networks, "--data", dataset.path.parents[2])
         )
     by_name = {f"region_{region['name']}": region for region in facts.get("regions", ())}
     pictures = []

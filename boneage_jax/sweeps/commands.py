@@ -6,17 +6,17 @@ import dataclasses
 import json
 import os
 import pathlib
-import shlex
 import signal
 import subprocess
 import sys
 from types import FrameType
 from typing import Any
 
-from boneage_jax import tasks
+from boneage_jax import shown, tasks
 from boneage_jax.errors import UserError
 from boneage_jax.sweeps.space import Values, read
 from boneage_jax.sweeps.study import Direction, Folder, as_values, optuna_here
+from boneage_jax.train import run
 
 STATES = ("COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING")
 _SHOWN = {"COMPLETE": "done", "PRUNED": "given up", "FAIL": "failed", "RUNNING": "running", "WAITING": "waiting"}
@@ -106,7 +106,9 @@ def best_of(folder: Folder, trials: list[Trial]) -> Trial:
     """Returns the best trial that has come to its end. Raises `UserError` where there is none."""
     done = [trial for trial in trials if trial.state == "COMPLETE" and trial.value is not None]
     if not done:
-        raise UserError(f"{folder.path}: no trial has come to its end yet; see boneage sweep status {folder.path}")
+        raise UserError(
+            f"{folder.path}: no trial has come to its end yet; see {shown.command('sweep', 'status', folder.path)}"
+        )
     sign = 1 if folder.direction == "minimize" else -1
     return min(done, key=lambda trial: (sign * (trial.value or 0.0), trial.number))
 
@@ -144,13 +146,15 @@ def best(folder: Folder) -> str:
     """Returns the best trial and how to train it again, for people."""
     trial = best_of(folder, trials_of(folder))
     config = json.loads((folder.run(trial.number) / "config.json").read_text())["config"]
-    train = ["boneage", "train", *folder.sweep.arguments(full_values(folder, trial.number)), "--run=runs/best"]
+    place = folder.run(trial.number)
+    again = shown.command("train", *folder.sweep.arguments(full_values(folder, trial.number)), "--run=runs/best")
     return "\n".join(
         [
             f"trial {trial.number}: {folder.metric} {trial.value:.6g}",
             *(f"  {key} = {_at(config, key)}" for key in folder.sweep.space),
+            *([f"  checkpoint of {run.chosen(place)}"] if (place / "checkpoints").is_dir() else []),
             f"its run lies in {folder.run(trial.number)}; the same again:",
-            f"  {shlex.join(train)}",
+            f"  {again}",
         ]
     )
 

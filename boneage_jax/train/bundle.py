@@ -5,10 +5,12 @@ The file is safetensors: arrays named MEMBER/KIND/PATH, and JSON in its header. 
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import math
 import pathlib
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,9 +18,10 @@ import jax
 import numpy as np
 import safetensors
 import safetensors.numpy
+from jax.sharding import Mesh
 
 from boneage_jax import resources, tasks
-from boneage_jax.config import default_config, to_dict, validate
+from boneage_jax.config import PATHS, ExperimentConfig, to_dict, validate
 from boneage_jax.errors import UserError, reason
 from boneage_jax.files import replacing
 from boneage_jax.train import run
@@ -65,8 +68,10 @@ def write(runs: Mapping[str, LoadedRun], about: Mapping[str, Any], path: pathlib
                     half = array.astype(np.float16)
                 array = half if np.isfinite(half).all() else array
             tensors[f"{name}/{jax.tree_util.keystr(key, simple=True, separator='/')}"] = np.ascontiguousarray(array)
+        config, left_out = _anywhere(to_dict(loaded.config))
         members[name] = {
-            "config": _anywhere(to_dict(loaded.config)),
+            "config": config,
+            "left_out": sorted({*left_out, *loaded.about.get("left_out", ())}),
             "step": loaded.step,
             "score": None if math.isnan(loaded.score) else loaded.score,
             "chosen": loaded.chosen,
@@ -79,9 +84,21 @@ def write(runs: Mapping[str, LoadedRun], about: Mapping[str, Any], path: pathlib
     return path.stat().st_size
 
 
-def _anywhere(config: dict[str, Any]) -> dict[str, Any]:
-    """Without the folder of the machine that it was trained on, which means nothing where the bundle goes."""
-    return {**config, "data": {**config["data"], "dir": default_config().data.dir}}
+def _anywhere(config: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Without files and folders of the machine that it was trained on: they mean nothing where the bundle goes.
+
+    Returns:
+      The config; the keys that had a value and now have their default, `data.dir` aside.
+    """
+    default, scrubbed, left_out = to_dict(ExperimentConfig()), copy.deepcopy(config), []
+    for key in sorted(PATHS):
+        section, name = key.split(".")
+        value = config[section][name]
+        if value == default[section][name] or re.fullmatch(r"shipped(:\w+)?", value):
+            continue
+        scrubbed[section][name] = default[section][name]
+        left_out += [key] if key != "data.dir" else []
+    return scrubbed, left_out
 
 
 def read(path: pathlib.Path, *, devices: int = 0) -> Bundle:
@@ -96,6 +113,7 @@ def read(path: pathlib.Path, *, devices: int = 0) -> Bundle:
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file; expected a bundle, as boneage bundle writes them")
+    mesh = make_mesh(devices)
     try:
         with safetensors.safe_open(str(path), framework="numpy") as file:
             header = file.metadata() or {}
@@ -103,7 +121,7 @@ def read(path: pathlib.Path, *, devices: int = 0) -> Bundle:
                 raise UserError(f"{path}: found format {header.get('format')!r}, expected {FORMAT!r}")
             members, about = json.loads(header["members"]), json.loads(header["about"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        runs = {name: _run(path, name, member, tensors, devices) for name, member in members.items()}
+        runs = {name: _run(path, name, member, tensors, mesh) for name, member in members.items()}
     except UserError:
         raise
     except Exception as error:
@@ -141,11 +159,10 @@ def load(path: pathlib.Path, name: str, *, step: int | None = None) -> LoadedRun
 
 
 def _run(
-    path: pathlib.Path, name: str, member: dict[str, Any], tensors: Mapping[str, np.ndarray], devices: int
+    path: pathlib.Path, name: str, member: dict[str, Any], tensors: Mapping[str, np.ndarray], mesh: Mesh
 ) -> LoadedRun:
     config = validate(member["config"], origin=f"the config of {name} in {path}")
     network, like = shapes_of(config)
-    mesh = make_mesh(devices)
 
     def stored(key: tuple[Any, ...], leaf: Any) -> np.ndarray:
         array = tensors[f"{name}/{jax.tree_util.keystr(key, simple=True, separator='/')}"]
@@ -156,7 +173,7 @@ def _run(
     shapes = {"params": like.params, "batch_stats": like.batch_stats}
     arrays: Arrays = jax.device_put(jax.tree_util.tree_map_with_path(stored, shapes), replicated(mesh))
     score = math.nan if member["score"] is None else float(member["score"])
-    about = {key: member[key] for key in ("data", "versions")}
+    about = {"data": member["data"], "versions": member["versions"], "left_out": member.get("left_out", [])}
     step = int(member["step"])
     chosen = member.get("chosen", f"step {step}, as it was bundled")
     return LoadedRun(path, config, step, score, about, network, arrays, tasks.build(config.task), mesh, chosen)

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import tqdm
 
+from boneage_jax.environment import no_semaphores
 from boneage_jax.files import write_text
 
 
@@ -29,7 +30,9 @@ class RunLog:
             kept = [line for line in path.read_text().splitlines() if _step_of(line) <= from_step]
             write_text(path, "".join(line + "\n" for line in kept))
         self._lines = path.open("a", buffering=1, encoding="utf-8")
-        if tensorboard:
+        if tensorboard and (why := no_semaphores()):  # SummaryWriter has a queue of processes
+            print(f"boneage: no TensorBoard files, metrics.jsonl alone: {why}", file=sys.stderr)
+        elif tensorboard:
             import tensorboardX  # here, for it brings PyTorch with it where that is installed: two seconds
 
             self._writer = tensorboardX.SummaryWriter(str(folder / "tensorboard"), purge_step=from_step + 1)

@@ -6,16 +6,21 @@ import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from boneage_jax.data.pipeline import Batch, Share
-from boneage_jax.errors import UserError
+from boneage_jax.environment import no_devices
+from boneage_jax.errors import UserError, reason
 
 
 def make_mesh(devices: int = 0) -> Mesh:
     """Returns a mesh of all devices, or of the first `devices`.
 
     Raises:
-      UserError: where fewer devices are there, or fewer than all are wanted of several processes.
+      UserError: where fewer devices are there, or fewer than all are wanted of several processes, or the environment
+        asks JAX for a kind of devices that it does not find.
     """
-    here = jax.devices()
+    try:
+        here = jax.devices()
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(no_devices() or reason(error)) from error
     if devices > len(here):
         raise UserError(
             f"train.devices: found {devices}, expected at most {len(here)} ({here[0].platform} devices here)"

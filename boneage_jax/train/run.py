@@ -222,6 +222,23 @@ def _why(choice: Choice, config: ExperimentConfig, task: tasks.Task) -> str:
     return choice.why(f"{split} {task.score.shown(choice.evaluation.score)}")
 
 
+def chosen(folder: pathlib.Path) -> str:
+    """Returns which checkpoint `load` takes of a run and why, for people, without its arrays.
+
+    Args:
+      folder: of a run that has been trained.
+    """
+    checkpoints = Checkpoints(folder / "checkpoints", read_only=True)
+    try:
+        best = checkpoints.best()
+        if best is None:
+            return "none"
+        config = validate(checkpoints.about(best.step)["config"], origin=f"the config of {folder}")
+        return _why(best, config, tasks.build(config.task))
+    finally:
+        checkpoints.close()
+
+
 def best_score(folder: pathlib.Path) -> float:
     """Returns the evaluation of a run's best checkpoint, without its arrays; NaN where there was none.
 

@@ -1,8 +1,10 @@
 """A run: resumed bit for bit, moved between devices, defended against damage and against other experiments."""
 
+import errno
 import json
 import os
 import pathlib
+import shlex
 import shutil
 import signal
 import subprocess
@@ -128,17 +130,109 @@ def test_best_and_last_are_kept(data_dir, phantoms, tmp_path):
 
 def test_a_truncated_checkpoint_is_set_aside(whole, data_dir, phantoms, tmp_path, capsys):
     folder = shutil.copytree(whole, tmp_path / "run")
-    largest = max(
-        (p for p in (folder / "checkpoints" / "12" / "arrays").rglob("*") if p.is_file()),
-        key=lambda p: p.stat().st_size,
-    )
-    largest.write_bytes(largest.read_bytes()[: largest.stat().st_size // 2])
+    _cut_in_half(folder, 12)
     train(small_config(data_dir, phantoms, **FULL), folder)
     message = capsys.readouterr().err
     assert "checkpoint of step 12 is damaged" in message
     assert (folder / "damaged" / "12").is_dir()
     for a, b in zip(weights(whole, 12), weights(folder, 12), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def _cut_in_half(folder: pathlib.Path, step: int) -> None:
+    """Damages a checkpoint's largest file."""
+    files = (p for p in (folder / "checkpoints" / str(step) / "arrays").rglob("*") if p.is_file())
+    largest = max(files, key=lambda p: p.stat().st_size)
+    largest.write_bytes(largest.read_bytes()[: largest.stat().st_size // 2])
+
+
+def test_where_no_checkpoint_can_be_read_all_stay(whole, data_dir, phantoms, tmp_path):
+    """It may be this machine, not they: nothing is moved on a suspicion."""
+    folder = shutil.copytree(whole, tmp_path / "run")
+    kept = Checkpoints(folder / "checkpoints").steps()
+    for step in kept:
+        _cut_in_half(folder, step)
+    with pytest.raises(UserError, match=r"none of the 3 checkpoints can be read; the newest, of step 12: .*left where"):
+        train(small_config(data_dir, phantoms, **FULL), folder)
+    assert Checkpoints(folder / "checkpoints").steps() == kept
+    assert not (folder / "damaged").exists()
+
+
+@pytest.mark.parametrize(
+    ("number", "words"), [(errno.EIO, "Input/output error"), (errno.EMFILE, "Too many open files")]
+)
+def test_a_machine_that_cannot_read_moves_nothing(whole, data_dir, phantoms, tmp_path, monkeypatch, number, words):
+    folder = shutil.copytree(whole, tmp_path / "run")
+
+    def fails(self, step, like, sharding):
+        raise RuntimeError("restoring") from OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Checkpoints, "restore", fails)
+    with pytest.raises(UserError, match=f"cannot be read here .{os.strerror(number)}.; nothing was changed"):
+        train(small_config(data_dir, phantoms, **FULL), folder)
+    assert Checkpoints(folder / "checkpoints").steps() == [6, 9, 12]
+    assert not (folder / "damaged").exists()
+
+
+def test_what_could_not_be_read_a_moment_ago_stays(whole, data_dir, phantoms, tmp_path, monkeypatch, capsys):
+    folder, restore, asked = shutil.copytree(whole, tmp_path / "run"), Checkpoints.restore, []
+
+    def fails_once(self, step, like, sharding):
+        asked.append(step)
+        if len(asked) == 1:
+            raise ValueError("a bit fell over on the way")
+        return restore(self, step, like, sharding)
+
+    monkeypatch.setattr(Checkpoints, "restore", fails_once)
+    train(small_config(data_dir, phantoms, **FULL), folder)
+    assert asked == [12, 9, 12]
+    assert "step 12 of 12 is reached" in capsys.readouterr().err
+    assert not (folder / "damaged").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["a[1]*?{x}", "b\\c'd\"e $f", "gs:", "ftp: h\u00f6he e\u0301", os.fsdecode(b"no\xffutf8")], ids=ascii
+)
+def test_a_folder_of_any_name(data_dir, phantoms, tmp_path, monkeypatch, name):
+    """What a file system allows trains, resumes and is loaded; nothing lands beside it."""
+    changes = {**FULL, "train__length": "4 steps", "eval__every": "2 steps", "checkpoint__every": "2 steps"}
+    config = small_config(data_dir, phantoms, **changes)
+    folder = tmp_path / "runs" / name / "run"
+    broken_off(config, folder, monkeypatch, at=3)
+    result = train(config, folder)
+    assert Checkpoints(folder / "checkpoints").steps() == [2, 4]
+    assert not (folder / "damaged").exists()
+    loaded = run.load(folder, step=4)
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(loaded.arrays))
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == [name]
+    words = shlex.split(result.summary().splitlines()[-1].removeprefix("next: "))
+    assert words == ["boneage", "evaluate", str(folder), "--split", "test"]
+
+
+def test_the_second_training_in_a_folder_is_told(data_dir, phantoms, tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "_LOCK_SECONDS", 0.1)
+    config = small_config(data_dir, phantoms)
+    with (
+        run.held(tmp_path / "run"),
+        pytest.raises(run.FolderInUse, match=f"process {os.getpid()} on .*under way|under"),
+    ):
+        train(config, tmp_path / "run")
+    assert run.FolderInUse.exit_status == 77
+    assert not (tmp_path / "run" / "config.json").exists()
+    assert train(config, tmp_path / "run").steps == 6, "let go of, it is free"
+
+
+def test_a_finished_run_is_lengthened_from_its_weights(whole, data_dir, phantoms, tmp_path, capsys):
+    """The message's own words do it."""
+    changes = {**FULL, "train__length": "20 steps"}
+    with pytest.raises(UserError, match=r"train\.length: found '12 steps' there, '20 steps' here") as error:
+        train(small_config(data_dir, phantoms, **changes), whole)
+    words = shlex.split(str(error.value).rpartition("with a schedule of its own: ")[2])
+    start, folder = (word.partition("=")[2] for word in words)
+    assert words == [f"--config.train.start={whole}", f"--run={whole}-longer"]
+    longer = train(small_config(data_dir, phantoms, **changes, train__start=start), tmp_path / "longer")
+    assert longer.steps == 20
+    assert pathlib.Path(folder).parent == whole.parent
 
 
 def test_another_config_is_refused_with_its_keys(whole, data_dir, phantoms):
