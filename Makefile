@@ -1,15 +1,17 @@
 # make demo: the whole way on phantoms, from nothing to a page.
 # make test: the tests.   make engines: several processes of JAX, a Slurm and a PostgreSQL of their own, the demo's own test.
-# Both make .venv and install by themselves; PYTHON names the interpreter to start from (3.11 or newer).
+# make fuzz: damaged files for all readers, for SECONDS (600).
+# All make .venv and install by themselves; PYTHON names the interpreter to start from (3.11 or newer).
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO ?= boneage_demo
+SECONDS ?= 600
 
-.PHONY: help demo test engines lint format clean
+.PHONY: help demo test engines fuzz lint format clean
 
 help:
-	@grep -E '^# ' Makefile | head -3
+	@grep -E '^# ' Makefile | head -4
 
 # One stamp an extra, so that the demo need not wait for what only tests want.
 $(VENV)/bin/python:
@@ -32,6 +34,9 @@ test: $(VENV)/.dev
 
 engines: $(VENV)/.dev
 	$(BIN)/python -m pytest -m engine
+
+fuzz: $(VENV)/.dev
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

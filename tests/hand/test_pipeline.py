@@ -1,7 +1,9 @@
 """From radiographs to registered hands with networks that have learnt a little: plumbing, restarts, mining."""
 
 import csv
+import errno
 import json
+import os
 import pathlib
 
 import jax
@@ -13,7 +15,7 @@ from boneage_jax import NOT_A_MEDICAL_DEVICE
 from boneage_jax.canvas import Canvas
 from boneage_jax.config import default_config, to_dict, validate
 from boneage_jax.data import annotations as drawn
-from boneage_jax.data import build, images
+from boneage_jax.data import build, images, spool
 from boneage_jax.data.examples import View
 from boneage_jax.data.sources import REGISTERED, Dataset
 from boneage_jax.errors import UserError
@@ -112,8 +114,9 @@ def test_ages_through_the_whole_chain(runs, ages, files, tmp_path):
     networks = {"segmentation": runs / "segmentation", "landmarks": runs / "landmarks"}
     by_folder = AssessRequest((files,), tuple(ages), **networks, sex="F", views=2, batch_size=8)
     by_bundle = AssessRequest((files,), bundle=tmp_path / "b.safetensors", sex="F", views=2, batch_size=8)
-    text = commands.predict(by_folder, tmp_path / "a.csv", tmp_path / "a.html")
+    text, status = commands.predict(by_folder, tmp_path / "a.csv", tmp_path / "a.html")
     commands.predict(by_bundle, tmp_path / "b.csv", None)
+    assert status == 0, "a picture without a hand was read all the same"
     one, other = (list(csv.DictReader((tmp_path / name).open())) for name in ("a.csv", "b.csv"))
     assert [row["file"].rsplit("/", 1)[-1] for row in one] == ["0.png", "1.png", "2.png", "3.png", "4.png", "none.png"]
     pairs = [(mine, theirs) for mine, theirs in zip(one, other, strict=True) if mine["months"] and theirs["months"]]
@@ -326,6 +329,27 @@ def test_a_dataset_of_hands_cut_short_and_taken_up_again(runs, radiographs, data
     assert commands.derived_of(request).images == cut.images
     with pytest.raises(UserError, match=r"registered otherwise \(regions"):
         commands.derived_of(RegisterRequest(**{**vars(request), "regions": "A"}))
+
+
+def test_work_that_fails_at_its_last_step_is_kept(runs, radiographs, data_dir, tmp_path, monkeypatch):
+    """The disk is full once the records are written: the hands stay, and the message says how to go on."""
+    request = request_of(runs, data_dir, radiographs, tmp_path, batch_size=8, splits=("test",))
+
+    def full(self, key, data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(spool.SpooledShuffler, "add", full)
+        with pytest.raises(UserError) as error:
+            commands.derived_of(request)
+    message = str(error.value)
+    assert "No space left on device" in message
+    assert "All hands are registered, and kept in" in message
+    kept = pathlib.Path(message.partition("kept in ")[2].partition(":")[0])
+    assert len(list(kept.glob("test-*.npz"))) == 1
+    monkeypatch.setattr(Chain, "register", None)
+    assert commands.derived_of(request).images == {"test": 20}
+    assert not kept.exists()
 
 
 def test_what_a_dataset_of_hands_holds(runs, radiographs, data_dir, tmp_path):
