@@ -3,7 +3,7 @@
     boneage data build hand_phantom/tiny --out data
     python -m benchmarks.huge_pages --data data [--rounds 3] [--config configs/tiny.py]
 
-What `boneage_jax.environment.take_huge_pages` brings. It needs Linux with glibc 2.35 or newer whose transparent huge
+What `boneage_jax.environment.start_again` brings. It needs Linux with glibc 2.35 or newer whose transparent huge
 pages wait for advice; elsewhere both sides are the same.
 """
 

@@ -16,7 +16,7 @@ import ml_collections
 
 from boneage_jax import anatomy
 from boneage_jax.errors import UserError
-from boneage_jax.settings import checked, keys_of, setting
+from boneage_jax.settings import checked, flatten, keys_of, setting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -282,6 +282,20 @@ MAY_DIFFER_ON_RESUME = frozenset(
 )
 """Keys that change where and how fast a run goes, not what it computes."""
 
+PATHS = frozenset(
+    {
+        "data.dir",
+        "data.patients",
+        "data.masks",
+        "data.emphasis",
+        "data.eval_masks",
+        "data.key_points",
+        "model.weights",
+        "train.start",
+    }
+)
+"""Keys that name files and folders of the machine that a run is trained on."""
+
 
 def default_config() -> ml_collections.ConfigDict:
     """Returns all settings at their defaults, as a config that files and flags may change but not extend."""
@@ -343,6 +357,12 @@ def _check_together(config: ExperimentConfig, problems: list[str]) -> None:
             f"train.accumulation: found {config.train.accumulation}, expected a divisor of train.batch_size "
             f"({config.train.batch_size})"
         )
+    flat = flatten(to_dict(config))
+    problems += [
+        f"{key}: found {flat[key]!r}, an address, expected a path of this machine's file system; mount the bucket"
+        for key in sorted(PATHS)
+        if "://" in flat[key]
+    ]
     if config.optimizer.final_learning_rate > config.optimizer.learning_rate:
         problems.append(
             f"optimizer.final_learning_rate: found {config.optimizer.final_learning_rate}, expected at most "

@@ -1,7 +1,12 @@
-"""What must be set before JAX starts."""
+"""What must be set before JAX starts, and what of a user's environment would change or end a command unsaid."""
 
 from __future__ import annotations
 
+import codecs
+import io
+import locale
+import logging
+import multiprocessing
 import os
 import pathlib
 import sys
@@ -10,14 +15,37 @@ _IN_ORDER = "--xla_cpu_enable_concurrency_optimized_scheduler=false"
 _HUGE_PAGES = "glibc.malloc.hugetlb"
 _HUGE_PAGES_WANT_ADVICE = pathlib.Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
+CHANGE_NUMBERS = (
+    "JAX_DEFAULT_PRNG_IMPL",
+    "JAX_ENABLE_CUSTOM_PRNG",
+    "JAX_ENABLE_X64",
+    "JAX_EXPLICIT_X64_DTYPES",
+    "JAX_HIGH_DYNAMIC_RANGE_GUMBEL",
+    "JAX_NUMPY_DTYPE_PROMOTION",
+    "JAX_NUMPY_RANK_PROMOTION",
+    "JAX_RANDOM_SEED_OFFSET",
+    "JAX_THREEFRY_PARTITIONABLE",
+)
+"""Variables by which JAX computes in other types, draws other random numbers, or refuses what we compute: with them the
+same seed would be another run. How fast or exact a device multiplies (`JAX_DEFAULT_MATMUL_PRECISION`, `XLA_FLAGS`)
+stays the user's choice."""
+
+_PLATFORMS = ("JAX_PLATFORMS", "JAX_PLATFORM_NAME")
+
 
 def prepare() -> None:
-    """Silences noise that no user can act on, and makes virtual devices safe.
+    """Silences noise that no user can act on, makes virtual devices safe, and the numbers our own.
 
-    TFDS imports protobuf, and JAX starts its logs, with such noise.
+    TFDS imports protobuf, and JAX starts its logs, with such noise; Matplotlib speaks of a home that cannot be written
+    to. Figures go into files: a display that a user chose for other programs (`MPLBACKEND`) is not asked for.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    os.environ["MPLBACKEND"] = "agg"
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
+    found = [name for name in CHANGE_NUMBERS if os.environ.pop(name, "")]
+    if found:
+        print(f"boneage: not used, for it would change the numbers: {', '.join(found)}", file=sys.stderr)
     if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
         take_collectives_in_order()
 
@@ -34,20 +62,64 @@ def take_collectives_in_order() -> None:
         os.environ["XLA_FLAGS"] = f"{_IN_ORDER} {flags}".strip()
 
 
-def take_huge_pages() -> None:
-    """Starts this program again, as the same process, so that its memory comes in pages of 2 MiB: once, on Linux.
+def start_again() -> None:
+    """Starts this program again, as the same process, where memory or text would not be what we need: once.
 
-    XLA takes what a step needs from the C library and gives it back after the step, so every step meets its memory page
-    by page, and a page of 4 KiB costs as much as one of 2 MiB (`benchmarks/README.md` has the gain). The library asks
-    for large pages only where a variable says so when a program starts:
-    https://sourceware.org/glibc/manual/latest/html_node/Memory-Allocation-Tunables.html (glibc 2.35 and newer).
+    Memory in pages of 2 MiB, on Linux: XLA takes what a step needs from the C library and gives it back after the step,
+    so every step meets its memory page by page, and a page of 4 KiB costs as much as one of 2 MiB
+    (`benchmarks/README.md` has the gain). The library asks for large pages only where a variable says so when a program
+    starts: https://sourceware.org/glibc/manual/latest/html_node/Memory-Allocation-Tunables.html (glibc 2.35 and newer).
     Nothing is done where the kernel gives large pages anyway or never, or where a user has set that variable.
+
+    Text as UTF-8: the names of files, and what is read and written without a word about its encoding, are taken in that
+    of the locale, which is chosen when a program starts (https://peps.python.org/pep-0540/).
     """
+    changes = {}
     tunables = os.environ.get("GLIBC_TUNABLES", "")
-    if _HUGE_PAGES in tunables or not _huge_pages_can_be_had():
-        return
-    os.environ["GLIBC_TUNABLES"] = ":".join(filter(None, [tunables, f"{_HUGE_PAGES}=1"]))
-    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    if _HUGE_PAGES not in tunables and _huge_pages_can_be_had():
+        changes["GLIBC_TUNABLES"] = ":".join(filter(None, [tunables, f"{_HUGE_PAGES}=1"]))
+    if not sys.flags.utf8_mode and codecs.lookup(locale.getencoding()).name != "utf-8":
+        changes["PYTHONUTF8"] = "1"
+    if changes:
+        os.environ |= changes
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def write_any_text() -> None:
+    """Lets standard output and error show what their encoding has no letters for, escaped, in place of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def no_semaphores() -> str:
+    """Returns why processes cannot share semaphores here, or nothing where they can; Linux keeps these in /dev/shm."""
+    try:
+        multiprocessing.get_context("fork").Lock()  # of this kind nothing stays behind
+    except OSError as error:
+        return f"/dev/shm, where processes keep their semaphores, cannot be used ({error.strerror})"
+    except (ImportError, ValueError):  # no such semaphores, no forks
+        return ""
+    return ""
+
+
+def no_devices() -> str:
+    """Returns why JAX finds no devices, as where a variable names a kind that is not here; or nothing where it does.
+
+    Starts JAX: with several processes only after `jax.distributed` has.
+    """
+    import jax
+
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:  # the latter, with no words, where a kind has no plugin
+        named = [f"{name}={os.environ[name]!r}" for name in _PLATFORMS if os.environ.get(name)]
+        said = f" ({str(error).split(' (set JAX_PLATFORMS')[0].rstrip('.')})" if str(error) else ""
+        return (
+            f"{', '.join(named) or 'JAX'}: no such devices are found here{said}; expected a kind that this machine has "
+            "and the installed JAX supports, as in JAX_PLATFORMS=cpu, or no such variable"
+        )
+    return ""
 
 
 def _huge_pages_can_be_had() -> bool:

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.metadata
+import pathlib
+import re
+import shlex
+import sys
 from collections.abc import Sequence
 
 EXIT_BAD_INPUT = 2
@@ -9,6 +15,9 @@ EXIT_BAD_INPUT = 2
 
 EXIT_NOT_FINITE = 3
 """Exit status of training whose loss is no longer a number."""
+
+EXIT_PARTIAL = 4
+"""Exit status of a command that is done, but had to leave some of its input out: its output has a row for each."""
 
 EXIT_SAVED = 75
 """Exit status after SIGTERM or SIGUSR1 (sysexits.h: EX_TEMPFAIL): saved, and the same command goes on."""
@@ -22,6 +31,8 @@ EXIT_IN_USE = 77
 
 EXIT_FINAL = (EXIT_BAD_INPUT, EXIT_NOT_FINITE)
 """Exit statuses after which another attempt would end alike."""
+
+_PACKAGE = "boneage-jax"
 
 MAX_LISTED = 20
 """Offenders listed by name in one message; the rest are counted."""
@@ -71,4 +82,26 @@ def reason(error: BaseException) -> str:
 
 def missing_extra(package: str, extra: str, purpose: str) -> UserError:
     """Returns the error for an optional dependency that is not installed."""
-    return UserError(f"{purpose} needs the package {package!r}. Install it with: pip install 'boneage-jax[{extra}]'")
+    return UserError(f"{purpose} needs the package {package!r}. Install it with: {install_line(extra)}")
+
+
+def install_line(extra: str) -> str:
+    """Returns the line of shell that installs an extra's packages for the Python that runs this.
+
+    In a checkout that is the checkout itself with the extra; elsewhere what an installed wheel says that the extra
+    needs, for the package's name alone need not be known where pip looks.
+    """
+    checkout = pathlib.Path(__file__).parents[1]
+    if (checkout / "pyproject.toml").is_file() and (checkout / "configs").is_dir():
+        wanted = ["-e", f"{checkout}[{extra}]"]
+    else:
+        wanted = []
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            for requirement in importlib.metadata.requires(_PACKAGE) or ():
+                needed, _, marker = requirement.partition(";")
+                others, found = re.subn(rf"\s*(and\s+)?extra\s*==\s*['\"]{re.escape(extra)}['\"]\s*", "", marker)
+                if found:
+                    others = others.strip().removeprefix("and ")
+                    wanted.append(needed.strip() + (f"; {others}" if others else ""))
+        wanted = wanted or [f"{_PACKAGE}[{extra}]"]
+    return shlex.join([sys.executable, "-m", "pip", "install", *wanted])

@@ -5,10 +5,25 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
+import re
 import tempfile
 from collections.abc import Iterator
 
 from boneage_jax.errors import UserError
+
+
+def local(text: str) -> pathlib.Path:
+    """Returns a path of this machine's file system.
+
+    Raises:
+      UserError: for an address, as in gs://bucket/folder, from which a folder `gs:` would be made here.
+    """
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text):
+        raise UserError(
+            f"{text}: an address, expected a path of this machine's file system; mount the bucket (gcsfuse, s3fs, "
+            "rclone mount) and name the folder where it is mounted"
+        )
+    return pathlib.Path(text)
 
 
 @contextlib.contextmanager
@@ -46,6 +61,9 @@ def write_text(path: pathlib.Path, text: str) -> None:
 
 def check_writable(folder: pathlib.Path) -> None:
     """Creates a folder where it is missing and makes sure that files can be written to it. Raises `UserError`."""
-    with replacing(folder / ".boneage-write-test") as scratch:
-        scratch.write_bytes(b"boneage")
+    try:
+        with replacing(folder / ".boneage-write-test") as scratch:
+            scratch.write_bytes(b"boneage")
+    except UserError as error:  # of the folder, not of a file that nobody has asked for
+        raise UserError(str(error).replace(f"{folder / '.boneage-write-test'}", str(folder), 1)) from error.__cause__
     (folder / ".boneage-write-test").unlink(missing_ok=True)

@@ -96,7 +96,9 @@ def _leaf(kind: Any, limits: Mapping[str, Any], value: Any, key: str, problems: 
         return value
     if origin is tuple:
         if not isinstance(value, list | tuple) or not (value or limits.get("may_be_empty")):
-            problems.append(f"{key}: found {value!r}, expected a non-empty tuple of whole numbers")
+            of_what = {int: "whole numbers", float: "numbers", str: "texts"}[typing.get_args(kind)[0]]
+            how_many = "" if limits.get("may_be_empty") else "non-empty "
+            problems.append(f"{key}: found {value!r}, expected a {how_many}tuple of {of_what}")
             return value
         return tuple(_leaf(typing.get_args(kind)[0], limits, item, key, problems) for item in value)
     assert not isinstance(kind, types.UnionType), key

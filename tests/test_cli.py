@@ -1,5 +1,7 @@
 """The command line: help, exit statuses, messages without tracebacks."""
 
+import argparse
+import pathlib
 import re
 import shlex
 import subprocess
@@ -7,6 +9,7 @@ import subprocess
 import pytest
 
 from boneage_jax import cli
+from boneage_jax.cli.options import path
 from tests.conftest import boneage, small_arguments
 
 COMMANDS = [
@@ -91,6 +94,57 @@ def test_bad_input_is_one_message_and_status_2(arguments, expected, capsys, tmp_
     assert "Traceback" not in err
     assert not out
     assert not (tmp_path / "RUN").exists()
+
+
+def options_of(parser):
+    """Every option of every command, with the words that lead to it."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for word, below in action.choices.items():
+                yield from (((word, *words), option) for words, option in options_of(below))
+        else:
+            yield (), action
+
+
+def test_every_option_that_takes_a_path_refuses_addresses():
+    options = list(options_of(cli._parser()))
+    for words, option in options:
+        assert option.type is not pathlib.Path, (words, option.dest)
+        assert option.type is path or not isinstance(option.default, pathlib.Path), (words, option.dest)
+    assert sum(option.type is path for _, option in options) > 40
+
+
+@pytest.mark.parametrize("address", ["gs://bucket/x", "s3://bucket/x", "https://host/x", "file:///x", "GS://b"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", "--config=configs/tiny.py", "--run"],
+        ["evaluate", "RUN", "--out"],
+        ["evaluate"],
+        ["paper", "--out"],
+        ["predict", "hand.png", "--out"],
+        ["predict"],
+        ["sweep", "start", "configs/sweeps/tiny.py", "--out"],
+        ["bundle", "--segmentation=shipped", "--landmarks=shipped", "--run=shipped", "--out"],
+        ["data", "build", "hand_phantom/tiny", "--out"],
+        ["demo", "--out"],
+        ["scaling", "--config=configs/tiny.py", "--images=1,2,3", "--out"],
+    ],
+    ids=" ".join,
+)
+def test_addresses_are_refused_at_the_door(arguments, address, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, out, err = call(capsys, *arguments, address)
+    assert status == 2
+    assert f"{address}: an address, expected a path of this machine's file system" in err
+    assert err.count("\n") == 1
+    assert not out
+    assert not list(tmp_path.iterdir()), "today's fault: a folder named gs:"
+
+
+@pytest.mark.parametrize("name", ["gs:", "gs:/bucket", "./gs://bucket", "C:\\x", "a:b", "shipped:age0"])
+def test_names_with_colons_are_paths(name):
+    assert path(name) == pathlib.Path(name)
 
 
 def test_an_unwritable_folder(capsys, tmp_path, phantoms, data_dir):

@@ -8,6 +8,7 @@ import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from boneage_jax import NOT_A_MEDICAL_DEVICE, resources
 from boneage_jax.data import build, images
@@ -15,6 +16,7 @@ from boneage_jax.data.augment import TEST_TIME
 from boneage_jax.data.examples import View
 from boneage_jax.data.reading import view_of
 from boneage_jax.data.sources import Dataset
+from boneage_jax.errors import EXIT_PARTIAL
 from boneage_jax.train import bundle, run
 from boneage_jax.train.predict import predict_ages
 from tests import rsna_layouts as make
@@ -86,7 +88,7 @@ def test_evaluation_and_prediction_agree(trained, data_dir, tmp_path, capsys):
     assert NOT_A_MEDICAL_DEVICE in out
     with (tmp_path / "p.csv").open() as file:
         header, *rows = csv.reader(file)
-    assert header == ["file", "months", "spread", "sex", "flags"]
+    assert header == ["file", "months", "spread", "sex", "flags", "problem"]
     assert call(capsys, "evaluate", trained, "--split", "validation[:6]")[0] == 0
     (folder,) = (trained / "evaluation").glob("*/validation[[]:6[]]")
     evaluated = {r["id"]: float(r["months"]) for r in csv.DictReader((folder / "predictions.csv").open())}
@@ -94,16 +96,60 @@ def test_evaluation_and_prediction_agree(trained, data_dir, tmp_path, capsys):
     assert predicted == pytest.approx(evaluated, abs=0.06)
 
 
-def test_predict_refuses_what_it_cannot_read(trained, tmp_path, capsys):
+def test_predict_gives_the_reason_for_what_it_cannot_read(trained, tmp_path, capsys):
+    """All kinds of it stand in tests/hand/test_assess.py."""
     for child in make.children(3, 1):
         (tmp_path / f"{child.id}.png").write_bytes(child.png)
     (tmp_path / "4.png").write_bytes(b"")
     (tmp_path / "5.png").write_bytes(b"no image")
-    status, _, err = call(capsys, "predict", tmp_path, "--run", trained, "--sex=F", "--out", tmp_path / "p.csv")
+    options = ("--as-is", "--views=1", "--run", trained, "--sex=F", "--out", tmp_path / "p.csv")
+    status, out, _ = call(capsys, "predict", tmp_path, *options)
+    assert status == EXIT_PARTIAL
+    assert "4.png: the file is empty" in out
+    assert "5.png: not a readable PNG, JPEG" in out
+    with (tmp_path / "p.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [bool(row["months"]) for row in rows] == [not row["problem"] for row in rows]
+    assert [pathlib.Path(row["file"]).name for row in rows if row["problem"]] == ["4.png", "5.png"]
+    (tmp_path / "p.csv").unlink()
+    status, _, err = call(capsys, "predict", tmp_path / "4.png", tmp_path / "5.png", *options)
     assert status == 2
     assert "4.png: the file is empty" in err
-    assert "5.png: not a readable PNG or JPEG" in err
     assert not (tmp_path / "p.csv").exists()
+
+
+def test_one_radiograph_in_every_format_has_one_age(trained, data_dir, tmp_path, capsys):
+    """Saved without loss, as grey and as colour, upright and turned; by the file's own sex, where it has one."""
+    pytest.importorskip("pydicom")
+    from tests.dicom_files import dataset, written
+
+    config = run.load(trained).config
+    picture = Dataset.open(data_dir, config.data.name).split("validation[:1]").image(0)
+    deep = picture.astype(np.uint16) * 16
+    window = {"WindowCenter": "2040", "WindowWidth": "4080", "VOILUTFunction": "LINEAR_EXACT"}
+    image, turned = Image.fromarray(picture), Image.Exif()
+    turned[0x0112] = 6
+    image.save(tmp_path / "a.png")
+    image.convert("RGB").save(tmp_path / "b.tiff", compression="tiff_lzw")
+    image.save(tmp_path / "c.bmp")
+    image.save(tmp_path / "d.webp", lossless=True)
+    Image.fromarray(np.ascontiguousarray(np.rot90(picture))).save(tmp_path / "e.png", exif=turned)
+    (tmp_path / "f").write_bytes(written(dataset(deep, **window)))
+    inverted = dataset((4080 - deep).astype(np.uint16), PhotometricInterpretation="MONOCHROME1", **window)
+    (tmp_path / "g.dcm").write_bytes(written(inverted))
+    Image.fromarray(picture.astype(np.float32)).save(tmp_path / "h.tif")
+    options = ("--as-is", "--views=1", "--run", trained, "--out", tmp_path / "p.csv")
+    assert call(capsys, "predict", tmp_path, *options, "--sex=F")[0] == 0
+    with (tmp_path / "p.csv").open() as file:
+        months = {pathlib.Path(row["file"]).name: float(row["months"]) for row in csv.DictReader(file)}
+    assert len(months) == 8
+    stretched = months.pop("h.tif")
+    assert set(months.values()) == {months["a.png"]}
+    assert stretched == pytest.approx(months["a.png"], abs=3), "floats are stretched from their least to their greatest"
+    assert call(capsys, "predict", tmp_path / "f", *options)[0] == 0
+    with (tmp_path / "p.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    assert (row["sex"], float(row["months"])) == ("F", months["a.png"])
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from boneage_jax.data.augment import TEST_TIME
 from boneage_jax.data.reading import view_of
 from boneage_jax.data.sources import Dataset, Records
 from boneage_jax.errors import UserError
-from boneage_jax.files import replacing, write_text
+from boneage_jax.files import check_writable, replacing, write_text
 from boneage_jax.train.predict import predict_ages
 from boneage_jax.train.run import LoadedRun
 
@@ -58,8 +58,9 @@ def evaluate(
     data_dir: pathlib.Path | None = None,
     dataset: str = "",
     test_time: bool = False,
+    out: pathlib.Path | None = None,
 ) -> Evaluation:
-    """Evaluates a run and writes `evaluation/DATASET/SPLIT/` into its folder.
+    """Evaluates a run and writes table, JSON and predictions.
 
     Args:
       loaded: the run.
@@ -67,9 +68,10 @@ def evaluate(
       data_dir: folder of the built datasets; None for the one trained from.
       dataset: name; empty for the one trained on.
       test_time: whether predictions are averaged over `augment.TEST_TIME`; their folder is `SPLIT-test-time`.
+      out: folder to write to; None for `evaluation/DATASET/SPLIT/` in the run's.
 
     Raises:
-      UserError: for data that is not there, has no ages, or cannot be written beside.
+      UserError: for data that is not there or has no ages, and a folder that cannot be written to.
     """
     config = loaded.config
     name = dataset or config.data.name
@@ -79,11 +81,13 @@ def evaluate(
     known = np.isfinite(reading)
     if not known.any():
         raise UserError(f"{opened.path}: no image of the split {split!r} has a bone age; use boneage predict instead")
+    folder = out or folder_of(loaded.folder, name, f"{split}-test-time" if test_time else split)
+    check_destination(folder)
     ages = predict_ages(loaded, records, moves=TEST_TIME if test_time else TEST_TIME[:1])
     ids = [image_id for image_id, keep in zip(records.ids(), known, strict=True) if keep]
     reading, male, predicted, spread = reading[known], male[known], ages.months[known], ages.spread[known]
     result = Evaluation(
-        folder_of(loaded.folder, name, f"{split}-test-time" if test_time else split),
+        folder,
         f"{name} {split}" + ", mean of moved pictures" * test_time,
         records,
         ids,
@@ -95,8 +99,16 @@ def evaluate(
         _baseline(opened, config.data.train_split, reading),
         opened.is_phantom,
     )
-    _write(result, loaded.step, int((~known).sum()))
+    _write(result, loaded, int((~known).sum()))
     return result
+
+
+def check_destination(folder: pathlib.Path) -> None:
+    """Makes an evaluation's folder, before there is anything to lose. Raises `UserError` where that cannot be."""
+    try:
+        check_writable(folder)
+    except UserError as error:
+        raise UserError(f"{error}, as in --out results") from error
 
 
 def folder_of(run: pathlib.Path, dataset: str, split: str) -> pathlib.Path:
@@ -122,7 +134,7 @@ def as_text(result: Evaluation) -> str:
     )
 
 
-def _write(result: Evaluation, step: int, without_age: int) -> None:
+def _write(result: Evaluation, loaded: LoadedRun, without_age: int) -> None:
     with replacing(result.folder / "predictions.csv") as scratch, scratch.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["id", "months", "spread", "reading", "error", "sex"])
@@ -132,7 +144,8 @@ def _write(result: Evaluation, step: int, without_age: int) -> None:
     summary = {
         "dataset": result.dataset,
         "phantom": result.is_phantom,
-        "checkpoint_step": step,
+        "checkpoint_step": loaded.step,
+        "checkpoint_chosen": loaded.chosen,
         "images_without_age": without_age,
         "baseline_mae": result.baseline_mae,
         "scores": scores.as_dict(result.table),

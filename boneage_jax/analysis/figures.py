@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import json
-import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib
 
@@ -106,9 +104,8 @@ def bland_altman(
     return as_png(figure)
 
 
-def training_curve(metrics_jsonl: pathlib.Path) -> bytes:
-    """Training and evaluation MAE by step, and the learning rate."""
-    lines = [json.loads(line) for line in metrics_jsonl.read_text().splitlines()]
+def training_curve(lines: Sequence[Mapping[str, float]]) -> bytes:
+    """Training and evaluation MAE by step, and the learning rate; of the lines of a run's `metrics.jsonl`."""
     training = [(line["step"], line["mae"]) for line in lines if "mae" in line]
     evaluation = [(line["step"], line["eval_mae"]) for line in lines if "eval_mae" in line]
     rate = [(line["step"], line["learning_rate"]) for line in lines if "learning_rate" in line]
@@ -125,7 +122,8 @@ def training_curve(metrics_jsonl: pathlib.Path) -> bytes:
     if rate:
         right.plot(*np.array(rate).T, color=_FEMALE, linewidth=1, linestyle=":", label="learning rate")
     right.set_ylabel("learning rate", color=_FEMALE)
-    axes.legend(loc="upper right")
+    if training or evaluation:
+        axes.legend(loc="upper right")
     return as_png(figure)
 
 

@@ -7,17 +7,17 @@ import functools
 import itertools
 import json
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from boneage_jax import experiment
+from boneage_jax import experiment, shown
 from boneage_jax.analysis.cells import Cell, matching
 from boneage_jax.config import DataConfig, Duration, ExperimentConfig
 from boneage_jax.data.examples import View
 from boneage_jax.data.reading import view_of
 from boneage_jax.data.sources import Dataset
-from boneage_jax.train import run
+from boneage_jax.train import logs, run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Planned:
     @property
     def name(self) -> str:
         """As in `m46-regression-A-all`, or `m46-regression-A-all/fold-0`."""
-        return self.cell.name if self.fold is None else f"{self.cell.name}/fold-{self.fold}"
+        return _name(self.cell, self.fold)
 
 
 def plan(request: PaperRequest) -> list[Planned]:
@@ -95,8 +95,8 @@ def plan(request: PaperRequest) -> list[Planned]:
         fold = view_of(data, split=data.train_split).fold
         return len(dataset.split(data.train_split, View(sex=data.sex, fold=fold)))
 
-    for cell, fold in itertools.product(cells, range(request.folds) if request.folds else (None,)):
-        config = _config(request, dataset, cell, fold)
+    for cell, fold in itertools.product(cells, _folds(request)):
+        config = _config(request, dataset.features, cell, fold)
         total = Duration.parse(config.train.length).in_steps(
             batch_size=config.train.batch_size,
             examples_per_epoch=children(_who(config.data)),
@@ -111,6 +111,39 @@ def plan(request: PaperRequest) -> list[Planned]:
     ]
 
 
+def dry_run(request: PaperRequest) -> str:
+    """Returns what there is to do, for people: with the data its cost too, without them the command that makes them.
+
+    Raises:
+      UserError: see `plan`.
+    """
+    is_built = any((request.data / request.dataset).glob("*/dataset_info.json"))
+    if is_built or request.dataset.partition("/")[0] not in ("hand_phantom", "registered_hands"):
+        return as_text(plan(request))
+    networks = list(itertools.product(matching(request.cells), _folds(request)))
+    names = [_name(cell, fold) for cell, fold in networks]
+    width = max(36, *(len(name) + 2 for name in names))
+    lines = [f"{'cell':<{width}}{'length':<16}batch size"]
+    for name, (cell, fold) in zip(names, networks, strict=True):
+        train = _config(request, (), cell, fold).train
+        lines.append(f"{name:<{width}}{train.length:<16}{train.batch_size}")
+    return "\n".join(
+        [
+            *lines,
+            f"{len(names)} to train; what they cost is said once {request.dataset} is built in {request.data}",
+            f"next: {shown.to_build(request.dataset, request.data)}",
+        ]
+    )
+
+
+def _folds(request: PaperRequest) -> Sequence[int | None]:
+    return range(request.folds) if request.folds else (None,)
+
+
+def _name(cell: Cell, fold: int | None) -> str:
+    return cell.name if fold is None else f"{cell.name}/fold-{fold}"
+
+
 def _who(data: DataConfig) -> DataConfig:
     """What of a config says which children are trained on, so that each sort of them is counted once."""
     return DataConfig(
@@ -118,13 +151,13 @@ def _who(data: DataConfig) -> DataConfig:
     )
 
 
-def _config(request: PaperRequest, dataset: Dataset, cell: Cell, fold: int | None) -> ExperimentConfig:
+def _config(request: PaperRequest, features: Collection[str], cell: Cell, fold: int | None) -> ExperimentConfig:
     arguments = [
         f"--config=configs/paper/cell.py:{cell.name}{'-tiny' if request.tiny else ''}",
         f"--config.data.dir={request.data}",
         f"--config.data.name={request.dataset}",
     ]
-    if f"region_{cell.region}" in dataset.features:
+    if f"region_{cell.region}" in features:
         arguments += [f"--config.data.feature=region_{cell.region}", "--config.data.regions="]
     if fold is not None:
         arguments += [f"--config.data.folds={request.folds}", f"--config.data.fold={fold}"]
@@ -139,13 +172,11 @@ def _steps_done(folder: pathlib.Path) -> int:
 
 def _seconds_a_step(folder: pathlib.Path) -> float | None:
     """Median time of a step of a run, from its log; None where there is none yet."""
-    path = folder / "metrics.jsonl"
-    if not path.exists():
+    speeds = [line["images_per_second"] for line in logs.scalars_of(folder) if "images_per_second" in line]
+    if not speeds:
         return None
     config = json.loads((folder / run.ABOUT).read_text())["config"]
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    speeds = [line["images_per_second"] for line in lines if "images_per_second" in line]
-    return config["train"]["batch_size"] / float(np.median(speeds)) if speeds else None
+    return float(config["train"]["batch_size"] / np.median(speeds))
 
 
 def as_text(planned: Sequence[Planned]) -> str:

@@ -42,6 +42,7 @@ def write(results: Results, folder: pathlib.Path) -> Written:
     known = ceiling.best_readings(results.dataset, test=results.split)
     floor = float(np.abs(known["A"] - results.reading).mean()) if known else None
     tables = [_cells(results), _stages(results, known), _ensembles(results, floor), _comparisons(results)]
+    tables.append(_checkpoints(results))
     for table in tables:
         table.write(folder / "tables")
     best = best_of(results)
@@ -129,6 +130,12 @@ def _comparisons(results: Results) -> Table:
     return Table("comparisons", caption, ("model", "difference", "p"), rows)
 
 
+def _checkpoints(results: Results) -> Table:
+    """Which step of each run answers for it."""
+    caption = "The checkpoint of each run that was taken, and why."
+    return Table("checkpoints", caption, ("run", "checkpoint"), tuple(results.checkpoints.items()))
+
+
 def best_of(results: Results) -> Predictions:
     """Returns the model or ensemble of the smallest mean absolute error; one that answers for all, where there is."""
     everyone = [*results.members, *results.ensembles] or list(results.cells.values())
@@ -146,6 +153,7 @@ def _summary(results: Results, floor: float | None) -> dict[str, object]:
         "images": len(results.ids),
         "mae": {one.name: dataclasses.asdict(mae(_error(one, results))) for one in everyone},
         "weights": results.weights,
+        "checkpoints": dict(results.checkpoints),
         "irreducible_mae": floor,
         "notice": NOT_A_MEDICAL_DEVICE,
     }
@@ -173,7 +181,8 @@ def _page(results: Results, tables: list[Table], best: Predictions, plots: dict[
 
 
 def as_text(written: Written) -> str:
-    """Returns the tables of cells and ensembles for people, and where everything lies."""
-    shown = [table.as_markdown() for table in written.tables if table.name in ("cells", "ensembles") and table.rows]
+    """Returns the tables of cells, ensembles and checkpoints for people, and where everything lies."""
+    wanted = ("cells", "ensembles", "checkpoints")
+    shown = [table.as_markdown() for table in written.tables if table.name in wanted and table.rows]
     where = f"page {written.page}, tables {written.page.parent / 'tables'} (CSV, Markdown, LaTeX)"
     return "\n".join([*shown, NOT_A_MEDICAL_DEVICE, where])

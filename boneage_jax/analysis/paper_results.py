@@ -7,7 +7,7 @@ import dataclasses
 import json
 import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -54,6 +54,7 @@ class Results:
       ensembles: the same of ensembles.
       weights: of the fitted ensemble, by member; the mean over folds.
       folds: that the images were dealt into; 0 without cross-validation.
+      checkpoints: by run, which step of it was taken and why.
     """
 
     dataset: Dataset
@@ -66,6 +67,7 @@ class Results:
     ensembles: list[Predictions]
     weights: dict[str, float]
     folds: int = 0
+    checkpoints: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def results(request: PaperRequest) -> Results:
@@ -75,9 +77,9 @@ def results(request: PaperRequest) -> Results:
       UserError: for anything the user can mend.
       StoppedEarly: after SIGTERM or SIGUSR1; the same command goes on.
     """
-    check_writable(request.out)
     planned = plan(request)
     _check_beside(request, [p.name for p in planned])
+    check_writable(request.out)
     dataset = Dataset.open(request.data, request.dataset)
     for number, p in enumerate(planned, 1):
         if p.done < p.total:
@@ -107,6 +109,7 @@ def results(request: PaperRequest) -> Results:
         ensembles,
         weights,
         request.folds,
+        shown.checkpoints,
     )
 
 
@@ -143,6 +146,7 @@ class _Split:
         if not known.any():
             raise UserError(f"{dataset.path}: no image of the split {split!r} has a bone age")
         self.split, self._dataset = split, dataset
+        self.checkpoints: dict[str, str] = {}
         self.ids = [image_id for image_id, keep in zip(records.ids(), known, strict=True) if keep]
         self.reading, self.male = np.asarray(reading[known], np.float64), male[known]
 
@@ -167,6 +171,7 @@ class _Split:
         there = evaluate.folder_of(folder, self._dataset.name, self.split)
         summary = there / "scores.json"
         loaded = run.load(folder, step=step)
+        self.checkpoints[folder.name] = loaded.chosen
         if not summary.exists() or json.loads(summary.read_text())["checkpoint_step"] != loaded.step:
             evaluate.evaluate(loaded, split=self.split, data_dir=request.data, dataset=self._dataset.name)
         with (there / "predictions.csv").open(newline="") as file:

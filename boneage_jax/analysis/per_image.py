@@ -59,28 +59,39 @@ class PerImage:
 
 
 def score(
-    loaded: LoadedRun, *, split: str = "test", data_dir: pathlib.Path | None = None, dataset: str = ""
+    loaded: LoadedRun,
+    *,
+    split: str = "test",
+    data_dir: pathlib.Path | None = None,
+    dataset: str = "",
+    out: pathlib.Path | None = None,
 ) -> PerImage:
-    """Scores a run on a split and writes `evaluation/DATASET/SPLIT/` into its folder.
+    """Scores a run on a split and writes a table and JSON.
 
     Args are those of `evaluate.evaluate`.
 
     Raises:
-      UserError: for data that is not there or holds no truth for the run's task.
+      UserError: for data that is not there or holds no truth for the run's task; a folder that cannot be written to.
     """
     config = loaded.config
     name = dataset or config.data.name
     opened = Dataset.open((data_dir or pathlib.Path(config.data.dir)).expanduser(), name)
     view = view_of(config.data, loaded.task.layers, split=split, evaluation=bool(config.data.folds))
     records = opened.split(split, view)
+    folder = out or evaluate.folder_of(loaded.folder, name, split)
+    evaluate.check_destination(folder)
     step = compile_score_step(loaded.mesh, network=loaded.network, task=loaded.task)
     values = predict_with(loaded, step, records)
-    folder = evaluate.folder_of(loaded.folder, name, split)
     result = PerImage(folder, f"{name} {split}", loaded.task.score, records.ids(), values, opened.is_phantom)
     with replacing(folder / "scores.csv") as scratch, scratch.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["id", result.score.name])
         writer.writerows((image_id, f"{value:.6g}") for image_id, value in zip(result.ids, values, strict=True))
-    facts = {"dataset": result.dataset, "score": result.score.name, "checkpoint_step": loaded.step, **result.summary}
-    write_text(folder / "scores.json", json.dumps(facts, indent=2) + "\n")
+    facts = {
+        "dataset": result.dataset,
+        "score": result.score.name,
+        "checkpoint_step": loaded.step,
+        "checkpoint_chosen": loaded.chosen,
+    }
+    write_text(folder / "scores.json", json.dumps({**facts, **result.summary}, indent=2) + "\n")
     return result

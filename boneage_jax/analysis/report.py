@@ -15,6 +15,7 @@ from boneage_jax.analysis import figures
 from boneage_jax.analysis.evaluate import Evaluation
 from boneage_jax.analysis.scores import Score
 from boneage_jax.files import replacing, write_text
+from boneage_jax.train import logs
 from boneage_jax.train.run import LoadedRun
 
 
@@ -52,7 +53,7 @@ def write(result: Evaluation, loaded: LoadedRun, path: pathlib.Path, *, sections
     plots = {
         "predicted_against_reading": figures.predicted_against_reading(result.predicted, result.reading, result.male),
         "error_by_age": figures.error_by_age(result.predicted, result.reading, result.male),
-        "training_curve": figures.training_curve(loaded.folder / "metrics.jsonl"),
+        "training_curve": figures.training_curve(logs.scalars_of(loaded.folder)),
         "examples": _examples(result),
     }
     for name, png in plots.items():
@@ -95,7 +96,7 @@ always predicting the training mean: {result.baseline_mae:.2f}, {result.baseline
 {page.figure(plots["error_by_age"], "Mean absolute error and bias by age.")}
 </div>
 <h2>Training</h2>
-{page.figure(plots["training_curve"], f"Evaluated here: the checkpoint of step {loaded.step}.")}
+{page.figure(plots["training_curve"], f"Evaluated here: the checkpoint of {loaded.chosen}.")}
 <h2>Images</h2>
 {page.figure(plots["examples"], "Above: spread over the ages. Below: the largest errors. Months.")}
 <h2>How it was made</h2>

@@ -2,8 +2,9 @@
 
 Each module declares some commands, and what each of them calls: the package that does the work is imported there.
 
-Exit status: 0 done; 2 input that the user can mend; 3 the loss is not finite; 75 told to stop, saved, to be started
-again; 76 another process of the run has ended; 130 interrupted from the keyboard.
+Exit status: 0 done; 2 input that the user can mend; 3 the loss is not finite; 4 done, but some of the input could not
+be used, each with a row that has the reason; 75 told to stop, saved, to be started again; 76 another process of the run
+has ended; 130 interrupted from the keyboard.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Sequence
 
 from boneage_jax import NOT_A_MEDICAL_DEVICE, __version__, environment, errors
 from boneage_jax.cli import data, hands, models, runs
-from boneage_jax.cli.options import command, positive
+from boneage_jax.cli.options import command, path, positive
 from boneage_jax.experiment import is_config_argument
 
 
@@ -24,11 +25,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns its exit status."""
     is_program = arguments is None
     environment.prepare()
+    environment.write_any_text()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         options, config_arguments = _parse(arguments)
         if is_program:  # and not `--help`, or a mistyped option
-            environment.take_huge_pages()
+            environment.start_again()
         status = options.run_command(options, config_arguments)
         sys.stdout.flush()
         return status or 0
@@ -42,13 +44,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        print(f"boneage: {error.filename or 'writing'}: {error.strerror or error}", file=sys.stderr)
+        what = f"{error.filename or 'writing'}: {error.strerror or error}"
+        todo = "; name a folder that can be written to in TMPDIR" if "temporary directory" in what else ""
+        print(f"boneage: {what}{todo}", file=sys.stderr)
         return errors.EXIT_BAD_INPUT
     except Exception as error:
         # Known only once JAX is loaded, which plain `--help` need not wait for.
         status = getattr(error, "exit_status", None)
         if status is None:
-            raise
+            without = environment.no_devices()  # whatever came of it, this is the cause
+            if not without:
+                raise
+            print(f"boneage: {without}", file=sys.stderr)
+            return errors.EXIT_BAD_INPUT
         print(f"boneage: {error}", file=sys.stderr)
         return int(status)
 
@@ -92,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     demo.add_argument(
         "--out",
-        type=pathlib.Path,
+        type=path,
         default=pathlib.Path("boneage_demo"),
         help="folder for everything (default: boneage_demo)",
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import pathlib
 
-from boneage_jax.cli.options import ages, command, counts, positive, renames, size
+from boneage_jax.cli.options import ages, command, counts, path, positive, renames, size
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -24,13 +24,13 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     build.add_argument("dataset", help="hand_phantom/tiny|small|registered|raw_tiny|raw|full, rsna_bone_age[/small]")
     build.add_argument(
-        "--out", type=pathlib.Path, default=pathlib.Path("data"), help="folder of all built datasets (default: data)"
+        "--out", type=path, default=pathlib.Path("data"), help="folder of all built datasets (default: data)"
     )
     build.add_argument(
         "--from",
         dest="source",
-        type=pathlib.Path,
-        help="folder of the RSNA download: zips, folders, or images with a CSV",
+        type=path,
+        help="folder or zip of the RSNA download: zips, folders, or images with a CSV",
     )
     build.add_argument(
         "--workers",
@@ -40,6 +40,12 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     build.add_argument(
         "--missing", choices=("error", "skip"), default="error", help="rows without an image, images without a row"
+    )
+    build.add_argument(
+        "--validation",
+        type=float,
+        metavar="SHARE",
+        help="of training images that become the validation split where the data name none (default: 0.08; 0 for none)",
     )
     build.add_argument("--size", type=size, help="fit images into HEIGHTxWIDTH pixels, as in 500x375")
     build.add_argument(
@@ -60,7 +66,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     info.add_argument("dataset", help="as in hand_phantom/tiny")
     info.add_argument(
-        "--out", type=pathlib.Path, default=pathlib.Path("data"), help="folder of all built datasets (default: data)"
+        "--out", type=path, default=pathlib.Path("data"), help="folder of all built datasets (default: data)"
     )
     info.add_argument("--json", action="store_true", help="print JSON")
 
@@ -86,7 +92,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "--set", dest="counterfactual", default="", metavar="BONES=MONTHS", help="age of some bones, as in carpals=120"
     )
     phantom.add_argument("--truth", action="store_true", help="write mask, bones and points beside the picture too")
-    phantom.add_argument("--out", type=pathlib.Path, required=True, help=".png, or .gif with --ages")
+    phantom.add_argument("--out", type=path, required=True, help=".png, or .gif with --ages")
 
     annotations = commands.add_parser("annotations", help="masks, points and boxes of annotation tools")
     annotations_commands = annotations.add_subparsers(required=True, metavar="COMMAND")
@@ -99,9 +105,9 @@ def add(commands: argparse._SubParsersAction) -> None:
         "boneage annotations convert bonet.json --rename 'thumb tip=1,capitate=17' --out points.json\n"
         "boneage annotations convert labelme/ --out masks/",
     )
-    convert.add_argument("source", type=pathlib.Path, help="file or folder; the format is told from the content")
-    convert.add_argument("--out", type=pathlib.Path, required=True, help="COCO .json, or a folder for masks")
-    convert.add_argument("--images", type=pathlib.Path, help="folder of the images, where the format keeps no sizes")
+    convert.add_argument("source", type=path, help="file or folder; the format is told from the content")
+    convert.add_argument("--out", type=path, required=True, help="COCO .json, or a folder for masks")
+    convert.add_argument("--images", type=path, help="folder of the images, where the format keeps no sizes")
     convert.add_argument("--rename", type=renames, default={}, help="NEW=OLD,... for names of points")
 
 
@@ -115,6 +121,7 @@ def _data_build(options: argparse.Namespace, _: list[str]) -> None:
         source=options.source,
         workers=workers,
         missing=options.missing,
+        validation=options.validation,
         size=options.size,
         encoding=options.encoding,
         quality=options.quality,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import pathlib
 
-from boneage_jax.cli.options import command, count, names, numbers, positive
+from boneage_jax.cli.options import command, count, names, numbers, path, positive
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -19,8 +19,8 @@ def add(commands: argparse._SubParsersAction) -> None:
         "boneage mine --config=configs/segmentation.py:tiny --labelled 100 --correct 50 --measure test --out mining",
         takes_config=True,
     )
-    mine.add_argument("--out", type=pathlib.Path, required=True, help="folder for everything")
-    mine.add_argument("--masks", type=pathlib.Path, help="labelled images: masks by id, or any annotation file")
+    mine.add_argument("--out", type=path, required=True, help="folder for everything")
+    mine.add_argument("--masks", type=path, help="labelled images: masks by id, or any annotation file")
     mine.add_argument(
         "--labelled", type=positive, default=100, help="without --masks: images whose own masks count (default: 100)"
     )
@@ -48,7 +48,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     calibrate.add_argument("dataset", help="built dataset of radiographs, as in hand_phantom/raw")
     _add_networks(calibrate)
     calibrate.add_argument(
-        "--data", type=pathlib.Path, default=pathlib.Path("data"), help="folder of built datasets (default: data)"
+        "--data", type=path, default=pathlib.Path("data"), help="folder of built datasets (default: data)"
     )
     calibrate.add_argument(
         "--split", default="validation", help="of hands that were not trained on (default: validation)"
@@ -58,7 +58,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     calibrate.add_argument("--views", type=int, choices=(1, 2, 6), default=6, help="as the pipeline will be used")
     calibrate.add_argument("--no-second-look", action="store_true", help="likewise")
-    calibrate.add_argument("--out", type=pathlib.Path, required=True, help="file to write")
+    calibrate.add_argument("--out", type=path, required=True, help="file to write")
 
     register = command(
         commands,
@@ -76,9 +76,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     register.add_argument("dataset", help="built dataset of radiographs, as in hand_phantom/raw")
     _add_networks(register)
     register.add_argument(
-        "--data", type=pathlib.Path, default=pathlib.Path("data"), help="folder of built datasets (default: data)"
+        "--data", type=path, default=pathlib.Path("data"), help="folder of built datasets (default: data)"
     )
-    register.add_argument("--out", type=pathlib.Path, help="folder the new dataset goes to (default: that of --data)")
+    register.add_argument("--out", type=path, help="folder the new dataset goes to (default: that of --data)")
     register.add_argument(
         "--name", default="", help="of the new dataset, registered_hands/NAME (default: the source's)"
     )
@@ -103,45 +103,59 @@ def add(commands: argparse._SubParsersAction) -> None:
         default=6,
         help="that each network's last look takes: 2 with the mirror image, 6 with turned ones too (default: 6)",
     )
-    register.add_argument("--limits", type=pathlib.Path, help="limits of trust, as boneage calibrate writes them")
+    register.add_argument("--limits", type=path, help="limits of trust, as boneage calibrate writes them")
     register.add_argument("--no-second-look", action="store_true", help="networks look once: half the time, less exact")
     register.add_argument("--batch-size", type=positive, default=16, help="images the networks see at once")
     register.add_argument("--threads", type=positive, default=4, help="threads between the networks (default: 4)")
     register.add_argument("--drop-flagged", action="store_true", help="leave images with flags out of the dataset")
-    register.add_argument("--annotations", type=pathlib.Path, help="folder for coco.json and masks/, to be corrected")
+    register.add_argument("--annotations", type=path, help="folder for coco.json and masks/, to be corrected")
 
     predict = command(
         commands,
         "predict",
         _predict,
-        "bone age of PNG, JPEG or DICOM radiographs, by the whole chain",
+        "bone age of radiographs (PNG, JPEG, DICOM, TIFF, BMP, WebP), by the whole chain",
         "boneage predict hand.png --sex F\n"
         "boneage predict radiographs/ --sex-csv sexes.csv --out predictions.csv --page predictions.html\n"
         "boneage predict radiographs/ --sex F --run runs/whole --run runs/carpals \\\n"
         "    --segmentation runs/segmentation --landmarks runs/landmarks\n"
         "boneage predict registered/ --as-is --sex F --run runs/tiny\n\n"
-        "networks that are not named are those of the bundle, trained on phantoms only: a research demonstration",
+        "networks that are not named are those of the bundle, trained on phantoms only: a research demonstration\n\n"
+        "exit status: 0 every radiograph was read; 4 some could not be used, each has its reason in the table; 2 none "
+        "could,\nor the command cannot be carried out",
     )
     predict.add_argument(
-        "images", nargs="+", type=pathlib.Path, metavar="IMAGE|FOLDER", help="radiographs, or folders of them"
+        "images",
+        nargs="+",
+        type=path,
+        metavar="IMAGE|FOLDER|ZIP",
+        help="radiographs, or folders, zips or DICOMDIRs of them",
     )
     predict.add_argument(
         "--run",
-        type=pathlib.Path,
+        type=path,
         action="append",
         default=[],
         help="folder of an age network's run, or FILE:MEMBER of a bundle, as in shipped:age0; several times for their "
         "mean (default: the bundle's)",
     )
-    predict.add_argument("--segmentation", type=pathlib.Path, help="folder of a run (default: the bundle's)")
-    predict.add_argument("--landmarks", type=pathlib.Path, help="folder of a run (default: the bundle's)")
-    predict.add_argument("--limits", type=pathlib.Path, help="limits of trust of these two, of boneage calibrate")
-    predict.add_argument("--bundle", type=pathlib.Path, help="file of boneage bundle (default: the shipped one)")
+    predict.add_argument("--segmentation", type=path, help="folder of a run (default: the bundle's)")
+    predict.add_argument("--landmarks", type=path, help="folder of a run (default: the bundle's)")
+    predict.add_argument("--limits", type=path, help="limits of trust of these two, of boneage calibrate")
+    predict.add_argument("--bundle", type=path, help="file of boneage bundle (default: the shipped one)")
     predict.add_argument("--as-is", action="store_true", help="pictures show registered hands on the whole canvas")
-    predict.add_argument("--out", type=pathlib.Path, help="CSV to write: file,months,spread,sex,flags")
-    predict.add_argument("--page", type=pathlib.Path, help="HTML page to write, with pictures of what was found")
-    predict.add_argument("--sex", default="", help="sex of all children: M or F")
-    predict.add_argument("--sex-csv", type=pathlib.Path, help="CSV with the columns file,male")
+    predict.add_argument("--out", type=path, help="CSV to write: file,months,spread,sex,flags,problem")
+    predict.add_argument("--page", type=path, help="HTML page to write, with pictures of what was found")
+    predict.add_argument(
+        "--sex", default="", help="sex of all children: M or F (default: that of each DICOM file's PatientSex)"
+    )
+    predict.add_argument("--sex-csv", type=path, help="CSV with the columns file,male")
+    predict.add_argument(
+        "--sex-conflict",
+        choices=("error", "keep-given", "use-dicom"),
+        default="error",
+        help="what counts where --sex or --sex-csv contradict a PatientSex (default: error, such a file gets no age)",
+    )
     predict.add_argument("--step", type=positive, help="checkpoint of --run (default: the best by evaluation MAE)")
     predict.add_argument(
         "--views", type=int, choices=(1, 2, 6), default=6, help="every network takes of a hand (default: 6)"
@@ -158,28 +172,26 @@ def add(commands: argparse._SubParsersAction) -> None:
     _add_networks(bundle)
     bundle.add_argument(
         "--run",
-        type=pathlib.Path,
+        type=path,
         action="append",
         required=True,
         help="folder of an age network's run; or several",
     )
-    bundle.add_argument("--out", type=pathlib.Path, required=True, help="file to write")
+    bundle.add_argument("--out", type=path, required=True, help="file to write")
     bundle.add_argument(
         "--weights", action="store_true", help="weigh age networks by how well they do on --split, in place of the mean"
     )
     bundle.add_argument(
         "--debias", action="store_true", help="correct the linear bias of what they say together, fitted on --split"
     )
-    bundle.add_argument("--limits", type=pathlib.Path, help="limits of trust for its hands, of boneage calibrate")
+    bundle.add_argument("--limits", type=path, help="limits of trust for its hands, of boneage calibrate")
     bundle.add_argument("--split", default="validation", help="of the first run's dataset (default: validation)")
-    bundle.add_argument("--data", type=pathlib.Path, help="folder of built datasets (default: the first run's)")
+    bundle.add_argument("--data", type=path, help="folder of built datasets (default: the first run's)")
 
 
 def _add_networks(parser: argparse.ArgumentParser) -> None:
     for task in ("segmentation", "landmarks"):
-        parser.add_argument(
-            f"--{task}", type=pathlib.Path, required=True, help="run of that task, a bundle, or shipped"
-        )
+        parser.add_argument(f"--{task}", type=path, required=True, help="run of that task, a bundle, or shipped")
 
 
 def _mine(options: argparse.Namespace, config_arguments: list[str]) -> None:
@@ -242,7 +254,7 @@ def _register(options: argparse.Namespace, _: list[str]) -> None:
     print(commands.register(request))
 
 
-def _predict(options: argparse.Namespace, _: list[str]) -> None:
+def _predict(options: argparse.Namespace, _: list[str]) -> int:
     from boneage_jax.hand import assess, commands
 
     request = assess.AssessRequest(
@@ -256,10 +268,13 @@ def _predict(options: argparse.Namespace, _: list[str]) -> None:
         as_is=options.as_is,
         sex=options.sex,
         sex_csv=options.sex_csv,
+        sex_conflict=options.sex_conflict,
         views=options.views,
         batch_size=options.batch_size,
     )
-    print(commands.predict(request, options.out, options.page))
+    text, status = commands.predict(request, options.out, options.page)
+    print(text)
+    return status
 
 
 def _bundle(options: argparse.Namespace, _: list[str]) -> None:

@@ -6,7 +6,7 @@ import argparse
 import os
 import pathlib
 
-from boneage_jax.cli.options import command, count, names, positive
+from boneage_jax.cli.options import command, count, names, path, positive
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -23,7 +23,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "76 another process of the run has ended",
         takes_config=True,
     )
-    train.add_argument("--run", type=pathlib.Path, required=True, help="folder of the run")
+    train.add_argument("--run", type=path, required=True, help="folder of the run")
     several = train.add_argument_group(
         "several processes", "found by themselves under Slurm and in TPU pods; elsewhere all three numbers are given"
     )
@@ -45,15 +45,19 @@ def add(commands: argparse._SubParsersAction) -> None:
         "evaluate",
         _evaluate,
         "score a run on a split: table, JSON, CSV, page",
-        "boneage evaluate runs/tiny --split test",
+        "boneage evaluate runs/tiny --split test\n"
+        "boneage evaluate /shared/runs/tiny --split test --out results --report",
     )
-    evaluate.add_argument("run", type=pathlib.Path, help="folder of the run")
+    evaluate.add_argument("run", type=path, help="folder of the run")
     evaluate.add_argument("--split", default="test", help="split, in TFDS's notation (default: test)")
-    evaluate.add_argument("--data", type=pathlib.Path, help="folder of built datasets (default: the one trained from)")
+    evaluate.add_argument("--data", type=path, help="folder of built datasets (default: the one trained from)")
     evaluate.add_argument("--dataset", default="", help="dataset (default: the one trained on)")
     evaluate.add_argument("--step", type=positive, help="checkpoint (default: the best by evaluation MAE)")
     evaluate.add_argument(
         "--test-time", action="store_true", help="average over slightly turned and zoomed pictures; for ages"
+    )
+    evaluate.add_argument(
+        "--out", type=path, help="folder for table, JSON, CSV and page (default: evaluation/ in the run's)"
     )
     evaluate.add_argument("--report", action="store_true", help="write report.html beside the scores too")
 
@@ -70,9 +74,9 @@ def add(commands: argparse._SubParsersAction) -> None:
         "the same command goes on where it was cut short",
         takes_config=False,
     )
-    paper.add_argument("--out", type=pathlib.Path, required=True, help="folder for runs, tables and page")
+    paper.add_argument("--out", type=path, required=True, help="folder for runs, tables and page")
     paper.add_argument(
-        "--data", type=pathlib.Path, default=pathlib.Path("data"), help="folder of built datasets (default: data)"
+        "--data", type=path, default=pathlib.Path("data"), help="folder of built datasets (default: data)"
     )
     paper.add_argument(
         "--dataset", default="hand_phantom/registered", help="registered hands (default: hand_phantom/registered)"
@@ -84,11 +88,11 @@ def add(commands: argparse._SubParsersAction) -> None:
     paper.add_argument(
         "--folds", type=count, default=0, help="cross-validation: train each cell so often, report the training split"
     )
-    paper.add_argument("--patients", type=pathlib.Path, help="with --folds: CSV of image and patient, dealt together")
+    paper.add_argument("--patients", type=path, help="with --folds: CSV of image and patient, dealt together")
     paper.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="setting of every cell's config")
     paper.add_argument(
         "--beside",
-        type=pathlib.Path,
+        type=path,
         action="append",
         default=[],
         metavar="RUN",
@@ -107,9 +111,9 @@ def add(commands: argparse._SubParsersAction) -> None:
         "    --beside paper/runs/m46-regression-C-all --out importance\n\n"
         "the same command goes on where it was cut short",
     )
-    importance.add_argument("run", type=pathlib.Path, help="folder of an age network's run")
-    importance.add_argument("--out", type=pathlib.Path, required=True, help="folder for tables, pictures and page")
-    importance.add_argument("--data", type=pathlib.Path, help="folder of built datasets (default: the run's)")
+    importance.add_argument("run", type=path, help="folder of an age network's run")
+    importance.add_argument("--out", type=path, required=True, help="folder for tables, pictures and page")
+    importance.add_argument("--data", type=path, help="folder of built datasets (default: the run's)")
     importance.add_argument("--dataset", default="", help="phantoms or registered hands (default: the run's)")
     importance.add_argument("--split", default="test", help="split, in TFDS's notation (default: test)")
     importance.add_argument(
@@ -122,7 +126,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="what a part is replaced by: another child's, the mean of all, its own blurred, black (default: other)",
     )
     importance.add_argument(
-        "--beside", type=pathlib.Path, action="append", default=[], help="run that sees another region; or several"
+        "--beside", type=path, action="append", default=[], help="run that sees another region; or several"
     )
     importance.add_argument("--batch-size", type=positive, default=32, help="images at once (default: 32)")
     importance.add_argument("--seed", type=count, default=0, help="of fillings and noise (default: 0)")
@@ -149,15 +153,15 @@ def _evaluate(options: argparse.Namespace, _: list[str]) -> None:
     from boneage_jax.train import run
 
     loaded = run.load(options.run, step=options.step)
+    where = {"split": options.split, "data_dir": options.data, "dataset": options.dataset, "out": options.out}
     if not loaded.task.needs_age:
-        print(per_image.score(loaded, split=options.split, data_dir=options.data, dataset=options.dataset).as_text())
+        print(f"checkpoint of {loaded.chosen}\n{per_image.score(loaded, **where).as_text()}")
         return
-    result = evaluate.evaluate(
-        loaded, split=options.split, data_dir=options.data, dataset=options.dataset, test_time=options.test_time
-    )
+    result = evaluate.evaluate(loaded, test_time=options.test_time, **where)
     if options.report:
         report.write(result, loaded, result.folder / "report.html")
-    print(f"{evaluate.as_text(result)}\n\ntable, JSON and predictions lie in {result.folder}")
+    print(f"checkpoint of {loaded.chosen}\n{evaluate.as_text(result)}\n")
+    print(f"table, JSON and predictions lie in {result.folder}")
 
 
 def _paper(options: argparse.Namespace, _: list[str]) -> None:
@@ -177,7 +181,7 @@ def _paper(options: argparse.Namespace, _: list[str]) -> None:
         beside=tuple(options.beside),
     )
     if options.dry_run:
-        print(paper.as_text(paper.plan(request)))
+        print(paper.dry_run(request))
         return
     print(paper_page.as_text(paper_page.write(paper_results.results(request), options.out)))
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import pathlib
 import re
 from collections.abc import Callable
+
+from boneage_jax.files import local
 
 RunCommand = Callable[[argparse.Namespace, list[str]], int | None]
 """What a command does with its options and the arguments of its config; returns its exit status, None for 0."""
@@ -41,6 +44,11 @@ def command(
     if takes_config:
         parser.add_argument("--config", metavar="FILE[:ARG]", help="config file, then any --config.section.key=value")
     return parser
+
+
+def path(text: str) -> pathlib.Path:
+    """Reads a path of this machine. Raises `UserError` for an address, as in gs://bucket/folder."""
+    return local(text)
 
 
 def positive(text: str) -> int:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import pathlib
 from typing import TYPE_CHECKING
 
-from boneage_jax.cli.options import command, count, factors, positive, seconds, wholes
+from boneage_jax.cli.options import command, count, factors, path, positive, seconds, wholes
 
 if TYPE_CHECKING:
     from boneage_jax.sweeps.study import Folder
@@ -29,7 +28,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     plan.add_argument("--images", type=positive, default=0, help="of the training split (default: the dataset's)")
     plan.add_argument("--no-largest", action="store_true", help="do not look for the largest batch that fits")
     plan.add_argument("--no-scaling", action="store_true", help="do not compile for a single chip to compare with")
-    plan.add_argument("--json", type=pathlib.Path, help="write it as JSON too")
+    plan.add_argument("--json", type=path, help="write it as JSON too")
 
     scaling = command(
         commands,
@@ -42,7 +41,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "the same command goes on where it was cut short",
         takes_config=True,
     )
-    scaling.add_argument("--out", type=pathlib.Path, required=True, help="folder for runs, tables and page")
+    scaling.add_argument("--out", type=path, required=True, help="folder for runs, tables and page")
     scaling.add_argument("--images", type=wholes, required=True, help="numbers of training images, three or more")
     scaling.add_argument("--widths", type=factors, default=(0.5, 1.0, 2.0), help="factors of the widths, three or more")
     scaling.add_argument("--depths", type=wholes, default=(), help="blocks (vgg), levels (unet) or layers (resnet)")
@@ -67,7 +66,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "boneage sweep start configs/sweeps/grid.py --out sweeps/grid --storage postgresql://user@host/boneage",
     )
     start.add_argument("sweep", help="file that defines get_sweep(), as configs/sweeps/tiny.py")
-    start.add_argument("--out", type=pathlib.Path, required=True, help="folder for study, runs and page")
+    start.add_argument("--out", type=path, required=True, help="folder for study, runs and page")
     start.add_argument("--storage", default="", help="database of the study (default: a file in --out)")
     resume = command(
         sweep_commands,
@@ -96,14 +95,14 @@ def add(commands: argparse._SubParsersAction) -> None:
             help="seconds of silence after which a worker counts as lost and another takes its trial (default: 60)",
         )
     for one in (resume, work):
-        one.add_argument("sweep", type=pathlib.Path, help="folder of the sweep")
+        one.add_argument("sweep", type=path, help="folder of the sweep")
     for name, run_command, summary in (
         ("status", _sweep_status, "say how all trials stand"),
         ("best", _sweep_best, "name the best trial and how to train it again"),
         ("report", _sweep_report, "write the page: parallel coordinates, importance of settings, all trials"),
     ):
         one = command(sweep_commands, f"sweep {name}", run_command, summary, f"boneage sweep {name} sweeps/tiny")
-        one.add_argument("sweep", type=pathlib.Path, help="folder of the sweep")
+        one.add_argument("sweep", type=path, help="folder of the sweep")
 
 
 def _plan(options: argparse.Namespace, config_arguments: list[str]) -> None:
@@ -167,15 +166,15 @@ def _sweep_run(folder: Folder, options: argparse.Namespace) -> int:
     from boneage_jax.sweeps import commands
 
     status = commands.run_workers(folder, options.workers, options.gpus, options.lease)
-    print(f"{commands.status(folder)}\nthe sweep lies in {folder.path}; next: boneage sweep report {folder.path}")
+    print(f"{commands.status(folder)}\nthe sweep lies in {folder.path}\nnext: {commands.next_step(folder)}")
     return status
 
 
 def _sweep_work(options: argparse.Namespace, _: list[str]) -> int:
+    from boneage_jax.sweeps import commands
     from boneage_jax.sweeps.study import Folder
-    from boneage_jax.sweeps.worker import Worker
 
-    return Worker(Folder.open(options.sweep), lease=options.lease).work()
+    return commands.work(Folder.open(options.sweep), options.lease)
 
 
 def _sweep_status(options: argparse.Namespace, _: list[str]) -> None:

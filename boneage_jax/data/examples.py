@@ -66,10 +66,16 @@ class View:
 
 
 class Labels(Protocol):
-    """Masks or key points by id, in pixels of the original image."""
+    """Masks or key points by id, in pixels of the original image.
+
+    `among` says which ids there are; the other methods are asked after it.
+    """
 
     @property
     def fingerprint(self) -> str: ...
+
+    def among(self, image_ids: Sequence[str]) -> Labels:
+        """The same labels, by these images' ids."""
 
     def ids(self, layer: Layer) -> frozenset[str] | None:
         """Ids that have the layer; None where the layer is left to the dataset."""
@@ -77,8 +83,8 @@ class Labels(Protocol):
     def mask(self, image_id: str, shape: tuple[int, int]) -> np.ndarray:
         """Whether a pixel shows the hand, for an image of a shape."""
 
-    def key_points(self, image_id: str) -> np.ndarray:
-        """x, y of `anatomy.KEY_POINTS`, (3, 2)."""
+    def key_points(self, image_id: str, shape: tuple[int, int]) -> np.ndarray:
+        """x, y of `anatomy.KEY_POINTS`, (3, 2), for an image of a shape."""
 
 
 def needed_for(view: View) -> set[Layer]:

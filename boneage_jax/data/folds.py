@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from boneage_jax.data import labels
-from boneage_jax.errors import UserError
+from boneage_jax.data import labels, pairing, tables
+from boneage_jax.errors import UserError, fail_if_any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +35,25 @@ class Fold:
         dealt = int.from_bytes(hashlib.sha256(child.encode()).digest()[:8], "big") % self.count
         return (dealt == self.number) == self.held_out
 
+    def among(self, image_ids: Sequence[str]) -> Fold:
+        """Returns the same fold with the children of these images, found by the rules of `pairing`.
+
+        Raises:
+          UserError: where it is not clear which image a row means, or none of them is an image.
+        """
+        if not self.patients or not image_ids:
+            return self
+        cells = list(self.patients)
+        pairs = pairing.pair([pairing.Row(cell, "table of patients") for cell in cells], pairing.Index(image_ids))
+        pairs.refuse_unclear("table of patients: rows that do not name one image each")
+        found = {image_ids[n]: self.patients[cell] for cell, n in zip(cells, pairs.files, strict=True) if n is not None}
+        if not found:
+            raise UserError(
+                f"table of patients: names none of the {len(image_ids)} images; found {cells[0]!r}, expected ids such "
+                f"as {image_ids[0]!r}"
+            )
+        return dataclasses.replace(self, patients=found)
+
     @property
     def fingerprint(self) -> str:
         """Changes with what is kept."""
@@ -42,21 +61,31 @@ class Fold:
         return f"{'fold' if self.held_out else 'without fold'} {self.number} of {self.count} {children}".strip()
 
 
-_CHILD_COLUMNS = ("patient", "patientid")
-
-
 def read_patients(path: pathlib.Path) -> dict[str, str]:
     """Returns the child of each image, from a table with a column for each, as in Deeplasia's `image_ID,patient_ID`.
 
     Raises:
-      UserError: for a file that cannot be read, or without these columns.
+      UserError: for a file that cannot be read, one without these columns, and rows that contradict each other.
     """
     try:
-        rows = labels.rows_of(path.name, path.read_bytes())
+        data = path.read_bytes()
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error}); expected a CSV with the columns id and patient") from error
-    header = rows[0] if rows else []
-    image, child = labels.find_columns(header, labels.ID_COLUMNS, _CHILD_COLUMNS)
+
+    def columns(header: Sequence[str]) -> list[int | None]:
+        return tables.find_columns(header, labels.ID_COLUMNS, labels.PATIENT_COLUMNS)
+
+    table = tables.read(str(path), data, lambda header: None not in columns(header))
+    image, child = columns(table.header)
     if image is None or child is None:
-        raise UserError(f"{path}: found the columns {', '.join(header) or 'none'}, expected id and patient")
-    return {labels.image_id_of(row[image]): row[child] for row in rows[1:] if len(row) > max(image, child)}
+        raise UserError(f"{path}: found the columns {', '.join(table.header) or 'none'}, expected id and patient")
+    patients: dict[str, str] = {}
+    problems = []
+    for number, cells in table.rows:
+        image_id, patient = labels.image_id_of(cells[image]), cells[child].strip()
+        if not image_id or not patient:
+            problems.append(f"row {number}: found {image_id!r} and {patient!r}, expected an id and a patient")
+        elif patients.setdefault(image_id, patient) != patient:
+            problems.append(f"row {number}: {image_id!r} is of {patient!r}, and of {patients[image_id]!r} further up")
+    fail_if_any(problems, f"{path}: rows that cannot be used", "Correct or remove these rows.")
+    return patients

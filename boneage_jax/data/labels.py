@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import math
 import re
 from collections.abc import Sequence
 
 from boneage_jax.anatomy import MAX_MONTHS
+from boneage_jax.data import pairing, tables
+from boneage_jax.data.tables import TABLE_SUFFIXES
 from boneage_jax.errors import UserError
 
-ID_COLUMNS = ("id", "imageid", "caseid", "fileid", "file", "filename")
+__all__ = [
+    "ID_COLUMNS",
+    "PATIENT_COLUMNS",
+    "TABLE_SUFFIXES",
+    "Label",
+    "LabelTable",
+    "OtherTable",
+    "image_id_of",
+    "is_label_table",
+    "parse_months",
+    "parse_sex",
+    "parse_years",
+    "read_table",
+    "read_whole_table",
+]
+
+ID_COLUMNS = ("id", "imageid", "caseid", "fileid", "file", "filename", "path", "filepath", "image", "imagepath")
+PATIENT_COLUMNS = ("patient", "patientid")
 _AGE_COLUMNS = ("boneage", "boneagemonths", "groundtruthboneagemonths", "months")
 _YEARS_COLUMNS = ("boneageyears", "reading1", "reading")
 _SECOND_YEARS_COLUMNS = ("reading2",)
@@ -24,10 +41,15 @@ _SPLIT_COLUMNS = ("split",)
 _ATLAS_SEX = re.compile(r"(?:asi|blk|cau|his)([fm])\d*")
 """Categories of the Digital Hand Atlas: descent, sex, years."""
 
-_MALE = {"m", "male", "1", "true", "t", "yes"}
-_FEMALE = {"f", "female", "0", "false", "no"}
+_MALE = {"m", "male"}
+_FEMALE = {"f", "female"}
+_YES = {"1", "true", "t", "yes"}
+_NO = {"0", "false", "no"}
+"""Answers to whether the child is male."""
+_WHOLE = re.compile(r"([01])[.,]0*")
+"""Of pandas and spreadsheets."""
 
-TABLE_SUFFIXES = (".csv", ".xlsx")
+_DECIMAL = re.compile(r"[+-]?(?:[0-9]+(?:[.,][0-9]*)?|[.,][0-9]+)(?:[eE][+-]?[0-9]+)?")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,18 +57,39 @@ class Label:
     """One row of a label table.
 
     Attributes:
-      id: the image's name without its ending.
+      id: what the table calls the image, without a picture's ending.
       months: bone age in months, 0 to 240; NaN where the table has no ages.
-      male: whether the child is a boy.
-      split: `train`, `validation` or `test` where the table says so itself, else empty.
-      row: line of the table, the header being line 1.
+      male: whether the child is a boy; None where the table does not say and that was allowed.
+      split: what the table says of it itself, in small letters; else empty.
+      row: of the table, as a spreadsheet or an editor counts them; see `tables.Table`.
+      cell: what the table calls the image, as it stands there: what `pairing` takes.
+      patient: whose hand it is, where the table says so; else empty.
     """
 
     id: str
     months: float
-    male: bool
+    male: bool | None
     split: str
     row: int
+    cell: str = ""
+    patient: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelTable:
+    """A label table that was read.
+
+    Attributes:
+      labels: the good rows.
+      offenders: one line for each row that cannot be used.
+      ages: name of the columns that ages come from, with their unit; empty where there are none.
+      sexes: name of the column that sexes come from; empty likewise.
+    """
+
+    labels: list[Label]
+    offenders: list[str]
+    ages: str
+    sexes: str
 
 
 def parse_sex(text: str) -> bool:
@@ -54,149 +97,200 @@ def parse_sex(text: str) -> bool:
     word = text.strip().lower()
     if category := _ATLAS_SEX.fullmatch(word):
         word = category[1]
-    if word in _MALE:
+    if whole := _WHOLE.fullmatch(word):
+        word = whole[1]
+    if word in _MALE | _YES:
         return True
-    if word in _FEMALE:
+    if word in _FEMALE | _NO:
         return False
     raise ValueError(f"unknown sex {text!r}, expected M or F (or male: True or False)")
 
 
+def _parse_letter(text: str, column: str) -> bool:
+    """Of a column that is called sex, where 1 may be anything: 1 is male for some, female for others."""
+    word = text.strip().lower()
+    if (_WHOLE.sub(r"\1", word)) in _YES | _NO:
+        raise ValueError(
+            f"found {text!r} in the column {column!r}, expected M or F; call the column 'male' if 1 is male"
+        )
+    return parse_sex(text)
+
+
 def parse_months(text: str) -> float:
     """Returns a bone age in months. Raises ValueError for what is not a number from 0 to 240."""
-    try:
-        months = float(text)
-    except ValueError:
-        raise ValueError(f"bone age {text!r} is not a number") from None
-    if not (math.isfinite(months) and 0 <= months <= MAX_MONTHS):
+    months = _number(text)
+    if not 0 <= months <= MAX_MONTHS:
         raise ValueError(f"bone age {text!r} is outside 0 to {MAX_MONTHS:.0f} months")
     return months
 
 
 def parse_years(text: str) -> float:
     """Returns a bone age in months, of one in years. Raises ValueError for what is not a number from 0 to 20."""
-    try:
-        years = float(text)
-    except ValueError:
-        raise ValueError(f"bone age {text!r} is not a number") from None
-    if not (math.isfinite(years) and 0 <= 12 * years <= MAX_MONTHS):
+    years = _number(text)
+    if not 0 <= 12 * years <= MAX_MONTHS:
         raise ValueError(f"bone age {text!r} is outside 0 to {MAX_MONTHS / 12:.0f} years")
     return 12 * years
 
 
+def _number(text: str) -> float:
+    """A number with a point or a comma; NaN and infinity are none, and nor is Python's `1_000`."""
+    word = text.strip()
+    if word.startswith("="):
+        raise ValueError(f"found the formula {word!r} without its value; open the table in a spreadsheet and save it")
+    if not _DECIMAL.fullmatch(word):
+        raise ValueError(f"bone age {text!r} is not a number")
+    return float(word.replace(",", "."))
+
+
+class OtherTable(UserError):
+    """A table without the columns of a label table."""
+
+
+def is_label_table(header: Sequence[str], *, sex_needed: bool = True) -> bool:
+    """Returns whether a header has the columns of a label table: an id, and a sex (or an age, where that will do)."""
+    image, *sexes_and_ages = tables.find_columns(
+        header, ID_COLUMNS, _MALE_COLUMNS, _SEX_COLUMNS, _AGE_COLUMNS, _YEARS_COLUMNS
+    )
+    wanted = sexes_and_ages[:2] if sex_needed else sexes_and_ages
+    return image is not None and any(at is not None for at in wanted)
+
+
 def read_table(name: str, data: bytes) -> tuple[list[Label], list[str]]:
+    """Reads a label table; see `read_whole_table`, of which it returns labels and offenders."""
+    table = read_whole_table(name, data)
+    return table.labels, table.offenders
+
+
+def read_whole_table(name: str, data: bytes, *, sex_needed: bool = True) -> LabelTable:
     """Reads a label table.
 
     Args:
-      name: of the table, for messages; its ending tells CSV from XLSX.
-      data: content of the file.
-
-    Returns:
-      The good rows, and one line for each offending row.
+      name: of the table, for messages.
+      data: content of the file: CSV or XLSX.
+      sex_needed: whether a row without a sex is an offender.
 
     Raises:
-      UserError: for a table without the columns that are needed, or without rows.
+      OtherTable: for a table without the columns that are needed.
+      UserError: for what is no table, or one without rows.
     """
-    rows = rows_of(name, data)
-    if not rows:
-        raise UserError(f"{name}: the table is empty; expected a header and one row an image")
-    header, body = rows[0], rows[1:]
-    id_at, age_at, male_at, sex_at, split_at, *years_at = find_columns(
-        header,
-        ID_COLUMNS,
-        _AGE_COLUMNS,
-        _MALE_COLUMNS,
-        _SEX_COLUMNS,
-        _SPLIT_COLUMNS,
-        _YEARS_COLUMNS,
-        _SECOND_YEARS_COLUMNS,
-    )
-    sex_at = male_at if male_at is not None else sex_at
-    if id_at is None or sex_at is None:
-        raise UserError(
-            f"{name}: found the columns {', '.join(map(repr, header))}, expected an id and a sex, as in "
+    table = tables.read(name, data, lambda header: is_label_table(header, sex_needed=sex_needed))
+    if table.sheet:
+        name = f"{name}, sheet {table.sheet!r}"
+    header = table.header
+    if not is_label_table(header, sex_needed=sex_needed):
+        shown = ", ".join(repr(column[:40]) for column in header[:12])
+        raise OtherTable(
+            f"{name}: found the columns {shown}, expected an id and a sex, as in "
             "'id,boneage,male', 'Image ID,male,Bone Age (months)', 'Case ID,Sex,Ground truth bone age (months)', "
             "'image_ID,dir,patient_ID,sex,bone_age', 'ID,Male,Boneage,Chronological' or 'id,gender,reading1,reading2' "
             "(in years)"
         )
+    columns = _Columns.of(header)
     labels: list[Label] = []
     offenders: list[str] = []
     first_row: dict[str, int] = {}
-    for number, row in enumerate(body, start=2):
-        if not any(cell.strip() for cell in row):
-            continue
-        cells = row + [""] * (len(header) - len(row))
-        image_id = image_id_of(cells[id_at])
-        problems = []
-        if not image_id:
-            problems.append("no id")
-        elif image_id in first_row:
-            problems.append(f"duplicate id {image_id!r}, first in row {first_row[image_id]}")
-        months, male = math.nan, False
-        try:
-            male = parse_sex(cells[sex_at])
-        except ValueError as error:
-            problems.append(str(error))
-        try:
-            if age_at is not None:
-                months = parse_months(cells[age_at])
-            elif said := [parse_years(cells[at]) for at in years_at if at is not None]:
-                months = sum(said) / len(said)
-        except ValueError as error:
-            problems.append(str(error))
+    for number, cells in table.rows:
+        label, problems = columns.label(number, cells, sex_needed=sex_needed)
+        if any(cell.strip() for cell in cells[len(header) :]):
+            problems.append(f"found {len(cells)} cells, expected the header's {len(header)}; quote cells with commas")
+        if label.id in first_row:
+            problems.append(f"duplicate id {label.id!r}, first in row {first_row[label.id]}")
         if problems:
             offenders.append(f"{name}, row {number}: {'; '.join(problems)}")
-            continue
-        first_row[image_id] = number
-        split = cells[split_at].strip().lower() if split_at is not None else ""
-        labels.append(Label(image_id, months, male, split, number))
+        else:
+            first_row[label.id] = number
+            labels.append(label)
     if not labels and not offenders:
         raise UserError(f"{name}: the table has a header but no rows")
-    return labels, offenders
+    return LabelTable(labels, offenders, columns.ages, columns.sexes)
 
 
-def find_columns(header: Sequence[str], *wanted: tuple[str, ...]) -> list[int | None]:
-    """Returns the place of each wanted column in a header, or None.
+@dataclasses.dataclass(frozen=True)
+class _Columns:
+    """Where a table has what, by number."""
 
-    Args:
-      header: cells, in any case and punctuation.
-      wanted: the names that a column may have, in small letters and digits alone; the first that is there counts.
-    """
-    columns = {_normal(cell): n for n, cell in reversed(list(enumerate(header)))}
-    return [next((columns[name] for name in names if name in columns), None) for names in wanted]
+    header: Sequence[str]
+    id: int
+    months: int | None
+    years: list[int]
+    male: int | None
+    sex: int | None
+    split: int | None
+    patient: int | None
 
+    @classmethod
+    def of(cls, header: Sequence[str]) -> _Columns:
+        image, months, first, second, male, sex, split, patient = tables.find_columns(
+            header,
+            ID_COLUMNS,
+            _AGE_COLUMNS,
+            _YEARS_COLUMNS,
+            _SECOND_YEARS_COLUMNS,
+            _MALE_COLUMNS,
+            _SEX_COLUMNS,
+            _SPLIT_COLUMNS,
+            PATIENT_COLUMNS,
+        )
+        assert image is not None
+        years = [at for at in (first, second) if at is not None]
+        return cls(header, image, months, years, male, sex, split, patient)
 
-def _normal(cell: str) -> str:
-    return "".join(c for c in cell.lower() if c.isalnum())
+    @property
+    def ages(self) -> str:
+        if self.months is not None:
+            return f"{self.header[self.months]!r} in months"
+        names = " and ".join(repr(self.header[at]) for at in self.years)
+        return f"{names} in years" if names else ""
+
+    @property
+    def sexes(self) -> str:
+        at = self.sex if self.male is None else self.male
+        return "" if at is None else repr(self.header[at])
+
+    def label(self, row: int, cells: Sequence[str], *, sex_needed: bool) -> tuple[Label, list[str]]:
+        """Returns a row's label, and what is wrong with it."""
+        problems: list[str] = []
+        cell = cells[self.id].strip()
+        image_id = image_id_of(cell)
+        if not image_id:
+            problems.append("no id")
+        elif image_id.startswith("="):
+            problems.append(f"the id is the formula {image_id!r} without its value; open the table and save it")
+        male, months = None, math.nan
+        try:
+            male = self._sex(cells, needed=sex_needed)
+        except ValueError as error:
+            problems.append(str(error))
+        try:
+            months = self._months(cells)
+        except ValueError as error:
+            problems.append(str(error))
+        split, patient = (cells[at].strip() if at is not None else "" for at in (self.split, self.patient))
+        return Label(image_id, months, male, split.lower(), row, cell, patient), problems
+
+    def _months(self, cells: Sequence[str]) -> float:
+        if self.months is not None:
+            return parse_months(cells[self.months])
+        said = [parse_years(cells[at]) for at in self.years]
+        return sum(said) / len(said) if said else math.nan
+
+    def _sex(self, cells: Sequence[str], *, needed: bool) -> bool | None:
+        """What the columns say, which must not contradict each other."""
+        said: dict[str, bool] = {}
+        if self.male is not None and ((needed and self.sex is None) or cells[self.male].strip()):
+            said[self.header[self.male]] = parse_sex(cells[self.male])
+        if self.sex is not None and ((needed and not said) or cells[self.sex].strip()):
+            said[self.header[self.sex]] = _parse_letter(cells[self.sex], self.header[self.sex])
+        if len(set(said.values())) > 1:
+            raise ValueError(f"the columns {' and '.join(map(repr, said))} contradict each other")
+        return next(iter(said.values()), None)
 
 
 def image_id_of(cell: str) -> str:
-    """Returns an id as the image file's stem: `1377`, `1377.0` (spreadsheets) and `1377.png` are the same."""
+    """Returns an id without a picture's ending: `1377`, `1377.0` (spreadsheets) and `1377.png` are the same."""
     text = cell.strip()
-    if text.endswith(".0") and text[:-2].isdigit():
-        return text[:-2]
-    for suffix in (".png", ".jpg", ".jpeg"):
-        if text.lower().endswith(suffix):
-            return text[: -len(suffix)]
-    return text
-
-
-def rows_of(name: str, data: bytes) -> list[list[str]]:
-    """Returns the cells of a CSV, whatever its separator, or of an XLSX table. Raises `UserError` for a broken XLSX."""
-    if name.lower().endswith(".xlsx"):
-        # Imported here: worker processes read no tables.
-        import openpyxl
-
-        try:
-            sheet = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True).worksheets[0]
-        except Exception as error:
-            raise UserError(f"{name}: not a readable XLSX table ({error})") from error
-        return [["" if cell is None else str(cell) for cell in row] for row in sheet.iter_rows(values_only=True)]
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = data.decode("latin-1")
-    try:
-        dialect: type[csv.Dialect] | csv.Dialect = csv.Sniffer().sniff(text.split("\n", 1)[0], delimiters=",;\t")
-    except csv.Error:
-        dialect = csv.excel
-    return list(csv.reader(io.StringIO(text), dialect))
+    folder, _, name = text.replace("\\", "/").rpartition("/")
+    stem = pairing.stem_of(name)
+    if found := re.fullmatch(r"([0-9]+)[.,]0+", stem):
+        stem = found[1]
+    return f"{folder}/{stem}" if folder else stem

@@ -2,61 +2,41 @@
 
 Known layouts: the official download (zips, zips within zips, or unpacked), the Kaggle mirror kmader/rsna-bone-age with
 its doubly nested folders, RHPE (Escobar et al. 2019), and a plain folder of images with one table. All are read the
-same way: list every image and table, tell each one's split from its path and header, match by id within the split.
+same way: list every image and table, tell each one's split from its path and header, give each row its image by the
+rules of `pairing`, within the split.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
+import hashlib
 import pathlib
 import re
-import shutil
-import tempfile
-import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
-from boneage_jax.data import images, labels
-from boneage_jax.errors import UserError, fail_if_any, listed
+import numpy as np
+
+from boneage_jax.data import dicom, images, labels, pairing, tables
+from boneage_jax.data.tree import FileRef, Tree, UnreadableFile
+from boneage_jax.errors import UserError, fail_if_any, listed, printable
 
 SPLITS = ("train", "validation", "test")
 Missing = Literal["error", "skip"]
 
+VALIDATION_NOTE = "validation"
+"""In a built dataset's metadata: how its validation split came to be."""
 
-@dataclasses.dataclass(frozen=True)
-class FileRef:
-    """A file on disk, or a member of a zip.
+VALIDATION_SHARE = 0.08
+"""Of a set that comes without a validation split: about the 1,000 of 12,611 that Iglovikov et al. (2017) set apart."""
 
-    Attributes:
-      path: of the file, or of the zip.
-      member: name inside the zip, or empty.
-      shown: path relative to the folder that was searched, for people and for splits.
-    """
-
-    path: str
-    member: str
-    shown: str
-
-    @property
-    def stem(self) -> str:
-        return pathlib.PurePosixPath(self.member or self.path).stem
-
-    @property
-    def suffix(self) -> str:
-        return pathlib.PurePosixPath(self.member or self.path).suffix.lower()
-
-    def read(self) -> bytes:
-        """Returns the content. Raises OSError or zipfile.BadZipFile."""
-        if not self.member:
-            return pathlib.Path(self.path).read_bytes()
-        return _open_zip(self.path).read(self.member)
-
-
-@functools.lru_cache(maxsize=8)
-def _open_zip(path: str) -> zipfile.ZipFile:
-    return zipfile.ZipFile(path)
+_NO_PICTURES = (".txt", ".md", ".json", ".xml", ".pdf", ".html", ".py", ".yaml", ".yml", ".log", ".npy", ".npz", ".mat")
+"""Endings of files that are not looked into."""
+_WITHOUT_SEX = tuple(suffix for suffix in images.IMAGE_SUFFIXES if suffix not in dicom.SUFFIXES)
+"""Endings of pictures that never say whose they are."""
+_UNREAD = (*tables.UNREAD_SUFFIXES, ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst")
+"""Endings of tables and archives that nothing here reads."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,11 +45,13 @@ class Record:
 
     Attributes:
       image: where its bytes are.
-      label: its row of the table.
+      label: its row of the table, under the image's id in the dataset.
+      where: the row, for people.
     """
 
     image: FileRef
     label: labels.Label
+    where: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,164 +63,305 @@ class Found:
       tables: by split, the table that its labels came from.
       missing: rows without an image, one line each.
       unlabelled: images without a row, one line each.
+      problems: what could not be looked into, one line each.
+      named: whether a table or a folder names a validation split; otherwise training images may have become one.
+      summary: the outcome for people: tables, splits, numbers of images, and why.
     """
 
     records: dict[str, list[Record]]
     tables: dict[str, str]
     missing: list[str]
     unlabelled: list[str]
+    problems: list[str]
+    named: bool
+    summary: str
 
 
 @contextlib.contextmanager
-def search(root: pathlib.Path, *, missing: Missing = "error") -> Iterator[Found]:
+def search(root: pathlib.Path, *, missing: Missing = "error", validation: float = VALIDATION_SHARE) -> Iterator[Found]:
     """Finds all labelled radiographs under a folder; zips within zips are unpacked for as long as the context lasts.
 
     Args:
-      root: folder that holds images and tables, packed or not.
-      missing: `error` to refuse rows without an image and images without a row, `skip` to leave them out.
+      root: folder or zip that holds images and tables, packed or not.
+      missing: `error` to refuse rows without an image, images without a row and what cannot be looked into, `skip` to
+        leave them out.
+      validation: share of the training set that becomes the validation split where no table and no folder names one;
+        0 for none.
 
     Raises:
-      UserError: no such folder; no table; two tables for one split; bad rows; rows without an image or images without a
-        row unless `missing` is `skip`; nothing left.
+      UserError: no such folder; no table; two tables for one split; bad rows; rows that may mean several images, or
+        several rows that mean one; rows without an image, images without a row or unreadable folders and zips unless
+        `missing` is `skip`; nothing left.
     """
-    if not root.is_dir():
+    if not root.exists():
         raise UserError(f"{root}: no such folder; expected the folder that holds the RSNA download or images and a CSV")
-    with tempfile.TemporaryDirectory(prefix="boneage-unzip-") as scratch:
-        files = list(_list_files(root, pathlib.Path(scratch)))
-        try:
-            yield _match(root, files, missing)
-        finally:
-            _open_zip.cache_clear()
+    with Tree() as tree:
+        yield _Search(root, tree, missing, validation).found()
 
 
-def _list_files(root: pathlib.Path, scratch: pathlib.Path) -> Iterator[FileRef]:
-    """All images and tables under the folder, in a fixed order."""
-    for path in sorted(p for p in root.rglob("*") if p.is_file() and not p.name.startswith(".")):
-        shown = path.relative_to(root).as_posix()
-        if path.suffix.lower() == ".zip":
-            yield from _list_zip(path, shown, scratch)
-        elif path.suffix.lower() in images.IMAGE_SUFFIXES + labels.TABLE_SUFFIXES:
-            yield FileRef(str(path), "", shown)
+class _Search:
+    """One search: its files by kind."""
 
-
-def _list_zip(path: pathlib.Path, shown: str, scratch: pathlib.Path) -> Iterator[FileRef]:
-    try:
-        members = sorted(_open_zip(str(path)).infolist(), key=lambda info: info.filename)
-    except (zipfile.BadZipFile, OSError) as error:
-        raise UserError(f"{path}: not a readable zip ({error}); download it again") from error
-    for info in members:
-        name = pathlib.PurePosixPath(info.filename)
-        if info.is_dir() or name.parts[0] == "__MACOSX" or name.name.startswith("."):
-            continue
-        if name.suffix.lower() == ".zip":
-            inner = scratch / f"{len(list(scratch.iterdir()))}-{name.name}"
-            with _open_zip(str(path)).open(info) as source, inner.open("wb") as target:
-                shutil.copyfileobj(source, target)
-            yield from _list_zip(inner, f"{shown}/{name}", scratch)
-        elif name.suffix.lower() in images.IMAGE_SUFFIXES + labels.TABLE_SUFFIXES:
-            yield FileRef(str(path), info.filename, f"{shown}/{name}")
-
-
-_SPLIT_WORDS = (
-    ("validation", re.compile(r"valid|(?<![a-z])val(?![a-z])")),
-    ("train", re.compile("train")),
-    ("test", re.compile("test")),
-)
-
-
-def _split_of_path(shown: str) -> str:
-    """The split that a path names, or an empty string. Later parts of the path win: `test/train.csv` is training."""
-    for part in reversed(pathlib.PurePosixPath(shown.lower()).parts):
-        for split, word in _SPLIT_WORDS:
-            if word.search(part):
-                return split
-    return ""
-
-
-def _match(root: pathlib.Path, files: list[FileRef], missing: Missing) -> Found:
-    tables = [file for file in files if file.suffix in labels.TABLE_SUFFIXES]
-    pictures = [file for file in files if file.suffix in images.IMAGE_SUFFIXES]
-    if not tables:
-        raise UserError(
-            f"{root}: no label table found ({len(pictures)} images); expected a CSV or XLSX file with columns such as "
-            "'id,boneage,male'"
-        )
-    by_split: dict[str, list[FileRef]] = {}
-    for table in tables:
-        by_split.setdefault(_split_of_path(table.shown) or "train", []).append(table)
-    for split, candidates in by_split.items():
-        if len(candidates) > 1:
-            raise UserError(
-                f"{root}: {len(candidates)} label tables for the split {split!r}:\n"
-                f"{listed([c.shown for c in candidates])}\nKeep one, or give each split its own folder."
+    def __init__(self, root: pathlib.Path, tree: Tree, missing: Missing, validation: float):
+        self._root, self._missing, self._share = root, missing, validation
+        files = tree.files(root)
+        self._problems = [f"{shown}: {why}" for shown, why in tree.problems]
+        self._tables = [file for file in files if file.suffix in tables.TABLE_SUFFIXES]
+        self._pictures = [file for file in files if self._is_picture(file)]
+        self._unread = [file.shown for file in files if file.suffix in _UNREAD]
+        if missing == "error":
+            fail_if_any(
+                self._problems,
+                f"{root}: folders, links and zips that cannot be looked into",
+                "Mend or remove them, or leave them out with --missing=skip.",
             )
-    rows: dict[str, list[labels.Label]] = {split: [] for split in SPLITS}
-    offenders: list[str] = []
-    for split, (table,) in sorted(by_split.items()):
-        good, bad = labels.read_table(table.shown, _read_table(root, table))
-        offenders += bad
-        for label in good:
-            if label.split and label.split not in SPLITS:
-                offenders.append(f"{table.shown}, row {label.row}: unknown split {label.split!r}, expected {SPLITS}")
-            else:
-                rows[label.split or split].append(label)
-    fail_if_any(offenders, f"{root}: rows that cannot be used", "Correct or remove these rows.")
-    return _pair(root, rows, pictures, {split: table.shown for split, (table,) in by_split.items()}, missing)
 
+    def _is_picture(self, file: FileRef) -> bool:
+        if file.suffix in images.IMAGE_SUFFIXES:
+            return True
+        if file.suffix in (*tables.TABLE_SUFFIXES, *_NO_PICTURES, *_UNREAD):
+            return False
+        try:
+            return images.looks_like_picture(file.head(images.HEAD_BYTES), file.suffix)
+        except UnreadableFile as error:
+            self._problems.append(f"{file.shown}: {error}")
+            return False
 
-def _read_table(root: pathlib.Path, table: FileRef) -> bytes:
-    try:
-        return table.read()
-    except (OSError, zipfile.BadZipFile) as error:
-        raise UserError(f"{root}/{table.shown}: cannot be read ({error})") from error
-
-
-def _pair(
-    root: pathlib.Path,
-    rows: dict[str, list[labels.Label]],
-    pictures: list[FileRef],
-    tables: dict[str, str],
-    missing: Missing,
-) -> Found:
-    """Gives each row its image: the one of its id in its split, else the only one of its id anywhere."""
-    by_id: dict[str, list[FileRef]] = {}
-    for picture in pictures:
-        by_id.setdefault(picture.stem, []).append(picture)
-    by_number: dict[int, list[FileRef]] = {}
-    for stem, found in by_id.items():
-        if stem.isdecimal():
-            by_number.setdefault(int(stem), []).extend(found)
-    used: set[FileRef] = set()
-    records: dict[str, list[Record]] = {split: [] for split in SPLITS}
-    without_image: list[str] = []
-    ambiguous: list[str] = []
-    for split in SPLITS:
-        for label in rows[split]:
-            candidates = by_id.get(label.id, [])
-            if not candidates and label.id.isdecimal():
-                # RHPE's tables say 17 where its images say 00017.
-                candidates = by_number.get(int(label.id), [])
-            own = [c for c in candidates if _split_of_path(c.shown) == split]
-            chosen = own or [c for c in candidates if not _split_of_path(c.shown)] or candidates
-            if not chosen:
-                without_image.append(f"{tables.get(split, 'table')}, row {label.row}: no image {label.id!r}")
-            elif len(chosen) > 1:
-                ambiguous.append(f"id {label.id!r}: {', '.join(c.shown for c in chosen)}")
-            else:
-                used.add(chosen[0])
-                records[split].append(Record(chosen[0], dataclasses.replace(label, id=chosen[0].stem)))
-    fail_if_any(ambiguous, f"{root}: ids with several images", "Keep one image for each id.")
-    unlabelled = [f"{picture.shown}: no row for this image" for picture in pictures if picture not in used]
-    if missing == "error":
+    def found(self) -> Found:
+        """Returns what there is, paired."""
+        read, ignored = self._read_tables()
+        rows = [
+            _Row(table, label, _split_named(label.split) if label.split else split)
+            for split, (table, content) in read.items()
+            for label in content.labels
+        ]
+        unknown = [
+            f"{row.where}: unknown split {row.label.split!r}, expected {', '.join(SPLITS)}"
+            for row in rows
+            if row.label.split and not row.split
+        ]
+        offenders = [line for _, content in read.values() for line in content.offenders] + unknown
+        fail_if_any(offenders, f"{self._root}: rows that cannot be used", "Correct or remove these rows.")
+        pairs = self._pairs(rows)
         fail_if_any(
-            without_image + unlabelled,
-            f"{root}: rows without an image, or images without a row",
-            "Complete the folder, or leave these out with --missing=skip.",
+            [
+                f"{row.where}: no sex, and {self._pictures[n].shown} is no DICOM file, which could state one"
+                for row, n in zip(rows, pairs.files, strict=True)
+                if row.label.male is None and n is not None and self._pictures[n].suffix in _WITHOUT_SEX
+            ],
+            f"{self._root}: rows that cannot be used",
+            "Write M or F into a column 'sex', or True or False into a column 'male'.",
         )
-    if not any(records.values()):
-        count = sum(map(len, rows.values()))
-        raise UserError(
-            f"{root}: none of {count} labelled ids has an image ({len(pictures)} images found); expected files named "
-            f"like {next((label.id for split in SPLITS for label in rows[split]), 'ID')}.png"
+        records = self._records(rows, pairs)
+        unlabelled = [
+            f"{picture.shown}: no row for this image"
+            for picture, row in zip(self._pictures, pairs.rows, strict=True)
+            if row is None
+        ]
+        if self._missing == "error":
+            fail_if_any(
+                [*pairs.missing, *unlabelled],
+                f"{self._root}: rows without an image, or images without a row",
+                "Complete the folder, or leave these out with --missing=skip.",
+            )
+        if not any(records.values()):
+            example = rows[0].label.id if rows else "ID"
+            raise UserError(
+                f"{self._root}: none of {len(rows)} labelled ids has an image ({len(self._pictures)} images found); "
+                f"expected files named like {example}.png{self._hint()}"
+            )
+        named = "validation" in read or bool(records["validation"])
+        if not named and self._share:
+            records["train"], records["validation"] = deal(records["train"], self._share)
+        dealt = 0.0 if named or not records["validation"] else self._share
+        by_split = {split or "train": table.shown for split, (table, _) in read.items()}
+        summary = _summary(self._root, records, read, dealt, ignored, [*pairs.missing, *unlabelled], self._problems)
+        return Found(records, by_split, list(pairs.missing), unlabelled, self._problems, named, summary)
+
+    def _read_tables(self) -> tuple[dict[str, tuple[FileRef, labels.LabelTable]], list[str]]:
+        """Each split's table, that of no named split under an empty name; and the names of those that are none."""
+        if not self._tables:
+            raise UserError(
+                f"{self._root}: no label table found ({len(self._pictures)} images); expected a CSV or XLSX file with "
+                f"columns such as 'id,boneage,male'{self._hint()}"
+            )
+        by_split: dict[str, list[tuple[FileRef, labels.LabelTable]]] = {}
+        others: list[tuple[FileRef, UserError]] = []
+        for table in self._tables:
+            try:
+                content = labels.read_whole_table(table.shown, table.read(), sex_needed=False)
+            except UnreadableFile as error:
+                raise UserError(f"{self._root}/{table.shown}: cannot be read ({error})") from error
+            except labels.OtherTable as error:
+                others.append((table, error))
+                continue
+            by_split.setdefault(split_of(table.shown), []).append((table, content))
+        if not by_split:
+            raise UserError(f"{self._root}: {others[0][1]}") from others[0][1]
+        for split, candidates in by_split.items():
+            if len(candidates) > 1:
+                raise UserError(
+                    f"{self._root}: {len(candidates)} label tables for the split {split or 'train'!r}:\n"
+                    f"{listed([table.shown for table, _ in candidates])}\n"
+                    "Keep one, or give each split its own folder."
+                )
+        return {split: one for split, (one,) in sorted(by_split.items())}, [table.shown for table, _ in others]
+
+    def _pairs(self, rows: Sequence[_Row]) -> pairing.Pairs:
+        """Gives each row its image: one of its own split before one of no split."""
+        folders = [split_of(str(pathlib.PurePosixPath(picture.shown).parent)) for picture in self._pictures]
+
+        def narrow(number: int, found: list[int]) -> list[int]:
+            row = rows[number]
+            if not row.split:
+                return found
+            own = [n for n in found if folders[n] == row.split] or [n for n in found if not folders[n]]
+            # A table that names each row's split parts its images anew, wherever they lie. Otherwise an image in the
+            # folder of another split is another child's: the numbers of RSNA's splits overlap.
+            return own or (found if row.label.split else [])
+
+        index = pairing.Index([picture.shown for picture in self._pictures], root=printable(str(self._root)))
+        pairs = pairing.pair([pairing.Row(row.label.cell, row.where) for row in rows], index, narrow)
+        pairs.refuse_unclear(f"{self._root}: rows and images that do not belong together one to one")
+        return pairs
+
+    def _records(self, rows: Sequence[_Row], pairs: pairing.Pairs) -> dict[str, list[Record]]:
+        taken: dict[str, list[tuple[FileRef, _Row]]] = {split: [] for split in SPLITS}
+        for row, n in zip(rows, pairs.files, strict=True):
+            if n is not None:
+                picture = self._pictures[n]
+                folder = split_of(str(pathlib.PurePosixPath(picture.shown).parent))
+                taken[row.split or folder or "train"].append((picture, row))
+        records = {}
+        for split, pairs_of_split in taken.items():
+            ids = pairing.ids_of([picture.shown for picture, _ in pairs_of_split])
+            records[split] = [
+                Record(picture, dataclasses.replace(row.label, id=image_id), row.where)
+                for image_id, (picture, row) in zip(ids, pairs_of_split, strict=True)
+            ]
+        return records
+
+    def _hint(self) -> str:
+        if not self._unread:
+            return ""
+        return f"\nNot read: {', '.join(self._unread[:5])}; unpack archives, and save tables as CSV or XLSX"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Row:
+    """A label with its table and its split, where these name one."""
+
+    table: FileRef
+    label: labels.Label
+    split: str
+
+    @property
+    def where(self) -> str:
+        return f"{self.table.shown}, row {self.label.row}"
+
+
+_SPLIT_WORDS = {
+    **dict.fromkeys(("train", "training", "trainset", "trainingset"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "valset", "validset", "validationset"), "validation"),
+    **dict.fromkeys(("test", "testing", "testset"), "test"),
+}
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+"""`boneage-test-dataset`, `BoneAgeTestSet` and `train_1` are made of these."""
+
+
+def split_of(path: str) -> str:
+    """Returns the split that a path names by a whole word, or an empty string.
+
+    `latest` and `contest` name none, and nor does a part that names several, as `train_test_split`. Later parts of the
+    path win: `test/train.csv` is training.
+    """
+    return next(filter(None, map(_split_named, reversed(pathlib.PurePosixPath(path).parts))), "")
+
+
+def _split_named(part: str) -> str:
+    splits = {_SPLIT_WORDS[word] for word in map(str.lower, _WORD.findall(part)) if word in _SPLIT_WORDS}
+    return splits.pop() if len(splits) == 1 else ""
+
+
+def deal(records: Sequence[Record], share: float) -> tuple[list[Record], list[Record]]:
+    """Parts records into training and validation, all of a child into the same part.
+
+    A child's part follows from a digest of its name alone (the patient's, or the image's id where the table names
+    none): it stays where it is when images are added or left out, and is the same on every machine. At least one child
+    is taken, and one is left, where there are two.
+
+    Args:
+      records: to be parted.
+      share: of children that go into validation, 0 to 1.
+    """
+    children = [record.label.patient or record.label.id for record in records]
+    places = {child: _place(child) for child in children}
+    taken = {child for child, place in places.items() if place < share}
+    ordered = sorted(places, key=lambda child: (places[child], child))
+    taken = (taken | {ordered[0]}) - {ordered[-1]} if len(ordered) > 1 else set()
+    parts: tuple[list[Record], list[Record]] = ([], [])
+    for record, child in zip(records, children, strict=True):
+        parts[child in taken].append(record)
+    return parts
+
+
+def _place(child: str) -> float:
+    """Where a child stands between 0 and 1. Salted: the folds of cross-validation are dealt by the bare name."""
+    return int.from_bytes(hashlib.sha256(f"validation {child}".encode()).digest()[:8], "big") / 2**64
+
+
+def _summary(
+    root: pathlib.Path,
+    records: Mapping[str, Sequence[Record]],
+    read: Mapping[str, tuple[FileRef, labels.LabelTable]],
+    dealt: float,
+    ignored: Sequence[str],
+    left_out: Sequence[str],
+    problems: Sequence[str],
+) -> str:
+    lines = [f"{printable(str(root))}: {sum(map(len, records.values()))} images with labels"]
+    for split in SPLITS:
+        of_split = records[split]
+        if not of_split:
+            continue
+        ages = np.array([record.label.months for record in of_split])
+        known = ages[np.isfinite(ages)]
+        said = (
+            f"{known.min():g} to {known.max():g} months, mean {known.mean():.0f}"
+            if len(known)
+            else "no ages, so nothing that learns or scores ages"
         )
-    return Found(records, tables, without_image, unlabelled)
+        boys = sum(bool(record.label.male) for record in of_split)
+        lines.append(f"  {split:<11}{len(of_split):>7} images, {boys} boys, {said}; {_why(split, of_split, dealt)}")
+    for table, content in read.values():
+        ages_from = content.ages or "no column of ages"
+        sexes_from = content.sexes or "no column, so by each file's DICOM header"
+        lines.append(f"  table {table.shown}: {len(content.labels)} rows; ages: {ages_from}; sex: {sexes_from}")
+    lines += [f"  {name}: no label table, not used" for name in ignored[:5]]
+    nothing_named = "  no table and no folder names a validation split"
+    if dealt:
+        lines.append(
+            f"{nothing_named}: {len(records['validation'])} training images became one, {dealt:.0%} of the children by "
+            "a hash of their names (--validation changes the share, 0 for none)"
+        )
+    elif not records["validation"]:
+        lines.append(f"{nothing_named}, and none was dealt (--validation 0, or a single child)")
+    for offenders, what in ((left_out, "rows without an image and images without a row"), (problems, "unreadable")):
+        if offenders:
+            lines += [f"  left out, {what} ({len(offenders)}):", listed(offenders, indent="    ")]
+    return "\n".join(lines)
+
+
+def _why(split: str, records: Sequence[Record], dealt: float) -> str:
+    """How a split's images came to be in it."""
+    if split == "validation" and dealt:
+        return "dealt from training"
+    by_column = sum(bool(record.label.split) for record in records)
+    if by_column:
+        return "by the table's column 'split'"
+    folders = {str(pathlib.PurePosixPath(record.image.shown).parent) for record in records}
+    named = sorted(folder for folder in folders if split_of(folder) == split)
+    if named:
+        return f"by the folder {named[0]!r}" + (f" and {len(named) - 1} more" if len(named) > 1 else "")
+    by_table = sorted({record.where.rpartition(", row ")[0] for record in records})
+    return f"by the table's name {by_table[0]!r}" if split_of(by_table[0]) == split else "as nothing names a split"

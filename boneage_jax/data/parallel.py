@@ -13,6 +13,8 @@ from typing import Literal, TypeVar
 
 import tqdm
 
+from boneage_jax.environment import no_semaphores
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -39,6 +41,9 @@ def ordered_map(
       kind: processes for pure Python, threads where the work releases the interpreter's lock.
       ahead: items a worker that may be under way or waiting to be taken.
     """
+    if workers > 1 and kind == "process" and (why := no_semaphores()):
+        print(f"boneage: one process in place of {workers}: {why}", file=sys.stderr)
+        workers = 1
     if workers <= 1:
         yield from map(function, items)
         return

@@ -18,6 +18,7 @@ from boneage_jax.data import images
 from boneage_jax.data.examples import Example, Layer, View, lay_out, needed_for
 from boneage_jax.errors import UserError
 from boneage_jax.files import write_text
+from boneage_jax.shown import to_build
 
 REGISTERED = "registered.json"
 """Beside the records of registered hands: what they were made of, and how."""
@@ -94,10 +95,7 @@ class Dataset:
                 {p.parent.parent.relative_to(data_dir).as_posix() for p in data_dir.glob("*/*/*/dataset_info.json")}
             )
             here = f"built there: {', '.join(built)}" if built else "nothing is built there"
-            raise UserError(
-                f"{data_dir / name}: no such dataset ({here}). "
-                f"Build it with: boneage data build {name} --out {data_dir}"
-            )
+            raise UserError(f"{data_dir / name}: no such dataset ({here}). Build it with: {to_build(name, data_dir)}")
         path = versions[-1].parent
         info = json.loads(versions[-1].read_text())
         splits = {split["name"]: sum(map(int, split["shardLengths"])) for split in info["splits"]}
@@ -115,7 +113,14 @@ class Dataset:
           UserError: for a split, a feature or a layer that is not there.
         """
         if split.split("[")[0] not in self.splits:
-            raise UserError(f"{self.path}: no split {split!r}; expected one of {', '.join(self.splits)}")
+            dealt = (
+                ". To deal one out of the training images, which lie in no order: "
+                "--config.data.train_split='train[:92%]' --config.data.eval_split='train[92%:]'"
+            )
+            raise UserError(
+                f"{self.path}: no split {split!r}; expected one of {', '.join(self.splits)}"
+                + (dealt if split == "validation" and "train" in self.splits else "")
+            )
         return Records(self, split, view)
 
     def write_index(self) -> None:
@@ -191,6 +196,8 @@ class Records:
 
     def _labelled(self, dataset: Dataset) -> np.ndarray | None:
         """Numbers of the rows that have every layer; None for all."""
+        if self._view.labels is not None:
+            self._view = dataclasses.replace(self._view, labels=self._view.labels.among(self._columns["id"]))
         labels = self._view.labels
         kept: frozenset[str] | None = None
         for layer in needed_for(self._view):
@@ -213,7 +220,8 @@ class Records:
             wanted &= np.array(self._columns["male"], bool) == (self._view.sex == "male")
         if self._view.fold is not None:
             self.fingerprint += f":{self._view.fold.fingerprint}"
-            wanted &= np.array([self._view.fold.keeps(image_id) for image_id in self._columns["id"]], bool)
+            fold = self._view.fold.among(self._columns["id"])
+            wanted &= np.array([fold.keeps(image_id) for image_id in self._columns["id"]], bool)
         return None if wanted.all() else np.flatnonzero(wanted)
 
     def __len__(self) -> int:
@@ -248,7 +256,7 @@ class Records:
         row = self.row(index)
         labels, image_id = self._view.labels, as_str(row["id"])
         if labels is not None and labels.ids("key_points") is not None:
-            return labels.key_points(image_id).astype(np.float32)
+            return labels.key_points(image_id, (int(row["height"]), int(row["width"]))).astype(np.float32)
         return np.asarray(row["key_points"], np.float32)
 
     def __getitem__(self, index: SupportsIndex) -> Example:

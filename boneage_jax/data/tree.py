@@ -5,6 +5,7 @@ Folders that are symbolic links are followed, each real folder once. Zips are lo
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import functools
@@ -14,10 +15,10 @@ import shutil
 import stat
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Iterator
 from typing import IO
 
+from boneage_jax.data import pairing
 from boneage_jax.errors import printable, reason
 
 ZIP_SUFFIXES = (".zip",)
@@ -26,9 +27,24 @@ MAX_BYTES = 2 << 30
 
 _MAX_DEPTH = 5
 """Zips within zips: there are files that hold themselves."""
+_MAX_INNER = 1000
+"""Zips within zips in all: there are files that hold sixteen of sixteen of sixteen."""
 
 _ENCRYPTED = 0x1
 """Bit of a zip entry's general purpose flags (APPNOTE 4.4.4)."""
+
+_METHODS = {
+    zipfile.ZIP_STORED: "",
+    zipfile.ZIP_DEFLATED: "",
+    zipfile.ZIP_BZIP2: "",
+    zipfile.ZIP_LZMA: "",
+    9: "Deflate64",
+    93: "Zstandard",
+    95: "XZ",
+    98: "PPMd",
+    99: "AES",
+}
+"""Ways of packing by number (APPNOTE 4.4.5): empty for those that Python unpacks, else their names."""
 
 _SKIPPED_FOLDERS = ("__MACOSX",)
 _LOCK_PREFIX = "~$"
@@ -60,8 +76,8 @@ class FileRef:
 
     @property
     def stem(self) -> str:
-        """The file's own name without its ending."""
-        return pathlib.PurePosixPath(self.shown).stem
+        """The file's own name without a picture's ending."""
+        return pairing.stem_of(self.shown)
 
     @property
     def suffix(self) -> str:
@@ -70,7 +86,12 @@ class FileRef:
 
     def read(self) -> bytes:
         """Returns the content. Raises `UnreadableFile`."""
-        return self.head(MAX_BYTES + 1)
+        with _unreadable_named():
+            stated = _open_zip(self.path).getinfo(self.member).file_size if self.member else os.stat(self.path).st_size
+        if stated > MAX_BYTES:
+            raise UnreadableFile(f"found {stated >> 20} MiB, expected a file of less than {MAX_BYTES >> 20} MiB")
+        # Not of `MAX_BYTES`: Python takes memory for all that is asked for.
+        return self.head(stated + 1)
 
     def head(self, size: int) -> bytes:
         """Returns the first `size` bytes of the content. Raises `UnreadableFile`."""
@@ -90,12 +111,12 @@ def _unreadable_named() -> Iterator[None]:
         yield
     except OSError as error:
         raise UnreadableFile(error.strerror or reason(error)) from error
-    # What zipfile raises for entries that are damaged, encrypted or packed by a method that it does not know.
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, ValueError, KeyError) as error:
+    # Whatever zipfile and the libraries below it run into: entries that are damaged, encrypted, packed in unknown ways.
+    except Exception as error:
         raise UnreadableFile(f"cannot be unpacked ({reason(error)})") from error
 
 
-@functools.lru_cache(maxsize=8)
+@functools.lru_cache(maxsize=64)
 def _open_zip(path: str) -> zipfile.ZipFile:
     return zipfile.ZipFile(path)
 
@@ -114,10 +135,13 @@ class Tree:
         self._unpacked = 0
 
     def __enter__(self) -> Tree:
-        scratch = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="boneage-unzip-"))
-        self._scratch = pathlib.Path(scratch)
         self._stack.callback(_open_zip.cache_clear)
         return self
+
+    @functools.cached_property
+    def _scratch(self) -> pathlib.Path:
+        """Made when it is needed: where nothing may be written to, most trees can be read all the same."""
+        return pathlib.Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="boneage-unzip-")))
 
     def __exit__(self, *exception: object) -> None:
         self._stack.close()
@@ -157,7 +181,7 @@ class Tree:
                 seen.add((state.st_dev, state.st_ino))
                 entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
             except OSError as error:
-                self._complain(shown or str(root), error.strerror or reason(error))
+                self._complain(shown.rstrip("/") or str(root), error.strerror or reason(error))
                 continue
             for entry in entries:
                 path, place = pathlib.Path(entry.path), f"{shown}{printable(entry.name)}"
@@ -180,17 +204,28 @@ class Tree:
             return
         try:
             members = _open_zip(str(path)).infolist()
-        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-            self._complain(shown.rstrip("/") or path.name, f"not a readable zip ({reason(error)}); download it again")
+        # As above; `BadZipFile` for most of it.
+        except Exception as error:
+            why = (error.strerror if isinstance(error, OSError) else None) or reason(error)
+            self._complain(shown.rstrip("/") or path.name, f"not a readable zip ({why}); download it again")
             return
+        counts = collections.Counter(info.filename for info in members)
         for info in members:
             # Some programs for Windows write `\` between the parts of a name.
             name = pathlib.PurePosixPath(printable(info.filename.replace("\\", "/")))
-            if info.is_dir() or info.filename.endswith("\\") or any(map(_is_skipped, name.parts)):
+            if not info.filename or info.is_dir() or info.filename.endswith("\\") or any(map(_is_skipped, name.parts)):
                 continue
             place = f"{shown}{name}"
+            if counts[info.filename] != 1:
+                if counts.pop(info.filename, 0):
+                    self._complain(place, "the zip has several entries of this name; unpack it, and keep one")
+                continue
             if info.flag_bits & _ENCRYPTED:
                 self._complain(place, "the zip's entry is encrypted; unpack it with its password first")
+            elif method := _METHODS.get(info.compress_type, f"method {info.compress_type}"):
+                self._complain(
+                    place, f"the zip's entry is packed by {method}; unpack it with the program that packed it"
+                )
             elif name.suffix.lower() in ZIP_SUFFIXES:
                 yield from self._inner(FileRef(place, str(path), info.filename), depth)
             else:
@@ -198,11 +233,15 @@ class Tree:
 
     def _inner(self, ref: FileRef, depth: int) -> Iterator[FileRef]:
         self._unpacked += 1
+        if self._unpacked > _MAX_INNER:
+            self._complain(ref.shown, f"found over {_MAX_INNER} zips within zips; unpack them first")
+            return
         inner = self._scratch / f"{self._unpacked}.zip"
         try:
             with _unreadable_named(), ref._open() as source, inner.open("wb") as target:
                 shutil.copyfileobj(source, target)
         except UnreadableFile as error:
+            inner.unlink(missing_ok=True)
             self._complain(ref.shown, str(error))
             return
         yield from self._members(inner, f"{ref.shown}/", depth + 1)

@@ -1,34 +1,41 @@
-"""Bone ages of radiographs as they come, PNG, JPEG or DICOM: the whole chain, a batch at a time."""
+"""Bone ages of radiographs as they come: the whole chain, a batch at a time."""
 
 from __future__ import annotations
 
-import concurrent.futures
+import contextlib
 import csv
 import dataclasses
 import functools
 import pathlib
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from boneage_jax import NOT_A_MEDICAL_DEVICE, resources
 from boneage_jax.analysis.ensemble import Blend
-from boneage_jax.data import images, labels, parallel
+from boneage_jax.data import parallel
 from boneage_jax.data.images import Grey
-from boneage_jax.errors import UserError, fail_if_any
+from boneage_jax.data.tree import Tree
+from boneage_jax.errors import UserError, listed, printable
 from boneage_jax.files import replacing
-from boneage_jax.hand import calibrate
+from boneage_jax.hand import calibrate, radiographs
 from boneage_jax.hand.ages import AgeReaders, learnt_from_phantoms
 from boneage_jax.hand.chain import Chain, Registered, Settings
 from boneage_jax.hand.quality import NO_HAND, Limits
+from boneage_jax.hand.radiographs import Radiograph, Read
 from boneage_jax.train import bundle
 from boneage_jax.train.run import LoadedRun
 
 PHANTOMS_ONLY = "Trained on phantoms only, research demonstration: no reading of these radiographs."
 
-_THREADS = 4
+SEX_DIFFERS = "PatientSex differs"
+"""Flag of a DICOM file that says another sex than the user, who wants his own to count."""
+
+SexConflict = Literal["error", "keep-given", "use-dicom"]
+SEX_CONFLICTS: tuple[SexConflict, ...] = get_args(SexConflict)
+"""What counts where a DICOM file says another sex than the user: nothing, what the user gave, or what the file says."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +43,7 @@ class AssessRequest:
     """What to read the age of, and with what.
 
     Attributes:
-      paths: files and folders.
+      paths: files, folders, zips and DICOMDIRs.
       runs: folders of age networks, or `FILE:MEMBER` of bundles, read as one; empty for those of the bundle.
       step: checkpoint of a single run; None for the best.
       bundle: file of `boneage bundle`, for all networks that are not named; None for the shipped one.
@@ -44,8 +51,9 @@ class AssessRequest:
       landmarks: likewise.
       limits: file of `boneage calibrate` for these two; None for the bundle's, where both are its own, or the default.
       as_is: pictures show registered hands on the whole canvas already.
-      sex: of all children, in any usual spelling; or empty.
-      sex_csv: table of `file,male`, the file by its name with or without ending; or None.
+      sex: of all children, in any usual spelling; or empty. Where none is given, a DICOM file's PatientSex counts.
+      sex_csv: table of `file,male`, see `radiographs.sexes_of`; or None.
+      sex_conflict: what counts where a DICOM file says another one.
       views: that every network takes of a hand: see `chain.Settings` and `augment.TEST_TIME`.
       batch_size: radiographs at a time.
     """
@@ -60,6 +68,7 @@ class AssessRequest:
     as_is: bool = False
     sex: str = ""
     sex_csv: pathlib.Path | None = None
+    sex_conflict: SexConflict = "error"
     views: int = 6
     batch_size: int = 16
 
@@ -69,18 +78,21 @@ class Assessment:
     """One radiograph's bone age.
 
     Attributes:
-      file: as it was named.
-      months: bone age; NaN where no hand was found. May lie outside 0 to 240 for a picture that is none.
+      file: as it was named, as the file system has it: not always printable.
+      months: bone age; NaN where no hand was found, or there is a problem. May lie outside 0 to 240 for a picture that
+        is none.
       spread: standard deviation of it by the networks themselves, in months; NaN where nothing is known of it.
       sex: `M`, `F`, or empty where it was not given.
       flags: what speaks against it.
+      problem: why it could not be read or used; empty where it could.
     """
 
-    file: pathlib.Path
+    file: str
     months: float
     spread: float
     sex: str
     flags: tuple[str, ...] = ()
+    problem: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,6 +117,7 @@ class Assessor:
 
     Attributes:
       phantoms_only: whether a network of it has seen rendered hands only.
+      networks: where each network comes from, and which step of its training, for people.
     """
 
     def __init__(self, request: AssessRequest):
@@ -139,6 +152,7 @@ class Assessor:
             )
             self._chain = Chain(first, second, settings)
         self.phantoms_only = any(map(learnt_from_phantoms, networks))
+        self.networks = tuple(dict.fromkeys(map(_origin, networks)))
 
     def __enter__(self) -> Assessor:
         return self
@@ -147,44 +161,82 @@ class Assessor:
         if self._chain is not None:
             self._chain.__exit__(*exception)
 
-    def assess(self) -> Iterator[tuple[Assessment, Seen]]:
-        """Yields each radiograph's age, and what it was read from, in order of the files.
+    def assess(self, found: Sequence[Radiograph] | None = None) -> Iterator[tuple[Assessment, Seen | None]]:
+        """Yields each radiograph's age, and what it was read from, in order; a problem and None where it has none.
+
+        Args:
+          found: radiographs to read; None to look for those of the request.
 
         Raises:
-          UserError: before the first, for files that cannot be read (all of them named), or a sex that a network needs
-            and that was not given.
+          UserError: before the first, for paths without radiographs, tables that cannot be used, and a sex that a
+            network needs and that nobody can say.
         """
-        request = self._request
-        files = images.find(list(request.paths))
-        males = sexes_of(files, request.sex, request.sex_csv)
-        if self.readers.needs_sex:
-            fail_if_any(
-                [str(file) for file, male in zip(files, males, strict=True) if male is None],
-                "the networks are told the sex, which is not given for these files",
-                "Give it with --sex M, --sex F or --sex-csv FILE with the columns file,male.",
-            )
-        _check_readable(files)
-        batches = parallel.in_batches(len(files), request.batch_size)
-        with parallel.progress_of(total=len(files), label="reading ages") as bar:
-            for batch, pictures in parallel.read_ahead(lambda n: images.read(files[n]), batches):
-                yield from self._batch([files[n] for n in batch], pictures, [males[n] for n in batch])
-                bar.update(len(batch))
+        with contextlib.ExitStack() as stack:
+            if found is None:
+                found = radiographs.found(stack.enter_context(Tree()), self._request.paths)
+            given = radiographs.sexes_of(found, self._request.sex, self._request.sex_csv)
+            if self.readers.needs_sex:
+                radiographs.expect_sexes(found, given)
+            batches = parallel.in_batches(len(found), self._request.batch_size)
+            with parallel.progress_of(total=len(found), label="reading ages") as bar:
+                for batch, contents in parallel.read_ahead(lambda n: radiographs.read(found[n]), batches):
+                    yield from self._batch([found[n].name for n in batch], contents, [given[n] for n in batch])
+                    bar.update(len(batch))
 
     def _batch(
-        self, files: Sequence[pathlib.Path], pictures: Sequence[Grey], males: Sequence[bool | None]
+        self, names: Sequence[str], contents: Sequence[Read], given: Sequence[bool | None]
+    ) -> Iterator[tuple[Assessment, Seen | None]]:
+        """Ages of the radiographs of a batch that can be used, between the problems of the others."""
+        claims = [self._claim(content, male) for content, male in zip(contents, given, strict=True)]
+        usable = [n for n, claim in enumerate(claims) if not claim.problem]
+        pictures = [picture for n in usable if (picture := contents[n].picture) is not None]
+        ages = iter(self._ages([names[n] for n in usable], pictures, [claims[n] for n in usable]))
+        for name, claim in zip(names, claims, strict=True):
+            if claim.problem:
+                yield Assessment(name, np.nan, np.nan, _LETTERS[claim.male], problem=claim.problem), None
+            else:
+                yield next(ages)
+
+    def _claim(self, content: Read, given: bool | None) -> _Claim:
+        """Whose hand it is: what the user says, else what the file does; where they differ, what the request says."""
+        male = content.male if given is None else given
+        if content.picture is None:
+            return _Claim(male, problem=content.problem)
+        if male is None and self.readers.needs_sex:
+            return _Claim(
+                None,
+                problem="the networks are told the sex, which neither its PatientSex nor --sex or --sex-csv gives",
+            )
+        if None in (given, content.male) or given == content.male:
+            return _Claim(male)
+        if self._request.sex_conflict == "error":
+            return _Claim(
+                None,
+                problem=f"its PatientSex is {_LETTERS[content.male]}, {_LETTERS[given]} was given; correct one, "
+                "or say which counts with --sex-conflict=keep-given or use-dicom",
+            )
+        if self._request.sex_conflict == "use-dicom":
+            return _Claim(content.male, (SEX_DIFFERS,))
+        return _Claim(given, (SEX_DIFFERS,))
+
+    def _ages(
+        self, names: Sequence[str], pictures: Sequence[Grey], claims: Sequence[_Claim]
     ) -> Iterator[tuple[Assessment, Seen]]:
-        hands: Sequence[Registered | None] = [None] * len(files)
+        if not pictures:
+            return
+        hands: Sequence[Registered | None] = [None] * len(pictures)
         if self._chain is not None:
             registered = self._chain.register(pictures)
             hands, regions = registered, [hand.regions for hand in registered]
         else:
             regions = [self.readers.on_canvas(picture) for picture in pictures]
-        ages = self.readers.read(regions, pictures, males)
-        for n, (file, male, hand) in enumerate(zip(files, males, hands, strict=True)):
+        ages = self.readers.read(regions, pictures, [claim.male for claim in claims])
+        for n, (name, claim, hand) in enumerate(zip(names, claims, hands, strict=True)):
             nowhere = hand is not None and NO_HAND in hand.verdict.flags
             months, spread = (np.nan, np.nan) if nowhere else (float(ages.months[n]), float(ages.spread[n]))
+            flags = (*(hand.verdict.flags if hand else ()), *claim.flags)
             yield (
-                Assessment(file, months, spread, _LETTERS[male], hand.verdict.flags if hand else ()),
+                Assessment(name, months, spread, _LETTERS[claim.male], flags),
                 Seen(
                     pictures[n],
                     hand.mask.inside if hand else None,
@@ -192,6 +244,26 @@ class Assessor:
                     tuple(regions[n].values()),
                 ),
             )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Claim:
+    """Whose hand a radiograph shows.
+
+    Attributes:
+      male: whether a boy's; None where that is not known.
+      flags: what speaks against that.
+      problem: why the radiograph cannot be used; empty where it can.
+    """
+
+    male: bool | None
+    flags: tuple[str, ...] = ()
+    problem: str = ""
+
+
+def _origin(loaded: LoadedRun) -> str:
+    name = legible(str(loaded.folder))
+    return f"{name}: {loaded.chosen}" if loaded.folder.is_dir() else f"{name}: as they were bundled"
 
 
 _LETTERS = {None: "", True: "M", False: "F"}
@@ -231,53 +303,31 @@ class _Shipped:
         return calibrate.limits_of(stored) if stored else Limits()
 
 
-def _check_readable(files: Sequence[pathlib.Path]) -> None:
-    """Raises `UserError` that names all files that cannot be read: before hours of work, not after."""
+def write_csv(assessments: Sequence[Assessment], path: pathlib.Path) -> None:
+    """Writes `file,months,spread,sex,flags,problem`, whole or not at all, in UTF-8.
 
-    def problem(file: pathlib.Path) -> str:
-        try:
-            images.read(file)
-        except UserError as error:
-            return str(error)
-        return ""
-
-    with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
-        problems = [text for text in pool.map(problem, files) if text]
-    fail_if_any(problems, "files that cannot be read", "Remove or replace them; nothing was written.")
-
-
-def sexes_of(files: Sequence[pathlib.Path], sex: str, sex_csv: pathlib.Path | None) -> list[bool | None]:
-    """Returns whether each file's child is a boy; None where that is not said.
+    A file whose name is not UTF-8 stands there as its `file:` URI, from which every byte can be had back.
 
     Raises:
-      UserError: for spellings and tables that cannot be used.
+      UserError: where that is impossible.
     """
-    if sex and sex_csv:
-        raise UserError("found both --sex and --sex-csv, expected one of them")
-    if sex:
-        try:
-            return [labels.parse_sex(sex)] * len(files)
-        except ValueError as error:
-            raise UserError(f"--sex: {error}") from error
-    if sex_csv is None:
-        return [None] * len(files)
-    try:
-        data = sex_csv.read_bytes()
-    except OSError as error:
-        raise UserError(f"{sex_csv}: {error.strerror}; expected a CSV with the columns file,male") from error
-    rows, offenders = labels.read_table(sex_csv.name, data)
-    fail_if_any(offenders, f"{sex_csv}: rows that cannot be used", "Correct or remove these rows.")
-    known = {pathlib.PurePath(row.id).name: row.male for row in rows}
-    return [known.get(file.stem, known.get(file.name)) for file in files]
-
-
-def write_csv(assessments: Sequence[Assessment], path: pathlib.Path) -> None:
-    """Writes `file,months,spread,sex,flags`, whole or not at all. Raises `UserError` where that is impossible."""
-    with replacing(path) as scratch, scratch.open("w", newline="") as file:
+    with replacing(path) as scratch, scratch.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["file", "months", "spread", "sex", "flags"])
+        writer.writerow(["file", "months", "spread", "sex", "flags", "problem"])
         for a in assessments:
-            writer.writerow([a.file, _number(a.months), _number(a.spread), a.sex, ", ".join(a.flags)])
+            writer.writerow(
+                [faithful(a.file), _number(a.months), _number(a.spread), a.sex, ", ".join(a.flags), a.problem]
+            )
+
+
+def faithful(name: str) -> str:
+    """Returns a file's name, or its `file:` URI where the name is not UTF-8."""
+    return name if printable(name) == name else pathlib.Path(name).absolute().as_uri()
+
+
+def legible(name: str) -> str:
+    """Returns a file's name for people: whatever no screen can show, line ends among it, as `\\xff`."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in printable(name))
 
 
 def _number(value: float) -> str:
@@ -293,23 +343,38 @@ def shown(assessment: Assessment) -> str:
 
 
 def as_text(
-    assessments: Sequence[Assessment], out: pathlib.Path | None, page: pathlib.Path | None, *, phantoms_only: bool
+    assessments: Sequence[Assessment],
+    out: pathlib.Path | None,
+    page: pathlib.Path | None,
+    *,
+    phantoms_only: bool,
+    networks: Sequence[str],
 ) -> str:
-    """Returns the ages for people, with what they may be taken for."""
+    """Returns the ages for people, with what they come from and may be taken for."""
+    read = [a for a in assessments if not a.problem]
     lines = [
-        f"{shown(a):>32}  {a.sex or '-'}  {a.file}" + (f"  [{', '.join(a.flags)}]" if a.flags else "")
-        for a in assessments[:20]
+        f"{shown(a):>32}  {a.sex or '-'}  {legible(a.file)}" + (f"  [{', '.join(a.flags)}]" if a.flags else "")
+        for a in read[:20]
     ]
-    if len(assessments) > 20:
-        lines.append(f"... and {len(assessments) - 20} more")
-    flagged = sum(bool(a.flags) for a in assessments)
+    if len(read) > 20:
+        lines.append(f"... and {len(read) - 20} more")
+    if len(read) < len(assessments):
+        lines.append(f"{len(assessments) - len(read)} of {len(assessments)} could not be used:")
+        lines.append(problems_listed(assessments))
+    flagged = sum(bool(a.flags) for a in read)
     if flagged:
         lines.append(f"{flagged} of {len(assessments)} flagged: look at them before you use them")
+    lines += [f"networks of {network}" for network in networks]
     if phantoms_only:
         lines.append(PHANTOMS_ONLY)
     lines.append(NOT_A_MEDICAL_DEVICE)
     if out:
-        lines.append(f"{len(assessments)} predictions lie in {out}")
+        lines.append(f"{len(read)} predictions lie in {legible(str(out))}")
     if page:
-        lines.append(f"page      {page}")
+        lines.append(f"page      {legible(str(page))}")
     return "\n".join(lines)
+
+
+def problems_listed(assessments: Sequence[Assessment]) -> str:
+    """Returns the radiographs that could not be used, with the reason, one a line."""
+    return listed([f"{legible(a.file)}: {a.problem}" for a in assessments if a.problem])

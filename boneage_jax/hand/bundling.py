@@ -13,6 +13,7 @@ from boneage_jax.analysis.ensemble import Blend
 from boneage_jax.data.reading import view_of
 from boneage_jax.data.sources import Dataset
 from boneage_jax.errors import UserError
+from boneage_jax.files import check_writable
 from boneage_jax.hand import calibrate
 from boneage_jax.hand.ages import learnt_from_phantoms, of_known_sex
 from boneage_jax.hand.assess import PHANTOMS_ONLY
@@ -54,6 +55,9 @@ def make(request: BundleRequest) -> str:
     Raises:
       UserError: for runs of other tasks, data that are not there, and files that cannot be written.
     """
+    if request.out.is_dir():
+        raise UserError(f"{request.out}: this is a folder, expected the name of a file to write")
+    check_writable(request.out.absolute().parent)
     runs = {name: bundle.load(getattr(request, name), name) for name in ("segmentation", "landmarks")}
     for name, loaded in runs.items():
         expect_task(loaded, name)

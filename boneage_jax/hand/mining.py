@@ -179,7 +179,7 @@ def mine(request: MiningRequest) -> list[dict[str, float]]:
         )
     _claim(request, dataset)
     _write_labels(request, records)
-    given = _ids_in(folder / "labels")
+    given = set(_ids_in(folder / "labels"))
     shapes = [Shape.of(a.mask()) for a in drawn.read(folder / "labels")]
     prior = Prior.of(shape for shape in shapes if shape is not None)
     if request.reference:
@@ -246,7 +246,7 @@ def _write_labels(request: MiningRequest, records: Records) -> None:
         return
     numbers = records.numbers()
     if request.masks:
-        given = {a.id: a for a in drawn.read(request.masks) if a.has_mask and a.id in numbers}
+        given = drawn.paired([a for a in drawn.read(request.masks) if a.has_mask], list(numbers))
         ids = sorted(given)
     else:
         ids = sorted(numbers)[: request.labelled]
@@ -266,8 +266,9 @@ def _write_labels(request: MiningRequest, records: Records) -> None:
     write_text(done, f"{len(ids)}\n")
 
 
-def _ids_in(folder: pathlib.Path) -> set[str]:
-    return {path.stem for path in folder.glob("*.png")}
+def _ids_in(folder: pathlib.Path) -> dict[str, pathlib.Path]:
+    """The masks of a folder by the ids of their images, which may have folders."""
+    return {path.relative_to(folder).as_posix().removesuffix(".png"): path for path in folder.rglob("*.png")}
 
 
 def vetoed(folder: pathlib.Path) -> set[str]:
@@ -295,7 +296,7 @@ def _write_training(request: MiningRequest, place: pathlib.Path, accepted: dict[
     """
     drawn_by_hand: dict[str, pathlib.Path] = {}
     for folder in (request.folder / "corrections", request.folder / "labels"):
-        drawn_by_hand |= {path.stem: path for path in folder.glob("*.png")}
+        drawn_by_hand |= _ids_in(folder)
     apart = _ids_in(request.folder / "held_out")
     for target, chosen in ((place / "by_hand", drawn_by_hand), (place / "train", accepted | drawn_by_hand)):
         if not target.exists():
@@ -304,7 +305,9 @@ def _write_training(request: MiningRequest, place: pathlib.Path, accepted: dict[
             scratch.mkdir(parents=True)
             for image_id, path in chosen.items():
                 if image_id not in apart:
-                    shutil.copyfile(path, scratch / f"{image_id}.png")
+                    copy = scratch / f"{image_id}.png"
+                    copy.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(path, copy)
             scratch.rename(target)
     return len(_ids_in(place / "train")), len(_ids_in(place / "by_hand"))
 
@@ -331,7 +334,7 @@ def _predict_round(
 ) -> None:
     """Predicts and scores every image that has no mask by hand."""
     loaded = run.load(place / "run")
-    skipped = given | _ids_in(request.folder / "held_out") | _ids_in(request.folder / "corrections")
+    skipped = given.union(_ids_in(request.folder / "held_out"), _ids_in(request.folder / "corrections"))
     ids = records.ids()
     numbers = [n for n, image_id in enumerate(ids) if image_id not in skipped]
     rows: list[tuple[str, float, Mask]] = []

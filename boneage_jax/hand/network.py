@@ -53,5 +53,5 @@ def expect_task(loaded: LoadedRun, task: str) -> None:
     if loaded.config.task.name != task:
         raise UserError(
             f"{loaded.folder}: a run of the task {loaded.config.task.name!r}, expected {task!r}; train one with "
-            f"boneage train --config=configs/{task}.py"
+            f"boneage train --config=configs/{task}.py --run=runs/{task}"
         )

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, UInt8
 
 from boneage_jax.data import images
 from boneage_jax.data.images import Grey
+from boneage_jax.errors import printable
 
 Colour = UInt8[np.ndarray, "h w 3"]
 """Blue, green, red."""
@@ -30,7 +31,8 @@ def overlay(
 ) -> Colour:
     """Returns the picture, at most `side` pixels high and wide, with the mask's outline and the key points on it."""
     scale = min(1.0, side / max(picture.shape))
-    small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else picture
+    size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
+    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA) if scale < 1 else picture
     drawn = cv2.cvtColor(small, cv2.COLOR_GRAY2BGR)
     if mask is not None:
         shrunk = cv2.resize(mask.astype(np.uint8), small.shape[::-1], interpolation=cv2.INTER_NEAREST)
@@ -52,7 +54,8 @@ def tile(parts: Sequence[np.ndarray], caption: str, *, good: bool = True, height
         scaled.append(cv2.resize(colour, (width, height), interpolation=cv2.INTER_AREA))
     body = np.hstack(scaled)
     strip = np.full((16, body.shape[1], 3), 24, np.uint8)
-    cv2.putText(strip, caption, (4, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.36, (230, 230, 230), 1, cv2.LINE_AA)
+    # OpenCV ends the process on text that is no UTF-8.
+    cv2.putText(strip, printable(caption), (4, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.36, (230, 230, 230), 1, cv2.LINE_AA)
     return cv2.copyMakeBorder(np.vstack([body, strip]), 2, 2, 2, 2, cv2.BORDER_CONSTANT, value=_GOOD if good else _BAD)
 
 

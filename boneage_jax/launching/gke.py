@@ -6,6 +6,7 @@ TPUs by what the engine tells each pod of its slice, which JAX reads by itself.
 
 from __future__ import annotations
 
+import math
 import shlex
 import subprocess
 from typing import Any
@@ -140,7 +141,22 @@ def _command(job: Job) -> str:
 
 def show(job: Job) -> str:
     """Returns what `run` would apply, as YAML."""
-    return yaml.safe_dump(manifest(job), sort_keys=False, width=120)
+    return yaml.dump(manifest(job), Dumper=_Quoting, sort_keys=False, allow_unicode=True, width=math.inf)
+
+
+class _Quoting(yaml.SafeDumper):
+    """Writes every text in quotes, or as a block where it has several lines.
+
+    What Kubernetes reads by the rules of YAML 1.1 and 1.2 together (sigs.k8s.io/yaml) as a number, a truth value or
+    nothing is more than PyYAML quotes by itself: `1e3`, `0o17`, `0958`, `y`.
+    """
+
+
+def _quoted(dumper: _Quoting, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else '"')
+
+
+_Quoting.add_representer(str, _quoted)
 
 
 def run(job: Job) -> int:
@@ -156,5 +172,5 @@ def run(job: Job) -> int:
         raise UserError(f"kubectl: cannot be run ({reason(error)}); expected it on this machine") from error
     if done.returncode:
         raise UserError(f"kubectl refuses the job {job.name!r}: {done.stderr.strip()}")
-    print(f"{done.stdout.strip()}\nkubectl -n {job.gke.namespace} get jobset {job.name}")
+    print(f"{done.stdout.strip()}\n{shlex.join(['kubectl', '-n', job.gke.namespace, 'get', 'jobset', job.name])}")
     return 0

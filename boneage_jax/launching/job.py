@@ -16,6 +16,7 @@ A TOML file; everything but `name` and `command` has a default:
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import pathlib
 import re
 import shlex
@@ -23,7 +24,7 @@ import tomllib
 from typing import Literal
 
 from boneage_jax.errors import UserError, fail_if_any
-from boneage_jax.settings import checked, setting
+from boneage_jax.settings import checked, flatten, setting
 
 COMMANDS = (
     "train",
@@ -170,6 +171,22 @@ def _check_together(job: Job, problems: list[str]) -> None:
         )
     if job.array and job.world > 1:
         problems.append(f"array: found {job.array}, expected 0 where nodes and processes make {job.world} of one run")
+    for before, word in itertools.pairwise(("", *job.command)):
+        if "://" in word and "--storage" not in (before, word.partition("=")[0]):
+            problems.append(f"command: found {word!r}, an address; expected a path where the nodes have it mounted")
+    for key, value in flatten(dataclasses.asdict(job)).items():
+        quoted = key in ("command", "environment", "setup")  # in every script
+        problems += [
+            f"{key}: found {text!r}, expected text without line breaks and other control characters"
+            for text in (value if isinstance(value, list) else [value])
+            if isinstance(text, str) and ("\0" in text if quoted else not text.isprintable())
+        ]
+    problems += [
+        f"slurm.{key}: found {text!r}, expected text without backslashes, which sbatch takes for itself"
+        for key, value in flatten(dataclasses.asdict(job.slurm)).items()
+        for text in (value if isinstance(value, list) else [value])
+        if isinstance(text, str) and "\\" in text
+    ]
     problems += [
         f"environment: found {pair!r}, expected NAME=VALUE"
         for pair in job.environment

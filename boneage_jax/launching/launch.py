@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import pathlib
 import sys
 from collections.abc import Callable, Sequence
 
 from boneage_jax.errors import UserError
+from boneage_jax.files import local
 from boneage_jax.launching import job
 from boneage_jax.launching.job import Job
 
@@ -24,10 +24,10 @@ def main(
       arguments: of the command line.
     """
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("job", type=pathlib.Path, help="description of the job, as in launch/jobs/tiny.toml")
+    parser.add_argument("job", type=local, help="description of the job, as in launch/jobs/tiny.toml")
     parser.add_argument("--dry-run", action="store_true", help="print what would be run or submitted, and do nothing")
-    options = parser.parse_args(arguments)
     try:
+        options = parser.parse_args(arguments)
         described = job.read(options.job)
         if options.dry_run:
             print(show(described), end="")

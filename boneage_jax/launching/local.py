@@ -31,10 +31,11 @@ def commands(job: Job, port: int) -> list[list[str]]:
 
 
 def show(job: Job) -> str:
-    """Returns what `run` would do, as shell; the port is chosen when it does."""
-    lines = [f"cd {shlex.quote(job.folder)}", *job.setup]
+    """Returns what `run` would do, as shell."""
+    lines = ["set -e", f"cd {shlex.quote(job.folder)}"]
     lines += [f"export {name}={shlex.quote(value)}" for name, value in job.variables.items()]
-    lines += [f"{shlex.join(command)} &" for command in commands(job, 0)]
+    lines += job.setup
+    lines += [f"{shlex.join(command)} &" for command in commands(job, _free_port())]
     return "\n".join([*lines, "wait"]) + "\n"
 
 
@@ -43,9 +44,7 @@ def run(job: Job) -> int:
 
     SIGTERM, SIGINT and SIGUSR1 go to all of them, so that they save.
     """
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        port = probe.getsockname()[1]
+    port = _free_port()
     environment = {**os.environ, **job.variables}
     started = []
     try:
@@ -83,6 +82,12 @@ def run(job: Job) -> int:
     for number, handler in old.items():
         signal.signal(number, handler)
     return status_of(statuses)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        return int(probe.getsockname()[1])
 
 
 def status_of(statuses: list[int]) -> int:

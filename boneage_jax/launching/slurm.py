@@ -69,15 +69,19 @@ def script(job: Job) -> str:
         srun.append(f"--container-image={settings.container}")
     if settings.mounts:
         srun.append(f"--container-mounts={settings.mounts}")
-    lines = ["#!/bin/bash", *(f"#SBATCH {option}" for option in options), "set -eu"]
+    # sbatch takes the words of such a line apart as a shell does.
+    lines = ["#!/bin/bash", *(f"#SBATCH {shlex.quote(option)}" for option in options), "set -eu"]
     lines += [f"export {name}={shlex.quote(value)}" for name, value in job.variables.items()]
     lines += [f"cd {shlex.quote(job.folder)}", *job.setup]
     return "\n".join(lines) + "\n" + _BODY.format(srun=f"{shlex.join(srun)} {job.shell}", restarts=job.restarts)
 
 
 def show(job: Job) -> str:
-    """Returns what `run` would submit."""
-    return f"# sbatch <<'END'\n{script(job)}# END\n"
+    """Returns what `run` would submit, as shell."""
+    text, end = script(job), "END"
+    while end in text.splitlines():
+        end += "_"
+    return f"sbatch --parsable <<'{end}'\n{text}{end}\n"
 
 
 def run(job: Job) -> int:

@@ -12,7 +12,7 @@ from jax.sharding import AxisType, Mesh
 
 from boneage_jax import tasks
 from boneage_jax.config import ExperimentConfig
-from boneage_jax.errors import UserError, reason
+from boneage_jax.errors import UserError, install_line, reason
 from boneage_jax.planning.chips import Chip, Topology, known_topologies
 from boneage_jax.planning.collectives import Collective, collectives_of
 from boneage_jax.train.mesh import make_mesh
@@ -103,7 +103,7 @@ def tpu_mesh(topology: str) -> Mesh:
     except Exception as error:  # libtpu's own
         raise UserError(
             f"topology {topology!r}: cannot be described ({reason(error)}); expected one as in {known_topologies()}, "
-            "and libtpu: pip install 'boneage-jax[tpu]'"
+            f"and libtpu: {install_line('tpu')}"
         ) from error
     return Mesh(np.array(described.devices), ("data",), axis_types=(AxisType.Auto,))
 

@@ -13,9 +13,12 @@ from types import FrameType
 from typing import Any
 
 from boneage_jax import shown, tasks
+from boneage_jax.config import ExperimentConfig
+from boneage_jax.data.sources import Dataset
 from boneage_jax.errors import UserError
-from boneage_jax.sweeps.space import Values, read
+from boneage_jax.sweeps.space import Sweep, Values, read
 from boneage_jax.sweeps.study import Direction, Folder, as_values, optuna_here
+from boneage_jax.sweeps.worker import Worker
 from boneage_jax.train import run
 
 STATES = ("COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING")
@@ -49,12 +52,34 @@ def make(config: str, out: pathlib.Path, storage: str) -> Folder:
     """Checks a sweep's file and makes its folder and study.
 
     Raises:
-      UserError: for a sweep that cannot be used, and a folder or study of another one.
+      UserError: for a sweep that cannot be used, data that are not there, and a folder or study of another one.
     """
     sweep = read(config)
-    task = tasks.build(sweep.check().task)
+    task = tasks.build(_check_ready(sweep).task)
     direction: Direction = "maximize" if task.score.higher_is_better else "minimize"
     return Folder.make(out, sweep, f"eval_{task.score.name}", direction, storage)
+
+
+def _check_ready(sweep: Sweep) -> ExperimentConfig:
+    """Returns the config at one point of a sweep.
+
+    Raises:
+      UserError: where its config's file or its data are not found from here: every trial would fail by that.
+    """
+    config = sweep.check()
+    dataset = Dataset.open(pathlib.Path(config.data.dir).expanduser(), config.data.name)
+    dataset.split(config.data.eval_split)
+    return config
+
+
+def work(folder: Folder, lease: float) -> int:
+    """Is one worker until all trials have ended; returns the exit status: 0, or 75 where a signal has stopped it.
+
+    Raises:
+      UserError: where no trial could be trained from here.
+    """
+    _check_ready(folder.sweep)
+    return Worker(folder, lease=lease).work()
 
 
 def run_workers(folder: Folder, workers: int, gpus: int, lease: float) -> int:
@@ -68,7 +93,11 @@ def run_workers(folder: Folder, workers: int, gpus: int, lease: float) -> int:
 
     Returns:
       The exit status: 0, or 75 where they were told to stop.
+
+    Raises:
+      UserError: where no trial could be trained from here.
     """
+    _check_ready(folder.sweep)
     started = []
     for n in range(workers):
         environment = {**os.environ, **({"CUDA_VISIBLE_DEVICES": str(n % gpus)} if gpus else {})}
@@ -140,6 +169,12 @@ def status(folder: Folder) -> str:
             lines.append(f"       {trial.error}")
     numbers = ", ".join(f"{count} {_SHOWN[state]}" for state, count in counts(folder, trials).items() if count)
     return "\n".join([*lines, f"{folder.sweep.count} trials: {numbers}"])
+
+
+def next_step(folder: Folder) -> str:
+    """Returns the command that comes next: the page, or where nothing has been evaluated yet, how all trials stand."""
+    measured = any(trial.value is not None for trial in trials_of(folder))
+    return shown.command("sweep", "report" if measured else "status", folder.path)
 
 
 def best(folder: Folder) -> str:

@@ -12,7 +12,7 @@ from matplotlib import colormaps
 from matplotlib.colors import Normalize
 from matplotlib.ticker import MaxNLocator
 
-from boneage_jax import NOT_A_MEDICAL_DEVICE, page
+from boneage_jax import NOT_A_MEDICAL_DEVICE, page, shown
 from boneage_jax.analysis.figures import as_png
 from boneage_jax.errors import UserError
 from boneage_jax.files import write_text
@@ -33,7 +33,9 @@ def write(folder: Folder) -> pathlib.Path:
     trials = commands.trials_of(folder)
     measured = [trial for trial in trials if trial.value is not None]
     if not measured:
-        raise UserError(f"{folder.path}: no trial has been evaluated yet; see boneage sweep status {folder.path}")
+        raise UserError(
+            f"{folder.path}: no trial has been evaluated yet; see {shown.command('sweep', 'status', folder.path)}"
+        )
     write_text(folder.path / PAGE, _page(folder, trials, measured))
     return folder.path / PAGE
 

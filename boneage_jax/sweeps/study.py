@@ -23,12 +23,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from boneage_jax.errors import UserError, missing_extra, reason
 from boneage_jax.files import check_writable, write_text
+from boneage_jax.sweeps import journal
 from boneage_jax.sweeps.space import Choice, Range, Sweep, Values
 
 if TYPE_CHECKING:
     import optuna
 
 FACTS = "sweep.json"
+JOURNAL = "study.log"
 ATTEMPTS = 2
 """Times that a trial is tried."""
 
@@ -98,18 +100,19 @@ class Folder:
             other = cls.open(path)
             _check_same(str(path), other.sweep.as_dict(), sweep.as_dict())
             return other
-        if path.exists() and any(path.iterdir()):
+        cut_short = {JOURNAL, f"{JOURNAL}.lock", f"{JOURNAL}{journal.CUT}", "claims"}  # what a start begins with
+        if path.exists() and not {one.name for one in path.iterdir()} <= cut_short:
             raise UserError(f"{path}: not empty, and not a sweep's folder; choose another with --out")
         check_writable(path)
-        study = folder.study(make=True)
-        stored = study.user_attrs.get("sweep")
-        if stored is None:
-            study.set_user_attr("sweep", sweep.as_dict())
-            if sweep.sampler == "grid":
-                for point in sweep.grid():
-                    study.enqueue_trial(folder.as_optuna(point))
-        else:
-            _check_same(f"the study {name!r} of {storage}", stored, sweep.as_dict())
+        with folder._lock():
+            study = folder.study(make=True)
+            stored = study.user_attrs.get("sweep")
+            if stored is None:
+                study.set_user_attr("sweep", sweep.as_dict())
+            else:
+                _check_same(f"the study {name!r} of {storage or path / JOURNAL}", stored, sweep.as_dict())
+            for point in sweep.grid() if sweep.sampler == "grid" else ():
+                study.enqueue_trial(folder.as_optuna(point), skip_if_exists=True)
         facts = {"sweep": sweep.as_dict(), "metric": metric, "direction": direction, "storage": storage, "name": name}
         write_text(path / FACTS, json.dumps(facts, indent=2) + "\n")
         return folder
@@ -154,17 +157,14 @@ class Folder:
             raise
         except Exception as error:  # each database has errors of its own
             raise UserError(
-                f"{self.storage or self.path / 'study.log'}: the study {self.name!r} cannot be opened "
+                f"{self.storage or self.path / JOURNAL}: the study {self.name!r} cannot be opened "
                 f"({reason(error)}); expected the file, or a database that can be reached, as in "
                 "postgresql://user@host/name (passwords belong into ~/.pgpass)"
             ) from error
 
     def _storage(self, optuna: Any) -> Any:
         if not self.storage:
-            from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
-
-            path = str(self.path / "study.log")
-            return optuna.storages.JournalStorage(JournalFileBackend(path, lock_obj=JournalFileOpenLock(path)))
+            return journal.storage(self.path / JOURNAL)
         url = self.storage
         if url.startswith("postgresql://"):
             url = url.replace("postgresql://", "postgresql+psycopg://", 1)
@@ -235,12 +235,26 @@ class Folder:
                 if attempt > ATTEMPTS:
                     self.fail(study, trial.number, f"its worker was lost, {ATTEMPTS} times")
                     continue
-                return self._write(trial.number, attempt, worker, as_values(trial.params))
+                return self._write(trial.number, attempt, worker, as_values(self._all_params(trial)))
             if any(trial.state == states.WAITING for trial in trials) or len(trials) < self.sweep.count:
                 fresh = self.study(seed=len(trials)).ask(self._distributions(optuna))
                 return self._write(fresh.number, 1, worker, as_values(fresh.params))
             running = [trial for trial in study.get_trials(deepcopy=False) if trial.state == states.RUNNING]
             return "wait" if running else "done"
+
+    def _all_params(self, trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
+        """A trial's settings; those that its worker was lost before it had written down are drawn now."""
+        if trial.params.keys() < self.sweep.space.keys():
+            under_way = self.trial(self.study(seed=trial.number), trial.number)
+            for key, part in self.sweep.space.items():
+                if isinstance(part, Choice):
+                    under_way.suggest_categorical(key, part.values)
+                elif part.whole:
+                    under_way.suggest_int(key, int(part.low), int(part.high), log=part.log)
+                else:
+                    under_way.suggest_float(key, part.low, part.high, log=part.log)
+            return under_way.params
+        return trial.params
 
     def keep(self, claim: Claim) -> None:
         """Says that somebody still works on a trial."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pathlib
 import sys
@@ -57,6 +58,16 @@ class RunLog:
             self._lines.close()
         if self._writer is not None:
             self._writer.close()
+
+
+def scalars_of(folder: pathlib.Path) -> list[dict[str, float]]:
+    """Returns the lines of a run's `metrics.jsonl`, but for any that a kill has cut short; none where it has none."""
+    path = folder / "metrics.jsonl"
+    found = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else ():
+        with contextlib.suppress(ValueError):
+            found.append(json.loads(line))
+    return [line for line in found if isinstance(line, dict)]
 
 
 def _step_of(line: str) -> int:

@@ -6,13 +6,12 @@ import contextlib
 import dataclasses
 import math
 import pathlib
-import shlex
 import sys
 
 import jax
 import numpy as np
 
-from boneage_jax import tasks
+from boneage_jax import shown, tasks
 from boneage_jax.config import MAY_DIFFER_ON_RESUME, Duration, ExperimentConfig, to_dict
 from boneage_jax.data.pipeline import training_batches
 from boneage_jax.data.reading import source_of, view_of
@@ -102,7 +101,7 @@ class Result:
         reached = f", evaluation {self.shown}" if self.shown else ""
         return (
             f"step {self.steps}{reached}. The run lies in {self.folder}: checkpoints/, metrics.jsonl, tensorboard/\n"
-            f"next: {shlex.join(['boneage', 'evaluate', str(self.folder), '--split', self.split])}"
+            f"next: {shown.command('evaluate', self.folder, '--split', self.split)}"
         )
 
 
@@ -130,7 +129,7 @@ def train(config: ExperimentConfig, folder: pathlib.Path) -> Result:
     eval_source = _open(config, task, eval_split, evaluation=True)
     plan = Plan.of(config, len(train_source))
     dataset = _dataset(config)
-    unseen = "test" if "test" in dataset.splits else eval_split
+    unseen = shown.split_to_evaluate(dataset.splits, eval_split)
     about = checkpoint.describe(config, f"{train_source.fingerprint} {eval_source.fingerprint}", dataset.facts)
     processes.agree({"the data's fingerprint": about["data_fingerprint"]})
     with contextlib.ExitStack() as stack:

@@ -4,12 +4,13 @@ import csv
 import dataclasses
 import json
 import re
+import shlex
 
 import numpy as np
 import pytest
 import scipy.optimize
 
-from boneage_jax import NOT_A_MEDICAL_DEVICE, anatomy
+from boneage_jax import NOT_A_MEDICAL_DEVICE, anatomy, cli
 from boneage_jax.analysis import ceiling, evaluate, paper, paper_page, paper_results
 from boneage_jax.analysis.cells import Cell
 from boneage_jax.canvas import Canvas
@@ -66,6 +67,45 @@ def test_a_dry_run_says_what_there_is_to_do(hands, data_dir, tmp_path, capsys):
     assert "6 cells, 0 done" in out
     assert re.search(r"m46-classification-A-female +0/3 +96", out)
     assert not (tmp_path / "p").exists()
+
+
+@pytest.mark.parametrize("folds", [0, 2])
+def test_a_dry_run_before_any_data_is_built(tmp_path, capsys, folds):
+    """Names all there is to do, and the command that makes the data, to be run as it stands."""
+    data, name = tmp_path / "my data", "hand_phantom/registered_104x80_png_48-24-30"
+    arguments = ["--out", tmp_path / "p", "--data", data, "--dataset", name, "--tiny", "--cells", "m46-*-A-*"]
+    status, out, err = call(capsys, "paper", *arguments, "--folds", folds, "--set", "train.length=3 steps", "--dry-run")
+    assert (status, err) == (0, "")
+    networks = 6 * (folds or 1)
+    assert len(re.findall(r"^m46-\S+ +3 steps +32$", out, re.M)) == networks
+    assert f"{networks} to train" in out
+    assert not list(tmp_path.iterdir())
+    (line,) = re.findall(r"^next: (boneage .*)$", out, re.M)
+    options, _ = cli._parse(shlex.split(line)[1:])
+    assert (options.name, options.out) == ("data build", data)
+    # Run as it stands, but for the name of the program: the same dry run then knows what it costs.
+    assert call(capsys, *shlex.split(line)[1:], "--workers", 2)[0] == 0
+    status, out, _ = call(capsys, "paper", *arguments, "--folds", folds, "--set", "train.length=3 steps", "--dry-run")
+    assert status == 0
+    assert re.search(r"0/3 +96 +96 images", out)
+
+
+def test_a_dry_run_still_refuses_what_cannot_be_used(tmp_path, capsys):
+    arguments = ["paper", "--out", tmp_path / "p", "--data", tmp_path, "--dry-run"]
+    assert "cell 'm47-*': expected MODEL" in call(capsys, *arguments, "--cells", "m47-*")[2]
+    assert "nonsense: no such dataset" in call(capsys, *arguments, "--dataset", "nonsense")[2]
+    status, _, err = call(capsys, *arguments, "--set", "train.lenght=3 steps")
+    assert status == 2
+    assert "did you mean 'train.length'" in err
+
+
+def test_a_log_that_a_kill_cut_short_is_no_obstacle(tmp_path):
+    run_folder = tmp_path / "run"
+    run_folder.mkdir()
+    (run_folder / "config.json").write_text(json.dumps({"config": {"train": {"batch_size": 16}}}))
+    assert paper._seconds_a_step(run_folder) is None
+    (run_folder / "metrics.jsonl").write_text('{"step": 1, "images_per_second": 32}\n{"step": 2, "images_per_sec')
+    assert paper._seconds_a_step(run_folder) == 0.5
 
 
 def test_every_cell_answers_for_its_children_alone(results):

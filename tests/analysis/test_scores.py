@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from boneage_jax.analysis import figures, scores
+from boneage_jax.train import logs
 
 
 def test_scores_are_their_formulas():
@@ -48,14 +49,17 @@ def test_one_image_has_no_interval():
 
 def test_figures_are_pictures(tmp_path):
     (tmp_path / "metrics.jsonl").write_text(
-        '{"step": 1, "mae": 9.0, "learning_rate": 0.1}\n{"step": 1, "eval_mae": 8.0}\n'
+        '{"step": 1, "mae": 9.0, "learning_rate": 0.1}\n{"step": 1, "eval_mae": 8.0}\n{"step": 2, "ma'
     )
+    lines = logs.scalars_of(tmp_path)
+    assert [line["step"] for line in lines] == [1, 1], "what a kill has cut short is left out"
     values = np.array([10.0, 100.0, 220.0])
     male = np.array([True, False, True])
     for png in (
         figures.predicted_against_reading(values + 3, values, male),
         figures.error_by_age(values + 3, values, male),
-        figures.training_curve(tmp_path / "metrics.jsonl"),
+        figures.training_curve(lines),
+        figures.training_curve([]),
         figures.gallery([np.zeros((8, 6), np.uint8)] * 7, [""] * 7),
     ):
         assert png.startswith(b"\x89PNG")

@@ -1,17 +1,27 @@
 """The TFDS builders: lossless, the same bytes for any number of workers, readable by TFDS, whole or not at all."""
 
 import io
+import json
 import pathlib
+import shutil
+import subprocess
+import sys
+import zipfile
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from boneage_jax import anatomy
+from boneage_jax.data import annotations as drawn
 from boneage_jax.data import build, images
+from boneage_jax.data.examples import View
 from boneage_jax.data.sources import INDEX, Dataset
 from boneage_jax.errors import UserError
 from tests import rsna_layouts as make
+from tests.conftest import REAL, needs_real
+from tests.data.test_tree import zipped
 
 TRAIN, VALIDATION, TEST = make.children(10, 1377), make.children(6, 1386), make.children(4, 4360)
 
@@ -178,6 +188,180 @@ def test_a_failed_build_leaves_finished_ones_alone(download, tmp_path):
     with pytest.raises(UserError, match="1378"):
         build.build("rsna_bone_age/small", data, source=download, workers=1)
     assert contents(done.path) == before
+
+
+def dicom_of(picture, sex=""):
+    """The bytes of a DICOM file."""
+    pydicom = pytest.importorskip("pydicom")
+    dataset = pydicom.Dataset()
+    dataset.SOPClassUID = pydicom.uid.ComputedRadiographyImageStorage
+    dataset.SOPInstanceUID = pydicom.uid.generate_uid()
+    dataset.PatientSex = sex
+    dataset.Rows, dataset.Columns = picture.shape
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.BitsAllocated = dataset.BitsStored = 8
+    dataset.HighBit, dataset.PixelRepresentation = 7, 0
+    dataset.PixelData = picture.tobytes()
+    dataset.ensure_file_meta()
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    file = io.BytesIO()
+    dataset.save_as(file, enforce_file_format=True)
+    return file.getvalue()
+
+
+def pillow_of(picture, kind, orientation=1):
+    """The bytes of a picture in one of Pillow's formats."""
+    image, file = Image.fromarray(picture), io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image.save(
+        file, kind, **({"exif": exif} if orientation != 1 else {}), **({"lossless": True} if kind == "WEBP" else {})
+    )
+    return file.getvalue()
+
+
+PICTURE = np.arange(20 * 16, dtype=np.uint8).reshape(20, 16)
+STORED = {
+    "DICOM": ("1.dcm", lambda: dicom_of(PICTURE), None),
+    "DICOM without an ending": ("1.2.840.7", lambda: dicom_of(PICTURE), None),
+    "TIFF": ("1.tif", lambda: pillow_of(PICTURE, "TIFF"), None),
+    "BMP": ("1.bmp", lambda: pillow_of(PICTURE, "BMP"), None),
+    "WebP": ("1.webp", lambda: pillow_of(PICTURE, "WEBP"), None),
+    "PNG that is turned": ("1.png", lambda: pillow_of(np.rot90(PICTURE), "PNG", 6), None),
+    "upright PNG": ("1.png", lambda: pillow_of(PICTURE, "PNG"), "its own"),
+    "JPEG that is turned": ("1.jpg", lambda: pillow_of(np.rot90(PICTURE), "JPEG", 6), None),
+    "upright JPEG": ("1.jpg", lambda: pillow_of(PICTURE, "JPEG"), "its own"),
+}
+
+
+@pytest.mark.parametrize("kind", STORED)
+def test_every_format_is_stored_so_that_every_reader_sees_it_upright(tmp_path, kind):
+    import tensorflow_datasets as tfds
+
+    name, make_data, kept = STORED[kind]
+    data = make_data()
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / name).write_bytes(data)
+    (tmp_path / "set" / "t.csv").write_text(f"id,boneage,male\n{name},12,True\n")
+    dataset = build.build("rsna_bone_age", tmp_path / "data", source=tmp_path / "set", workers=1)
+    records = dataset.split("train")
+    row = records.row(0)
+    assert (row["image"] == data) == (kept == "its own")
+    assert (row["height"], row["width"]) == (20, 16)
+    largest = 12 if "JPEG" in kind else 0
+    assert np.abs(records[0]["image"].astype(int) - PICTURE).max() <= largest
+    (by_tfds,) = tfds.builder_from_directory(str(dataset.path)).as_data_source(split="train")
+    np.testing.assert_array_equal(by_tfds["image"].squeeze(), records[0]["image"])
+
+
+def test_sexes_of_dicom_headers(tmp_path):
+    """They count where the table says nothing; one that contradicts the table is refused by name."""
+    root = tmp_path / "set"
+    root.mkdir()
+    for name, sex in (("1", "M"), ("2", "F"), ("3", "O"), ("4", "")):
+        (root / f"{name}.dcm").write_bytes(dicom_of(PICTURE, sex))
+    (root / "t.csv").write_text("id,boneage,male\n1,12,\n2,12,False\n3,12,1\n4,12,0\n")
+    records = build.build("rsna_bone_age", tmp_path / "a", source=root, workers=1, validation=0).split("train")
+    assert dict(zip(records.ids(), records.labels()[1], strict=True)) == {"1": True, "2": False, "3": True, "4": False}
+    (root / "t.csv").write_text("id,boneage,male\n1,12,0\n2,12,False\n3,12,1\n4,12,\n")
+    with pytest.raises(UserError) as error:
+        build.build("rsna_bone_age", tmp_path / "b", source=root, workers=1)
+    message = str(error.value)
+    assert "1.dcm: the sexes contradict each other: M in the DICOM header, F in t.csv, row 2" in message
+    assert "4.dcm: no sex, neither in t.csv, row 5 nor in a DICOM header" in message
+    (root / "t.csv").write_text("id,boneage\n1,12\n2,12\n")
+    (root / "3.dcm").unlink()
+    (root / "4.dcm").unlink()
+    records = build.build("rsna_bone_age", tmp_path / "c", source=root, workers=1, validation=0).split("train")
+    assert dict(zip(records.ids(), records.labels()[1], strict=True)) == {"1": True, "2": False}
+
+
+def test_children_of_one_file_name_are_two_records(tmp_path):
+    root = tmp_path / "set"
+    for name, child in (("A", TRAIN[0]), ("B", TRAIN[1]), ("C", TRAIN[2])):
+        make.write_images(root / name, [child])
+        (root / name / f"{child.id}.png").rename(root / name / ("1.png" if name != "C" else "2.png"))
+    rows = "".join(f"{name}/1.png,{c.months},{c.male}\n" for name, c in (("A", TRAIN[0]), ("B", TRAIN[1])))
+    (root / "t.csv").write_text(f"id,boneage,male\n{rows}2.png,{TRAIN[2].months},{TRAIN[2].male}\n")
+    records = build.build("rsna_bone_age", tmp_path / "data", source=root, workers=1, validation=0).split("train")
+    assert {image_id: records.row(n)["image"] for n, image_id in enumerate(records.ids())} == {
+        "A/1": TRAIN[0].png,
+        "B/1": TRAIN[1].png,
+        "2": TRAIN[2].png,
+    }
+
+
+def test_validation_is_dealt_where_there_is_none(tmp_path, capsys):
+    """What `train` asks for is there, said aloud, noted in the dataset, and not changed behind the user's back."""
+    root = make.kaggle(tmp_path / "kaggle", make.children(40, 100), TEST)
+    dataset = build.build("rsna_bone_age", tmp_path / "data", source=root, workers=1)
+    assert dataset.splits.keys() == {"train", "validation", "test"}
+    assert dataset.splits["train"] + dataset.splits["validation"] == 40
+    said = capsys.readouterr().err
+    assert "no table and no folder names a validation split" in said
+    assert "no ages, so nothing that learns or scores ages" in said
+    note = json.loads((dataset.path / "metadata.json").read_text())["validation"]
+    assert note["share"] == 0.08
+    assert build.build("rsna_bone_age", tmp_path / "data", source=root, workers=1, validation=0.08) == dataset
+    with pytest.raises(UserError, match=r"already built with --validation 0\.08, asked for 0\.5"):
+        build.build("rsna_bone_age", tmp_path / "data", source=root, workers=1, validation=0.5)
+    none = build.build("rsna_bone_age", tmp_path / "none", source=root, workers=1, validation=0)
+    assert none.splits == {"train": 40, "test": 4}
+    assert none.fingerprint != dataset.fingerprint
+    for share in (-0.1, 1.0, float("nan")):
+        with pytest.raises(UserError, match="expected a share from 0"):
+            build.build("rsna_bone_age", tmp_path / "bad", source=root, workers=1, validation=share)
+    with pytest.raises(UserError, match="phantoms have a validation split"):
+        build.build("hand_phantom/tiny", tmp_path / "bad", workers=1, validation=0.1)
+
+
+def test_validation_that_the_data_name_is_not_touched(download, tmp_path):
+    usual = build.build("rsna_bone_age", tmp_path / "a", source=download, workers=1)
+    other = build.build("rsna_bone_age", tmp_path / "b", source=download, workers=1, validation=0.5)
+    assert usual.fingerprint == other.fingerprint
+    assert build.build("rsna_bone_age", tmp_path / "a", source=download, workers=1, validation=0.3) == usual
+    assert json.loads((usual.path / "metadata.json").read_text())["validation"] == {"named": True}
+
+
+def test_a_zip_is_built_as_it_is(download, tmp_path):
+    with zipfile.ZipFile(tmp_path / "rsna.zip", "w") as archive:
+        for path in sorted(p for p in download.rglob("*") if p.is_file()):
+            archive.write(path, path.relative_to(download.parent))
+    packed = build.build("rsna_bone_age", tmp_path / "a", source=tmp_path / "rsna.zip", workers=2)
+    assert packed.splits == {"train": 10, "validation": 6, "test": 4}
+    with pytest.raises(UserError, match="no such folder"):
+        build.build("rsna_bone_age", tmp_path / "b", source=tmp_path / "none.zip", workers=1)
+
+
+def test_damage_in_zips_is_named(download, tmp_path):
+    folder = download / "boneage-training-dataset"
+    data = zipped({path.name: path.read_bytes() for path in folder.iterdir()}, zipfile.ZIP_STORED)
+    shutil.rmtree(folder)
+    (download / "boneage-training-dataset.zip").write_bytes(data.replace(TRAIN[3].png[60:80], bytes(20)))
+    with pytest.raises(UserError, match=rf"\(1\):\n  boneage-training-dataset\.zip/{TRAIN[3].id}\.png: .*Bad CRC-32"):
+        build.build("rsna_bone_age", tmp_path / "data", source=download, workers=2)
+
+
+@needs_real
+def test_real_radiographs_as_they_are_unpacked(tmp_path):
+    """A few dozen of each split of the real set, whose folders and tables name the validation split."""
+    script = REAL / "rsna299" / "unpack.py"
+    subprocess.run([sys.executable, script, "--out", tmp_path, "--only", "24"], check=True, capture_output=True)
+    dataset = build.build("rsna_bone_age", tmp_path / "data", source=tmp_path / "radiographs", workers=2)
+    assert dataset.splits == {"train": 24, "validation": 24}
+    assert json.loads((dataset.path / "metadata.json").read_text())["validation"] == {"named": True}
+    masks, points = (tuple(drawn.read(tmp_path / "annotations" / name)) for name in ("masks", "key_points.json"))
+    view = View(64, 48, layers=("key_points",), labels=drawn.AnnotatedLabels(points=points))
+    splits = [dataset.split(split, view) for split in dataset.splits]
+    found = [records[n]["key_points"] for records in splits for n in range(len(records))]
+    assert len(found) == len(points) == 19
+    assert all((placed > -1).all() and (placed < [48, 64]).all() for placed in found)
+    assert len(masks) == 24
+    for annotation in masks:
+        path = next((tmp_path / "radiographs").rglob(f"{annotation.id}.png"))
+        assert annotation.mask(images.read(path).shape).any()
+    with pytest.raises(UserError, match="may be a mask, beside 1 annotation files"):
+        drawn.read(tmp_path / "annotations")
 
 
 def test_parts_of_splits(phantoms):

@@ -6,7 +6,7 @@ import math
 import openpyxl
 import pytest
 
-from boneage_jax.data.labels import parse_sex, read_table
+from boneage_jax.data.labels import Label, OtherTable, parse_sex, read_table, read_whole_table
 from boneage_jax.errors import UserError
 from tests.conftest import REAL, needs_real
 
@@ -61,10 +61,18 @@ def test_xlsx():
         ("1,,True", "bone age '' is not a number"),
         ("1,241,True", "outside 0 to 240"),
         ("1,-1,True", "outside 0 to 240"),
-        ("1,nan,True", "outside 0 to 240"),
+        ("1,nan,True", "bone age 'nan' is not a number"),
+        ("1,1_0,True", "bone age '1_0' is not a number"),
+        ("1,#N/A,True", "bone age '#N/A' is not a number"),
+        ("1,=B2+1,True", "found the formula '=B2+1' without its value"),
+        ("=A2,12,True", "the id is the formula '=A2' without its value"),
+        ("1,12,5,True", "unknown sex '5'"),
+        ("1,12,True,5", "found 4 cells, expected the header's 3"),
         ("1,12,x", "unknown sex 'x'"),
         (",12,True", "no id"),
         ("9,12,True", "duplicate id '9', first in row 2"),
+        ("9.0,12,True", "duplicate id '9', first in row 2"),
+        ("9.png,12,True", "duplicate id '9', first in row 2"),
     ],
 )
 def test_offending_rows_are_named(row, reason):
@@ -81,8 +89,45 @@ def test_tables_that_cannot_be_used(text):
         read_table("t.csv", text.encode())
 
 
+@pytest.mark.parametrize("text", ["1", "0", "1.0", "true", "FALSE", "no", "2"])
+def test_numbers_in_a_column_that_is_called_sex_are_not_guessed(text):
+    """1 is male for some and female for others; in a column that is called male there is no doubt."""
+    labels, offenders = read_table("t.csv", f"id,boneage,sex\n1,12,{text}\n".encode())
+    assert not labels
+    assert f"{text!r}" in offenders[0]
+    assert "expected M or F" in offenders[0]
+
+
+def test_columns_of_sex_that_contradict_each_other():
+    labels, offenders = read_table(
+        "t.csv", b"id,boneage,male,sex\n1,12,True,M\n2,12,True,F\n3,12,,F\n4,12,0,\n5,12,,\n"
+    )
+    assert [(x.id, x.male) for x in labels] == [("1", True), ("3", False), ("4", False)]
+    assert "row 3: the columns 'male' and 'sex' contradict each other" in offenders[0]
+    assert "row 6: unknown sex ''" in offenders[1]
+
+
+def test_rows_without_a_sex_are_taken_where_a_file_may_say_it():
+    table = read_whole_table("t.csv", b"id,boneage\n1,12\n", sex_needed=False)
+    assert [x.male for x in table.labels] == [None]
+    assert (table.ages, table.sexes) == ("'boneage' in months", "")
+    table = read_whole_table("t.csv", b"id,boneage,male\n1,12,\n2,12,1\n3,12,x\n", sex_needed=False)
+    assert [x.male for x in table.labels] == [None, True]
+    assert "unknown sex 'x'" in table.offenders[0]
+    with pytest.raises(OtherTable, match="found the columns 'id', 'height'"):
+        read_whole_table("t.csv", b"id,height\n1,12\n", sex_needed=False)
+
+
+def test_what_a_row_says_besides():
+    labels, _ = read_table("t.csv", b"path,male,months,split,Patient ID\nclinic\\017.PNG,1,12,Val,p1\n")
+    assert labels == [Label("clinic/017", 12.0, True, "val", 2, "clinic\\017.PNG", "p1")]
+
+
 def test_sex():
-    assert [parse_sex(text) for text in (" m ", "TRUE", "Female", "0")] == [True, True, False, False]
+    assert [parse_sex(text) for text in (" m ", "TRUE", "Female", "0", "1.0", "0.0", "1,0", "0.")] == [
+        *(True, True, False, False),
+        *(True, False, True, False),
+    ]
     with pytest.raises(ValueError, match="unknown sex"):
         parse_sex("2")
 

@@ -1,8 +1,12 @@
 """JobSets: the Job inside checked by Kubernetes' own schemas, the JobSet around it against its documented fields."""
 
 import dataclasses
+import http.server
+import json
 import os
+import shutil
 import subprocess
+import threading
 
 import pytest
 import yaml
@@ -84,6 +88,113 @@ def test_a_misspelt_field_would_be_found():
             kubernetes_validate.latest_version(),
             strict=True,
         )
+
+
+MISREAD = (
+    "1e3", "0o17", "08", "0958", "12e5", "y", "no", "On", "true", "null", "~", "", "0x1F", "0b1", "1_000", "1:30", ".5",
+    "-.inf", ".NaN", "2001-01-01", "2001-12-14t21:59:43.10-05:00", "<<", "=", "- a", "a: b", "#a", "&a", "*a", "!a",
+    "%a", "@a", "`a", "{a", "[a", '"', "'", "\\n", "\\", " a ", "a\tb", "ü", "\U0001f9b4", "\u2028", "\x85", "\ufeff",
+)  # fmt: skip
+"""What one or the other YAML reads as something else than this text, or not at all."""
+SCRIPTS = ("a\nb", "a \nb\n", "  a\n b\n\n", "\ta\nb", "\n", "cat <<'E'\n  08\nE\n", "a\r\nb", "# a\nb", "é\n\u2028b")
+
+
+def with_texts():
+    """A job whose every text could be misread, and all of these as they must arrive."""
+    environment = tuple(f"V{n}={text}" for n, text in enumerate((*MISREAD, *SCRIPTS)))
+    settings = GkeSettings("08", "gpu", "1e3", memory="12e5", namespace="0958", volume="y", queue="no", chips=1)
+    return dataclasses.replace(GPU, name="e1", environment=environment, setup=SCRIPTS, gke=settings)
+
+
+def test_every_text_stays_a_text():
+    """By PyYAML's rules; by those of kubectl below."""
+    job = with_texts()
+    assert yaml.safe_load(gke.show(job)) == gke.manifest(job)
+    for line in gke.show(job).splitlines():
+        name, colon, value = line.strip().removeprefix("- ").partition(": ")
+        if colon and name.startswith('"'):
+            assert value[0] in '"|[{' or value in ("true", "false") or value.isdigit(), line
+
+
+class Kubernetes(http.server.BaseHTTPRequestHandler):
+    """As much of an API server as `kubectl create --dry-run=client` asks for: which kinds there are."""
+
+    _VERSION = "jobset.x-k8s.io/v1alpha2"
+    _SAYS = {
+        "/api": {"kind": "APIVersions", "versions": ["v1"]},
+        "/api/v1": {"kind": "APIResourceList", "groupVersion": "v1", "resources": []},
+        "/apis": {
+            "kind": "APIGroupList",
+            "groups": [
+                {
+                    "name": "jobset.x-k8s.io",
+                    "versions": [{"groupVersion": _VERSION, "version": "v1alpha2"}],
+                    "preferredVersion": {"groupVersion": _VERSION, "version": "v1alpha2"},
+                }
+            ],
+        },
+        f"/apis/{_VERSION}": {
+            "kind": "APIResourceList",
+            "groupVersion": _VERSION,
+            "resources": [
+                {"name": "jobsets", "singularName": "jobset", "namespaced": True, "kind": "JobSet", "verbs": ["create"]}
+            ],
+        },
+    }
+
+    def do_GET(self):
+        """Answers."""
+        said = self._SAYS.get(self.path.split("?")[0])
+        body = json.dumps(said or {"kind": "Status", "status": "Failure", "code": 404}).encode()
+        self.send_response(200 if said else 404)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        """Says nothing."""
+
+
+@pytest.fixture
+def kubectl(tmp_path):
+    """Reads YAML as the real kubectl does, to what it would create."""
+    if not shutil.which("kubectl"):
+        pytest.skip("kubectl is not installed (Debian: kubernetes-client)")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Kubernetes) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+
+        def create(text):
+            where = ["--server", f"http://127.0.0.1:{server.server_port}", "--cache-dir", str(tmp_path / "cache")]
+            command = ["kubectl", "create", *where, "--validate=false", "--dry-run=client", "-o", "json", "-f", "-"]
+            environment = {name: value for name, value in os.environ.items() if name != "KUBECONFIG"}
+            done = subprocess.run(
+                command,
+                input=text,
+                env={**environment, "HOME": str(tmp_path)},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 0, done.stderr
+            return json.loads(done.stdout)
+
+        yield create
+        server.shutdown()
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("job", [TPU, GPU, SWEEP, with_texts()], ids=["tpu", "gpu", "sweep", "texts"])
+def test_kubectl_reads_what_was_meant(kubectl, job):
+    assert kubectl(gke.show(job)) == gke.manifest(job)
+
+
+@pytest.mark.engine
+def test_kubectl_would_misread_them_without_quotes(kubectl):
+    """The reader is the one that makes the fault: plain, most of these arrive as numbers, truths or nothing."""
+    plain = ["1e3", "0o17", "08", "0958", "12e5", "y", "no", "0x1F", "1_000", ".5", "null", "~"]
+    head = "apiVersion: jobset.x-k8s.io/v1alpha2\nkind: JobSet\nmetadata: {name: a, namespace: b}"
+    assert not [value for value in kubectl(f"{head}\nx: [{', '.join(plain)}]")["x"] if isinstance(value, str)]
 
 
 def container(job):

@@ -1,5 +1,6 @@
 """What a job may say, and what it is told when it says something else."""
 
+import json
 import pathlib
 import shutil
 import subprocess
@@ -51,9 +52,15 @@ def test_shipped_jobs_are_shown_and_nothing_is_run(path, engine, tmp_path):
         ("name = 'a'", "command: found 'nothing' first"),
         ("name = 'a'\ncommand = ['sweep', 'work', 's']\nprocesses = 2", "found 2 processes, expected 1 for boneage"),
         ("name = 'a'\ncommand = ['train']\nnodes = 2\narray = 3", "array: found 3, expected 0"),
+        ("name = 'a'\ncommand = 'train'", "command: found 'train', expected a non-empty tuple of texts"),
+        ("name = 'a'\ncommand = ['train']\nenvironment = [\"A=\\u0000\"]", r"environment: found 'A=\\x00'"),
         ("name = 'a'\ncommand = ['train']\nnodes = '2'", "nodes: found '2', expected a whole number"),
         ("name = 'a'\ncommand = ['train']\nenvironment = ['A']", "environment: found 'A', expected NAME=VALUE"),
         ("name = ", "cannot be read as a job"),
+        ("name = 'a'\ncommand = ['train', '--run=gs://b/r']", r"command: found '--run=gs://b/r', an address"),
+        ("name = 'a'\ncommand = ['train']\nfolder = \"a\\nb\"", r"folder: found 'a\\nb', expected text without"),
+        ("name = 'a'\ncommand = ['train']\n[slurm]\noutput = 'a\\b'", r"slurm\.output: found 'a\\\\b', expected text"),
+        ("name = 'a'\ncommand = ['train']\n[slurm]\noptions = [\"a\\nb\"]", r"slurm\.options: found 'a\\nb'"),
     ],
 )  # fmt: skip
 def test_bad_jobs(tmp_path, text, message):
@@ -65,6 +72,41 @@ def test_bad_jobs(tmp_path, text, message):
 def test_a_job_that_is_not_there(tmp_path):
     with pytest.raises(UserError, match=r"nothing\.toml: cannot be read"):
         job.read(tmp_path / "nothing.toml")
+
+
+def test_a_database_is_no_path(tmp_path):
+    text = "name = 'a'\ncommand = ['sweep', 'start', 's.py', '--out=o', '--storage', 'postgresql://u@h/d']"
+    assert job.read(written(tmp_path, text)).command[-1] == "postgresql://u@h/d"
+
+
+def test_what_a_dry_run_of_this_machine_shows_runs_as_it_stands(tmp_path):
+    stand_in = tmp_path / "bone age"
+    stand_in.write_text(f'#!/bin/bash\nprintf "%s|" "$GREETING" "$READY" "$PWD" "$@" >> {tmp_path}/said.$BASHPID\n')
+    stand_in.chmod(0o755)
+    folder = tmp_path / "it's here"
+    folder.mkdir()
+    nested = {
+        "name": "a",
+        "command": ["train", "--run=runs/a b"],
+        "processes": 2,
+        "boneage": str(stand_in),
+        "folder": str(folder),
+        "environment": ["GREETING=hello $you"],
+        "setup": ['export READY="$GREETING!"'],
+    }
+    text = "\n".join(f"{key} = {json.dumps(value)}" for key, value in nested.items())
+    path = written(tmp_path, text)
+    command = [sys.executable, "-m", "launch.local", str(path), "--dry-run"]
+    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    subprocess.run(["bash"], input=shown, text=True, check=True)
+    said = [file.read_text().split("|")[:-1] for file in tmp_path.glob("said.*")]
+    assert len(said) == 2
+    assert {tuple(words[:5]) for words in said} == {
+        ("hello $you", "hello $you!", str(folder), "train", "--run=runs/a b")
+    }
+    assert {words[-1] for words in said} == {"0", "1"}
+    (port,) = {words[words.index("--coordinator") + 1].rpartition(":")[2] for words in said}
+    assert 0 < int(port) < 65536
 
 
 def test_processes_of_this_machine(tmp_path, capfd):

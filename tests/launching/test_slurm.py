@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -187,7 +188,28 @@ def test_the_script_says_what_the_job_says(tmp_path):
     assert "'--run=runs/a b'" in script
     assert "array" not in script.split("set -eu")[0]
     assert subprocess.run(["bash", "-n", "-c", script], check=False).returncode == 0
-    assert slurm.show(job.read(path)) == f"# sbatch <<'END'\n{script}# END\n"
+
+
+def test_what_a_dry_run_shows_submits_the_script_as_it_stands(tmp_path):
+    """Run by a shell, with a stand-in for sbatch that keeps what it gets."""
+    stand_in = tmp_path / "sbatch"
+    stand_in.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/words; cat > {tmp_path}/got\n')
+    stand_in.chmod(0o755)
+    path = described(tmp_path, command=["train", "--run=runs/a $HOME 'b'"], setup=["cat <<END", "$x", "END", "END_"])
+    shown = slurm.show(job.read(path))
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    subprocess.run(["bash", "-c", shown], env=environment, check=True)
+    assert (tmp_path / "got").read_text() == slurm.script(job.read(path))
+    assert (tmp_path / "words").read_text() == "--parsable\n"
+
+
+@pytest.mark.parametrize("output", ["logs/my job-%j.out", "it's-%j.out", 'a"b.out', "a#b.out", "plain-%x.out"])
+def test_options_of_sbatch_are_one_word_each(tmp_path, output):
+    """Taken apart as sbatch does: as a shell would, quotes and all."""
+    script = slurm.script(job.read(described(tmp_path, command=["train"], slurm={"output": output})))
+    options = [shlex.split(line.removeprefix("#SBATCH ")) for line in script.splitlines() if line.startswith("#SBATCH")]
+    assert all(len(words) == 1 for words in options)
+    assert [f"--output={output}"] in options
 
 
 def test_without_slurm_it_says_so(tmp_path, monkeypatch):

@@ -65,7 +65,7 @@ def test_the_bound_is_the_longer_of_arithmetic_and_memory():
 
 def test_slices_of_tpus():
     if importlib.util.find_spec("libtpu") is None:
-        with pytest.raises(UserError, match=r"boneage-jax\[tpu\]"):
+        with pytest.raises(UserError, match=r"pip install .*tpu"):
             tpu_mesh("v5e:2x4")
         pytest.skip("libtpu is not here")
     mesh = tpu_mesh("v5e:2x4")

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shlex
 import signal
 import subprocess
 import sys
@@ -12,7 +13,8 @@ import time
 import numpy as np
 import pytest
 
-from boneage_jax.cli import main
+from boneage_jax import experiment
+from boneage_jax.cli import _parse, main
 from boneage_jax.errors import UserError
 from boneage_jax.sweeps import commands, report, worker
 from boneage_jax.sweeps.space import Sweep, choice, integer, uniform
@@ -251,3 +253,42 @@ def test_a_page_of_nothing(tmp_path):
         report.write(made(tmp_path))
     assert main(["sweep", "best", str(tmp_path / "sweep")]) == 2
     assert main(["sweep", "status", str(tmp_path / "nothing")]) == 2
+
+
+def test_a_sweep_without_its_data_tries_nothing(tmp_path, monkeypatch, capsys):
+    """Every trial would fail by that, and a failed trial is not tried again."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["sweep", "start", "configs/sweeps/tiny.py", "--out", "a sweep"]) == 2
+    said = capsys.readouterr().err
+    assert "Build it with: boneage data build hand_phantom/tiny --out data" in said
+    assert not (tmp_path / "a sweep").exists()
+
+    folder = made(tmp_path)
+    for command in ("work", "resume"):
+        assert main(["sweep", command, str(folder.path)]) == 2
+        assert "nothing is built there" in capsys.readouterr().err
+    assert states(folder) == []
+
+
+@pytest.mark.usefixtures("keep_handlers")
+def test_what_comes_next_can_be_run(tmp_path, capsys):
+    folder = made(tmp_path / "it's here", trials=1)
+    for expected in ("status", "report"):
+        words = shlex.split(commands.next_step(folder))
+        assert words == ["boneage", "sweep", expected, str(folder.path)]
+        assert main(words[1:]) == 0
+        Worker(folder).work()
+    assert main(["sweep", "best", str(folder.path)]) == 0
+    again = shlex.split(capsys.readouterr().out.splitlines()[-1])
+    options, arguments = _parse(again[1:])
+    assert str(options.run) == "runs/best"
+    wanted = commands.full_values(folder, 0)["model.dropout"]
+    assert experiment.load(arguments).model.dropout == float(wanted)
+
+
+def test_advice_names_the_folder_as_a_shell_reads_it(tmp_path, capsys):
+    folder = made(tmp_path / "a b")
+    for command in ("report", "best"):
+        assert main(["sweep", command, str(folder.path)]) == 2
+        words = shlex.split(capsys.readouterr().err.rpartition("see ")[2])
+        assert words == ["boneage", "sweep", "status", str(folder.path)]

@@ -87,7 +87,7 @@ def test_evaluate_takes_it_and_says_so(risen, phantoms, capsys, cli):
     written = json.loads((folder_of(risen, phantoms.name, "validation") / "scores.json").read_text())
     assert written["checkpoint_step"] == least(risen)
     # An independent second look at the same split: the evaluation of the training loop.
-    assert written["mae"]["value"] == pytest.approx(scores(risen)[least(risen)], rel=1e-4)
+    assert written["scores"]["all"]["MAE"]["value"] == pytest.approx(scores(risen)[least(risen)], rel=1e-4)
 
 
 def test_predict_takes_it_and_says_so(risen, tmp_path, capsys, cli):

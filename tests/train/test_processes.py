@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 
 from boneage_jax.errors import EXIT_PEER_LOST, EXIT_SAVED, UserError
+from boneage_jax.train import run
 from boneage_jax.train.processes import World
 from tests.conftest import LESS_OPTIMISED, small_arguments
+from tests.train.test_best import RISING
 
 BONEAGE = str(pathlib.Path(sys.executable).parent / "boneage")
 
@@ -109,7 +111,8 @@ def test_two_processes_say_what_one_says_and_one_writes_it_down(alone, data_dir,
     assert "training" not in second.stderr
     assert [line["step"] for line in lines(tmp_path / "run") if "loss" in line] == list(range(1, 7))
     np.testing.assert_allclose(losses(tmp_path / "run"), losses(alone), rtol=1e-5)
-    evaluations = [[line["eval_mae"] for line in lines(run) if "eval_mae" in line] for run in (tmp_path / "run", alone)]
+    both = (tmp_path / "run", alone)
+    evaluations = [[line["eval_mae"] for line in lines(folder) if "eval_mae" in line] for folder in both]
     np.testing.assert_allclose(*evaluations, rtol=1e-5)
 
 
@@ -137,6 +140,23 @@ def test_a_killed_process_ends_the_others_and_fewer_go_on(data_dir, phantoms, tm
     assert f"from step {kept} to step 2000" in last.stderr
     steps = [line["step"] for line in lines(folder) if "loss" in line]
     assert steps == list(range(1, len(steps) + 1))
+
+
+@pytest.mark.engine
+def test_two_processes_keep_the_best_of_both_sessions(data_dir, phantoms, tmp_path):
+    """In a folder whose name Orbax would take for a pattern; the second session's checkpoints are worse."""
+    folder = tmp_path / "best [of] two"
+    job = Job(folder, small_arguments(data_dir, phantoms, **{**RISING, "train__devices": 0}))
+    job.wait_for_steps(folder, 14)
+    job.processes[1].send_signal(signal.SIGUSR1)
+    job.ended()
+    ended = Job(folder, small_arguments(data_dir, phantoms, **{**RISING, "train__devices": 0})).ended()
+    assert [done.returncode for done in ended] == [0, 0], ended[0].stderr + ended[1].stderr
+    evaluated = {line["step"]: line["eval_mae"] for line in lines(folder) if "eval_mae" in line}
+    best = min(evaluated, key=lambda step: (evaluated[step], step))
+    assert best < 24
+    assert run.load(folder).step == best
+    assert sorted(int(path.name) for path in (folder / "checkpoints").iterdir() if path.name.isdigit()) == [best, 24]
 
 
 @pytest.mark.engine

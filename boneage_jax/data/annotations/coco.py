@@ -1,10 +1,12 @@
-"""COCO JSON: polygons, boxes and key points; the layout of BoNet's and RHPE's key points (17 a hand).
+"""COCO JSON: polygons, run lengths, boxes and key points; the layout of BoNet's and RHPE's key points (17 a hand).
 
-Format: cocodataset.org/#format-data. Key points are x, y, v triples with v = 0 for "not labelled".
+Format: cocodataset.org/#format-data. Key points are x, y, v triples with v = 0 for "not labelled". A region that is
+marked `iscrowd` is read like any other: tools set the mark on masks that they write as run lengths.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pathlib
 from collections.abc import Sequence
@@ -13,20 +15,20 @@ from typing import Any
 import numpy as np
 
 from boneage_jax import anatomy
-from boneage_jax.data.annotations.model import (
-    Annotation,
-    Drawing,
+from boneage_jax.data.annotations import runs
+from boneage_jax.data.annotations.malformed import (
     Malformed,
     Outline,
-    collected,
-    load_json,
+    entries_of,
     number,
-    outlines_of,
     polygon,
     rectangle,
+    shortened,
+    side,
     within,
 )
-from boneage_jax.errors import UserError
+from boneage_jax.data.annotations.model import Annotation, Drawing, collected, load_json, outlines_of
+from boneage_jax.errors import UserError, fail_if_any
 from boneage_jax.files import write_text
 
 
@@ -44,50 +46,77 @@ def read(path: pathlib.Path) -> list[Annotation]:
     content = load_json(path)
     if not matches(content):
         raise UserError(f"{path}: expected COCO JSON with 'images' and 'annotations'")
-    names = {entry.get("id"): entry for entry in content.get("categories", []) if isinstance(entry, dict)}
-    drawn: dict[Any, list[tuple[int, Any]]] = {}
-    for n, entry in enumerate(content["annotations"]):
-        drawn.setdefault(entry.get("image_id") if isinstance(entry, dict) else None, []).append((n, entry))
-    known = {image.get("id") for image in content["images"] if isinstance(image, dict)}
-    strangers = [str(key) for key in drawn if key not in known]
-    if strangers:
-        raise UserError(
-            f"{path}: annotation {drawn[next(k for k in drawn if k not in known)][0][0]}: found image_id "
-            f"{strangers[0]}, expected one of the {len(known)} under 'images'"
-        )
+    try:
+        images = entries_of(content["images"], "images")
+        annotations = entries_of(content["annotations"], "annotations")
+        categories = {_key(entry.get("id")): entry for entry in entries_of(content.get("categories"), "categories")}
+        drawn: dict[str, list[tuple[int, Any]]] = {_key(image.get("id")): [] for image in images}
+        strangers = []
+        for n, entry in enumerate(annotations):
+            key = _key(entry.get("image_id"))
+            if key in drawn:
+                drawn[key].append((n, entry))
+            else:
+                strangers.append(
+                    f"annotation {n}: found image_id {shortened(entry.get('image_id'))}, expected one of the "
+                    f"{len(drawn)} under 'images'"
+                )
+    except Malformed as error:
+        raise UserError(f"{path}: {error}") from error
+    first: dict[str, int] = {}
+    for n, image in enumerate(images):
+        if (earlier := first.setdefault(_key(image.get("id")), n)) != n:
+            strangers.append(f"image {n}: found the id {shortened(image.get('id'))} of image {earlier} again")
+    fail_if_any(strangers, f"{path}: annotations that cannot be used", "Correct or remove these entries.")
 
     def parse(image: Any) -> Annotation | None:
         drawing = Drawing()
-        for n, entry in drawn.get(image["id"], []):
-            category = names.get(entry.get("category_id"), {})
+        for n, entry in drawn[_key(image["id"])]:
+            category = categories.get(_key(entry.get("category_id")), {})
             with within(f"annotation {n}"):
-                drawing.outlines += _outlines(entry.get("segmentation"))
+                _add_segmentation(drawing, entry.get("segmentation"))
                 drawing.points.update(_points(entry.get("keypoints"), category.get("keypoints")))
-                if entry.get("bbox"):
-                    x, y, w, h = (number(value, "bbox") for value in entry["bbox"])
+                if bbox := entry.get("bbox"):
+                    if not isinstance(bbox, list) or len(bbox) != 4:
+                        raise Malformed(f"bbox: found {shortened(bbox)}, expected x, y, width and height")
+                    x, y, w, h = (number(value, "bbox") for value in bbox)
                     drawing.boxes.append((str(category.get("name", "hand")), rectangle(x, y, x + w, y + h)))
-        width, height = (int(image.get(key, 0)) for key in ("width", "height"))
-        return drawing.annotation(str(image.get("file_name", image["id"])), width, height)
+        width, height = (side(image.get(key), key) for key in ("width", "height"))
+        return drawing.annotation(str(image.get("file_name") or image["id"]), width, height)
 
-    return collected(path, [(f"image {n}", image) for n, image in enumerate(content["images"])], parse)
+    return collected(path, [(f"image {n}", image) for n, image in enumerate(images)], parse)
 
 
-def _outlines(segmentation: Any) -> list[Outline]:
+def _key(value: Any) -> str:
+    """An id as it is compared: some tools write `1` in one place and `"1"` or `1.0` in another."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value.strip() if isinstance(value, str) else shortened(value)
+
+
+def _add_segmentation(drawing: Drawing, segmentation: Any) -> None:
     if not segmentation:
-        return []
+        return
     if isinstance(segmentation, dict):
-        raise Malformed("segmentation: found run lengths, expected polygons; export them as polygons or as mask files")
-    return [polygon(flat[0::2], flat[1::2]) for flat in segmentation]
+        drawing.runs.append(runs.parse(segmentation))
+        return
+    if not isinstance(segmentation, list):
+        raise Malformed(f"segmentation: found {shortened(segmentation)}, expected polygons or run lengths")
+    # Some tools leave the outer list away where there is one polygon.
+    nested = segmentation if isinstance(segmentation[0], list) else [segmentation]
+    drawing.outlines += [polygon(flat[0::2], flat[1::2]) for flat in nested]
 
 
 def _points(flat: Any, names: Any) -> dict[str, tuple[float, float]]:
     if not flat:
         return {}
-    if len(flat) % 3:
-        raise Malformed(f"keypoints: found {len(flat)} numbers, expected x, y, v for each point")
+    if not isinstance(flat, list) or len(flat) % 3:
+        found = f"{len(flat)} numbers" if isinstance(flat, list) else shortened(flat)
+        raise Malformed(f"keypoints: found {found}, expected x, y, v for each point")
     names = names or [str(n + 1) for n in range(len(flat) // 3)]
-    if len(names) != len(flat) // 3:
-        raise Malformed(f"keypoints: found {len(flat) // 3} points, expected the category's {len(names)}")
+    if not isinstance(names, list) or len(names) != len(flat) // 3:
+        expected = len(names) if isinstance(names, list) else shortened(names)
+        raise Malformed(f"keypoints: found {len(flat) // 3} points, expected the category's {expected}")
     points = {}
     for n, name in enumerate(names):
         x, y, visible = (number(value, f"key point {name}") for value in flat[3 * n : 3 * n + 3])
@@ -109,18 +138,17 @@ def write(annotations: Sequence[Annotation], path: pathlib.Path) -> None:
     categories[0]["keypoints"] = names + extra
     content: dict[str, Any] = {"images": [], "annotations": [], "categories": categories}
     for n, annotation in enumerate(annotations):
-        content["images"].append(
-            {"id": n + 1, "file_name": annotation.file, "width": annotation.width, "height": annotation.height}
-        )
+        image = {"id": n + 1, "file_name": annotation.file, "width": annotation.width, "height": annotation.height}
+        content["images"].append(image)
         hand = [box for name, box in annotation.boxes if name == "hand"]
         others = [(name, box) for name, box in annotation.boxes if name != "hand"]
         entry: dict[str, Any] = {"image_id": n + 1, "category_id": 1, "iscrowd": 0}
-        outlines = annotation.outlines or (outlines_of(annotation.mask()) if annotation.mask_file else ())
-        if outlines:
-            entry["segmentation"] = [np.round(outline, 2).ravel().tolist() for outline in outlines]
-            corners = np.concatenate(outlines)
-            hand = hand or [(*corners.min(0), *corners.max(0))]
-            entry["area"] = float(sum(_area(outline) for outline in outlines))
+        if annotation.has_mask:
+            drawn = _segmentation(annotation)
+            entry |= {"segmentation": drawn.segmentation, "area": drawn.area}
+            hand = hand or [drawn.extent] * (drawn.extent != _NOTHING)
+            if drawn.size is not None:
+                image["height"], image["width"] = drawn.size
         if annotation.points:
             flat = [
                 (*np.round(annotation.points[name], 3).tolist(), 2) if name in annotation.points else (0, 0, 0)
@@ -135,6 +163,42 @@ def write(annotations: Sequence[Annotation], path: pathlib.Path) -> None:
         for row in rows:
             content["annotations"].append({"id": len(content["annotations"]) + 1, **row})
     write_text(path, json.dumps(content) + "\n")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Segmentation:
+    """A mask as COCO has it: polygons where they say it all, run lengths where it has holes.
+
+    Attributes:
+      segmentation: what stands under that name.
+      area: in pixels.
+      extent: x0, y0, x1, y1 of what is inside; all 0 where that is nothing.
+      size: height and width of the mask, where it was drawn pixel by pixel.
+    """
+
+    segmentation: Any
+    area: float
+    extent: tuple[float, float, float, float]
+    size: tuple[int, int] | None = None
+
+
+_NOTHING = (0.0, 0.0, 0.0, 0.0)
+
+
+def _segmentation(annotation: Annotation) -> _Segmentation:
+    outlines, size = annotation.outlines, None
+    if annotation.mask_file or annotation.runs:
+        mask = annotation.mask()
+        height, width = size = mask.shape
+        outlines = outlines_of(mask)
+        filled = Annotation(annotation.file, width, height, outlines).mask()
+        if min(map(len, outlines), default=0) < 3 or (filled != mask).any():
+            y, x = np.nonzero(mask)
+            extent = (x.min(), y.min(), x.max() + 1, y.max() + 1) if len(x) else _NOTHING
+            return _Segmentation(runs.as_json(runs.of_mask(mask)), float(mask.sum()), extent, size)
+    (x0, y0), (x1, y1) = np.concatenate(outlines).min(0), np.concatenate(outlines).max(0)
+    flat = [np.round(outline, 2).ravel().tolist() for outline in outlines]
+    return _Segmentation(flat, float(sum(_area(outline) for outline in outlines)), (x0, y0, x1, y1), size)
 
 
 def _as_xywh(box: tuple[float, ...]) -> list[float]:

@@ -7,8 +7,9 @@ import pathlib
 from collections.abc import Mapping
 
 from boneage_jax.data import annotations as drawn
-from boneage_jax.data import images
+from boneage_jax.data import images, pairing
 from boneage_jax.data.annotations.model import Annotation
+from boneage_jax.data.tree import Tree
 from boneage_jax.errors import UserError, fail_if_any
 
 
@@ -45,12 +46,25 @@ def convert(
 
 def _sized(found: list[Annotation], folder: pathlib.Path) -> list[Annotation]:
     """The same annotations with their images' sizes."""
-    files = {path.stem: path for path in images.find([folder])}
-    fail_if_any(
-        [a.file for a in found if a.id not in files], f"{folder}: images that are not there", "Name their folder."
-    )
-    sized = []
-    for a in found:
-        height, width = images.read(files[a.id]).shape
-        sized.append(dataclasses.replace(a, height=height, width=width))
+    with Tree() as tree:
+        files = [ref for ref in tree.files(folder) if ref.suffix in images.IMAGE_SUFFIXES]
+        ids = pairing.ids_of([ref.shown for ref in files])
+        by_id = drawn.paired(found, ids)
+        file_of = {id(a): ref for ref, image_id in zip(files, ids, strict=True) if (a := by_id.get(image_id))}
+        fail_if_any(
+            [a.file for a in found if id(a) not in file_of],
+            f"{folder}: images that are not there",
+            "Name their folder.",
+        )
+        sized, problems = [], []
+        for a in found:
+            ref = file_of[id(a)]
+            try:
+                height, width = images.decode(ref.read()).shape
+                a.check_size((height, width))
+            except (UserError, ValueError) as error:
+                problems.append(f"{ref.shown}: {error}")
+                continue
+            sized.append(dataclasses.replace(a, height=height, width=width))
+    fail_if_any(problems, f"{folder}: images that do not fit", "Name the folder of the images that were annotated.")
     return sized

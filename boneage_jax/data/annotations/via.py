@@ -5,27 +5,23 @@ Format: www.robots.ox.ac.uk/~vgg/software/via.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
-from boneage_jax.data.annotations.model import (
-    Annotation,
-    Drawing,
+from boneage_jax.data import tables
+from boneage_jax.data.annotations.malformed import (
     Malformed,
-    collected,
-    load_json,
+    ellipse,
+    entries_of,
     number,
     polygon,
-    read_text,
     rectangle,
+    shortened,
     within,
 )
+from boneage_jax.data.annotations.model import Annotation, Drawing, collected, load_json
 from boneage_jax.errors import UserError, reason
 
 _HEADER = ("filename", "region_shape_attributes", "region_attributes")
@@ -49,23 +45,35 @@ def read_json(path: pathlib.Path) -> list[Annotation]:
 
     def parse(entry: Any) -> Annotation | None:
         regions = entry["regions"]
-        regions = list(regions.values()) if isinstance(regions, dict) else regions
+        regions = entries_of(list(regions.values()) if isinstance(regions, dict) else regions, "regions")
         return _annotation(
-            entry["filename"], [(r["shape_attributes"], r.get("region_attributes", {})) for r in regions]
+            str(entry["filename"]), [(r["shape_attributes"], r.get("region_attributes") or {}) for r in regions]
         )
 
     return collected(path, [(f"entry {key!r}", entry) for key, entry in entries.items()], parse)
 
 
+def is_csv(path: pathlib.Path) -> bool:
+    """Returns whether a file begins as a VIA CSV file does."""
+    try:
+        with path.open("rb") as file:
+            return b"region_shape_attributes" in file.read(4096).replace(b"\0", b"")
+    except OSError:
+        return False
+
+
 def read_csv(path: pathlib.Path) -> list[Annotation]:
     """Reads a VIA CSV file, one row a region. Raises `UserError` with file, row and reason."""
-    rows = list(csv.reader(io.StringIO(read_text(path))))
-    header = [name.lstrip("#").strip() for name in rows[0]] if rows else []
+    try:
+        rows = tables.csv_rows(str(path), path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror or reason(error)}") from error
+    header = [name.lstrip("#").strip() for name in rows[0][1]] if rows else []
     missing = [name for name in _HEADER if name not in header]
     if missing:
         raise UserError(f"{path}: found no column {missing[0]!r}, expected VIA's {', '.join(_HEADER)}")
     files: dict[str, list[tuple[int, dict[str, str]]]] = {}
-    for n, cells in enumerate(rows[1:], 2):
+    for n, cells in rows[1:]:
         row = dict(zip(header, cells, strict=False))
         files.setdefault(row.get("filename", ""), []).append((n, row))
 
@@ -76,7 +84,8 @@ def read_csv(path: pathlib.Path) -> list[Annotation]:
                 shape = json.loads(row["region_shape_attributes"] or "{}")
                 regions.append((shape, json.loads(row["region_attributes"] or "{}")))
             except (KeyError, ValueError) as error:
-                raise Malformed(f"row {n}: {reason(error)}") from error
+                why = f"found no {error}" if isinstance(error, KeyError) else reason(error)
+                raise Malformed(f"row {n}: {why}") from error
         return _annotation(rows[0][1]["filename"], [region for region in regions if region[0]])
 
     return collected(path, [(f"file {name!r}", rows) for name, rows in files.items()], parse)
@@ -86,6 +95,8 @@ def _annotation(file: str, regions: list[tuple[Mapping[str, Any], Mapping[str, A
     drawing = Drawing()
     for n, (shape, attributes) in enumerate(regions):
         with within(f"region {n}"):
+            if not isinstance(shape, dict) or not isinstance(attributes, dict):
+                raise Malformed(f"found {shortened(shape)} and {shortened(attributes)}, expected objects")
             kind, label = shape["name"], _label(attributes)
             if kind in ("polygon", "polyline"):
                 drawing.outlines.append(polygon(shape["all_points_x"], shape["all_points_y"]))
@@ -95,13 +106,14 @@ def _annotation(file: str, regions: list[tuple[Mapping[str, Any], Mapping[str, A
                 x, y, w, h = (number(shape[key], key) for key in ("x", "y", "width", "height"))
                 drawing.boxes.append((label or "hand", rectangle(x, y, x + w, y + h)))
             elif kind in ("circle", "ellipse"):
-                rx = number(shape["r" if kind == "circle" else "rx"], "radius")
-                ry = rx if kind == "circle" else number(shape["ry"], "radius")
-                turn = np.linspace(0, 2 * np.pi, 64, endpoint=False)
-                x, y = number(shape["cx"], "cx"), number(shape["cy"], "cy")
-                drawing.outlines.append(np.stack([x + rx * np.cos(turn), y + ry * np.sin(turn)], -1))
+                keys = ("cx", "cy", "r", "r") if kind == "circle" else ("cx", "cy", "rx", "ry")
+                x, y, rx, ry = (number(shape[key], key) for key in keys)
+                # Turned as HTML's canvas turns: VIA draws with its `ellipse`.
+                drawing.outlines.append(ellipse(x, y, rx, ry, number(shape.get("theta") or 0, "theta")))
             else:
-                raise Malformed(f"found shape {kind!r}, expected polygon, polyline, point, rect, circle or ellipse")
+                raise Malformed(
+                    f"found shape {shortened(kind)}, expected polygon, polyline, point, rect, circle or ellipse"
+                )
     return drawing.annotation(file)
 
 

@@ -2,41 +2,64 @@
 
 from __future__ import annotations
 
+import functools
 import pathlib
 import xml.etree.ElementTree as ElementTree
 
-from boneage_jax.data.annotations.model import Annotation, Malformed, collected, rectangle, within
-from boneage_jax.errors import UserError, fail_if_any
+from boneage_jax.data.annotations.malformed import Malformed, number, rectangle, shortened, side, within
+from boneage_jax.data.annotations.model import Annotation, collected
+from boneage_jax.errors import UserError, fail_if_any, reason
 
 
-def read(paths: list[pathlib.Path]) -> list[Annotation]:
-    """Reads Pascal VOC files. Raises `UserError` with file, object and reason of everything that cannot be used."""
+def read(paths: list[pathlib.Path], folder: pathlib.Path | None = None) -> list[Annotation]:
+    """Reads Pascal VOC files.
+
+    What a file calls its image is often a path on somebody's disk; images go by the files' own names.
+
+    Args:
+      paths: of the files.
+      folder: that their images' paths are relative to; None for names alone.
+
+    Raises:
+      UserError: with file, object and reason of everything that cannot be used.
+    """
     found: list[Annotation] = []
     problems: list[str] = []
     for path in paths:
         try:
-            found += collected(path, [("file", path)], _file)
+            image = path.with_suffix(".png")
+            name = image.relative_to(folder).as_posix() if folder else image.name
+            found += collected(path, [("file", path)], functools.partial(_file, name=name))
         except UserError as error:
             problems += [line.strip() for line in str(error).splitlines()[1:-1]]
     fail_if_any(problems, "annotations that cannot be used", "Correct or remove these entries.")
     return found
 
 
-def _file(path: pathlib.Path) -> Annotation:
+def image_name(path: pathlib.Path) -> str:
+    """Returns what a file calls its image, without folders; empty for a file that says nothing of it."""
+    try:
+        text = ElementTree.parse(path).getroot().findtext("filename") or ""
+    except (ElementTree.ParseError, ValueError, LookupError, OSError):
+        return ""
+    return pathlib.PurePosixPath(text.strip().replace("\\", "/")).name
+
+
+def _file(path: pathlib.Path, name: str) -> Annotation:
     try:
         root = ElementTree.parse(path).getroot()
-    except ElementTree.ParseError as error:
-        raise Malformed(f"not XML ({error})") from error
+    # The latter three of encodings that there are not, and of files that cannot be read.
+    except (ElementTree.ParseError, ValueError, LookupError, OSError) as error:
+        raise Malformed(f"not XML ({reason(error)})") from error
     if root.tag != "annotation":
-        raise Malformed(f"found <{root.tag}>, expected Pascal VOC's <annotation>")
+        raise Malformed(f"found <{root.tag[:60]}>, expected Pascal VOC's <annotation>")
     boxes = []
     for n, entry in enumerate(root.findall("object")):
         with within(f"object {n}"):
             x0, y0, x1, y1 = (_number(entry, f"bndbox/{key}") for key in ("xmin", "ymin", "xmax", "ymax"))
             boxes.append((_text(entry, "name"), rectangle(x0, y0, x1, y1)))
-    width, height = (int(float(root.findtext(f"size/{key}") or 0)) for key in ("width", "height"))
-    # What the file calls its image is often a path on somebody's disk; the file's own name is what ids go by.
-    return Annotation(path.with_suffix(".png").name, width, height, boxes=tuple(boxes))
+    width, height = (side(_number(root, at) if root.findtext(at) else 0, at) for at in ("size/width", "size/height"))
+    return Annotation(name, width, height, boxes=tuple(boxes))
 
 
 def _text(entry: ElementTree.Element, key: str) -> str:
@@ -49,6 +72,8 @@ def _text(entry: ElementTree.Element, key: str) -> str:
 def _number(entry: ElementTree.Element, key: str) -> float:
     text = _text(entry, key)
     try:
-        return float(text)
+        return number(float(text), f"<{key}>")
+    except Malformed:
+        raise
     except ValueError:
-        raise Malformed(f"<{key}>: found {text!r}, expected a number") from None
+        raise Malformed(f"<{key}>: found {shortened(text)}, expected a number") from None
