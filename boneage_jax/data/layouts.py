@@ -175,7 +175,12 @@ class _Search:
             records["train"], records["validation"] = deal(records["train"], self._share)
         dealt = 0.0 if named or not records["validation"] else self._share
         by_split = {split or "train": table.shown for split, (table, _) in read.items()}
-        summary = _summary(self._root, records, read, dealt, ignored, [*pairs.missing, *unlabelled], self._problems)
+        left_out = {
+            "rows without an image": pairs.missing,
+            "images without a row": unlabelled,
+            "what cannot be looked into": self._problems,
+        }
+        summary = _summary(self._root, records, read, dealt, ignored, left_out)
         return Found(records, by_split, list(pairs.missing), unlabelled, self._problems, named, summary)
 
     def _read_tables(self) -> tuple[dict[str, tuple[FileRef, labels.LabelTable]], list[str]]:
@@ -316,8 +321,7 @@ def _summary(
     read: Mapping[str, tuple[FileRef, labels.LabelTable]],
     dealt: float,
     ignored: Sequence[str],
-    left_out: Sequence[str],
-    problems: Sequence[str],
+    left_out: Mapping[str, Sequence[str]],
 ) -> str:
     lines = [f"{printable(str(root))}: {sum(map(len, records.values()))} images with labels"]
     for split in SPLITS:
@@ -346,7 +350,7 @@ def _summary(
         )
     elif not records["validation"]:
         lines.append(f"{nothing_named}, and none was dealt (--validation 0, or a single child)")
-    for offenders, what in ((left_out, "rows without an image and images without a row"), (problems, "unreadable")):
+    for what, offenders in left_out.items():
         if offenders:
             lines += [f"  left out, {what} ({len(offenders)}):", listed(offenders, indent="    ")]
     return "\n".join(lines)

@@ -46,6 +46,7 @@ class Means:
 def _means(monkeypatch):
     def init(self, request):
         self._request, self.readers, self._chain, self.phantoms_only = request, Means(), None, False
+        self.networks = ()
 
     monkeypatch.setattr(Assessor, "__init__", init)
 

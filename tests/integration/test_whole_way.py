@@ -37,7 +37,7 @@ def test_official_layout_end_to_end(phantoms: Dataset, tmp_path):
         "--size", "96x72", "--encoding", "jpeg", cwd=tmp_path,
     )  # fmt: skip
     assert built.returncode == 0, built.stderr
-    assert "Left out: 1 rows without an image" in built.stderr
+    assert "left out, rows without an image (1):" in built.stderr
     assert "images/s" in built.stderr or "images/s" in built.stderr.replace(" ", "")
     info = boneage("data", "info", "rsna_bone_age/96x72_jpeg95", "--out", "data", "--json", cwd=tmp_path)
     facts = json.loads(info.stdout)

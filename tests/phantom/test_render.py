@@ -252,7 +252,8 @@ def test_raw_pictures_are_whole():
     assert (many.mask.mean((1, 2)) > 0.05).all()
     means = [many.image[n][~many.mask[n]].mean() for n in range(24)]
     assert np.ptp(means) > 0.4, "bright and dark backgrounds"
-    sides = np.cross(many.key_points[:, 1] - many.key_points[:, 2], many.key_points[:, 0] - many.key_points[:, 2])
+    (ax, ay), (bx, by) = ((many.key_points[:, n] - many.key_points[:, 2]).T for n in (1, 0))
+    sides = ax * by - ay * bx
     assert 1 <= (sides > 0).sum() <= 14, "some right hands"
     tilt = np.degrees(np.arctan2(*(many.key_points[:, 0] - many.key_points[:, 2]).T[::-1])) + 90
     assert np.abs(tilt).max() > 20
