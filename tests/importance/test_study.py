@@ -19,12 +19,14 @@ from boneage_jax.train import run
 from boneage_jax.train.loop import train
 from boneage_jax.train.predict import predict_ages
 from tests.conftest import small_config
+from tests.train.test_best import RISING, least
 
 
 @pytest.fixture(scope="module")
 def aged_run(data_dir, phantoms, tmp_path_factory):
+    """Its error falls and rises again: not the newest checkpoint is the one to ask."""
     folder = tmp_path_factory.mktemp("importance") / "run"
-    train(small_config(data_dir, phantoms), folder)
+    train(small_config(data_dir, phantoms, **RISING), folder)
     return folder
 
 
@@ -123,6 +125,16 @@ def test_the_same_command_goes_on_and_says_the_same(findings, aged_run, tmp_path
     other = study.study(dataclasses.replace(request, filling="mean"))
     assert len(list(tmp_path.glob("work/*"))) == 2
     assert not np.allclose(other.groups[OCCLUSION], again.groups[OCCLUSION])
+
+
+def test_the_best_checkpoint_is_asked_and_named(findings, aged_run):
+    best = least(aged_run)
+    assert findings.loaded.step == best
+    written = page.write(findings)
+    chosen = f"step {best}, the best of 2 evaluated, validation MAE {findings.loaded.score:.4g} months"
+    assert f"checkpoint of {chosen}" in page.as_text(written)
+    assert json.loads((written.page.parent / page.FACTS).read_text())["checkpoint"] == chosen
+    assert chosen in written.page.read_text()
 
 
 def test_the_page_and_its_tables(findings):

@@ -118,14 +118,6 @@ def test_paper_takes_it_and_says_so(risen, data_dir, phantoms, tmp_path, capsys,
         assert json.loads(written.read_text())["checkpoint_step"] == least(risen)
 
 
-def test_importance_takes_it_and_says_so(risen, tmp_path, capsys, cli):
-    out = tmp_path / "importance"
-    assert cli("importance", risen, "--out", out, "--images", 8, "--split", "validation") == 0
-    chosen = run.load(risen).chosen
-    assert chosen in capsys.readouterr().out
-    assert json.loads((out / "importance.json").read_text())["checkpoint"] == chosen
-
-
 def test_a_sweep_counts_the_best_evaluation_and_names_its_checkpoint(risen, data_dir, phantoms, tmp_path):
     pytest.importorskip("optuna")
     words = (word.removeprefix("--config.").split("=", 1) for word in small_arguments(data_dir, phantoms, **RISING)[1:])
@@ -159,7 +151,7 @@ def test_the_first_of_equals_and_none_that_is_no_number(risen, tmp_path):
     assert np.isnan(loaded.score)
 
 
-@pytest.mark.integration
+@pytest.mark.engine
 def test_killed_and_stopped_by_real_signals(data_dir, phantoms, tmp_path):
     """New processes each time: SIGKILL after the least error, SIGTERM soon after, and to the end."""
     folder = tmp_path / "run"
