@@ -39,7 +39,7 @@ def main() -> None:
     print(f"{device}; {common.versions('jax', 'jaxlib')}; {options.size[0]} x {options.size[1]}, {batch} at once")
     results = {}
     rates = common.in_turn(
-        options.rounds, {name: _rate(name, options.size, batch, count) for name in ("plain", "raw", "registered")}
+        options.rounds, {name: rate(name, options.size, batch, count) for name in ("plain", "raw", "registered")}
     )
     for name, values in rates.items():
         results[name] = common.median(values)
@@ -47,7 +47,7 @@ def main() -> None:
     common.save(options.json, {"device": device, "batch": batch, "phantoms_a_second": results})
 
 
-def _rate(name: str, size: tuple[int, int], batch: int, count: int) -> Callable[[], float]:
+def rate(name: str, size: tuple[int, int], batch: int, count: int) -> Callable[[], float]:
     """Returns a measurement of one view: image and all truth, ages from 0 to 240."""
     import jax
     import jax.numpy as jnp

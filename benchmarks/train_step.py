@@ -16,106 +16,33 @@ import argparse
 import json
 import pathlib
 import tempfile
-import time
 from collections.abc import Callable
-from typing import Any
 
 import jax
-import numpy as np
 
+from benchmarks import step_jax, step_torch
 from benchmarks.common import hardware, in_turn, median, paired_ratio, save, versions
-from boneage_jax import experiment, tasks
-from boneage_jax.train.mesh import make_mesh, to_devices
-from boneage_jax.train.optimizer import make_optimizer, make_schedule
-from boneage_jax.train.state import initial_state
-from boneage_jax.train.step import compile_train_step
+from boneage_jax import experiment
 
 HEIGHT, WIDTH = 500, 375
 
 
 def jax_side(batch: int, dtype: str, kernels: str, augment: bool) -> Callable[[], float]:
     """Seconds of one compiled step, its batch already on the device."""
-    arguments = [
-        "--config=configs/m46.py", f"--config.train.batch_size={batch}", f"--config.model.dtype={dtype}",
-        f"--config.model.kernels={kernels}", "--config.optimizer.clip_norm=0.0",
-    ]  # fmt: skip
-    if not augment:
-        arguments += [f"--config.augment.{name}=0.0" for name in ("shift", "zoom", "rotation", "gamma")]
-    config = experiment.load(arguments)
-    schedule = make_schedule(config.optimizer, total_steps=1000, warmup_steps=0)
-    optimizer = make_optimizer(config.optimizer, schedule)
-    mesh = make_mesh(1)
-    network, state = initial_state(config, optimizer, mesh)
-    step = compile_train_step(
-        mesh, config=config, network=network, task=tasks.build(config.task), optimizer=optimizer, schedule=schedule
-    )
-    generator = np.random.default_rng(0)
-    inputs = to_devices(
-        {
-            "image": generator.integers(0, 256, (batch, HEIGHT, WIDTH), dtype=np.uint8),
-            "male": np.ones(batch, np.float32),
-            "bone_age": generator.uniform(1, 228, batch).astype(np.float32),
-            "slot": np.arange(batch, dtype=np.int32),
-            "mask": np.ones(batch, np.float32),
-        },
-        mesh,
-    )
-
-    def measure() -> float:
-        nonlocal state
-        start = time.perf_counter()
-        state, metrics = step(state, inputs)
-        jax.block_until_ready((state, metrics))
-        return time.perf_counter() - start
-
-    for _ in range(2):
-        measure()
-    return measure
+    side = step_jax.ready(step_jax.config_of("m46", batch=batch, dtype=dtype, kernels=kernels, augment=augment))
+    side.seconds(2)
+    return lambda: side.seconds(1)
 
 
 def torch_side(batch: int, dtype: str, channels_last: bool, compiled: bool) -> Callable[[], float]:
     """Seconds of one step of the same network in PyTorch."""
-    import torch
-    from torch import nn
-
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    layers: list[nn.Module] = []
-    channels = 1
-    for width in (32, 64, 128, 128, 256, 384):
-        layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ELU(), nn.BatchNorm2d(width)]
-        layers += [nn.Conv2d(width, width, 1), nn.ELU(), nn.BatchNorm2d(width), nn.MaxPool2d(3, 2)]
-        channels = width
-    layers += [nn.Flatten(), nn.Dropout(0.3), nn.Linear(9216, 2048), nn.ELU()]
-    layers += [nn.Dropout(0.3), nn.Linear(2048, 2048), nn.ELU(), nn.Linear(2048, 1)]
-    model: Any = nn.Sequential(*layers).to(device)
-    assert sum(p.numel() for p in model.parameters()) == 24_751_201
-    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
-    images = torch.randint(0, 256, (batch, 1, HEIGHT, WIDTH), dtype=torch.uint8, device=device)
-    target = torch.rand(batch, 1, device=device)
-    if channels_last:
-        model = model.to(memory_format=torch.channels_last)
-    if compiled:
-        model = torch.compile(model)
-
-    def measure() -> float:
-        start = time.perf_counter()
-        optimizer.zero_grad()
-        inputs = images.float() / 127.5 - 1
-        if channels_last:
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(device, torch.bfloat16, enabled=dtype == "bfloat16"):
-            output = model(inputs)
-        loss = (output.float() - target).abs().mean()
-        loss.backward()
-        optimizer.step()
-        loss.item()
-        if device == "cuda":
-            torch.cuda.synchronize()
-        return time.perf_counter() - start
-
-    for _ in range(2):
-        measure()
-    return measure
+    network = step_torch.network_of("m46", (HEIGHT, WIDTH))
+    assert step_torch.parameters(network) == 24_751_201
+    seconds = step_torch.ready(
+        network, (HEIGHT, WIDTH), batch=batch, dtype=dtype, channels_last=channels_last, compiled=compiled
+    )
+    seconds(2)
+    return lambda: seconds(1)
 
 
 def waiting() -> dict[str, float]:
