@@ -8,7 +8,7 @@ import pathlib
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 EXIT_BAD_INPUT = 2
 """Exit status of every command for input that the user can mend."""
@@ -73,6 +73,13 @@ def fail_if_any(offenders: Sequence[str], headline: str, advice: str) -> None:
 def printable(text: str) -> str:
     """Returns text that can be printed and written anywhere: bytes of file names that are no UTF-8 as `\\xff`."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yields an error, what it was raised from, and so on."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def reason(error: BaseException) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import re
 import shlex
-from collections.abc import Collection
+
+from boneage_jax.errors import printable
 
 
 def command(*words: object) -> str:
@@ -15,17 +17,16 @@ def command(*words: object) -> str:
       words: what follows `boneage`: text, numbers, paths; a path is never taken for an option.
     """
     texts = (f"./{word}" if isinstance(word, pathlib.Path) and str(word)[0] == "-" else str(word) for word in words)
-    return shlex.join(["boneage", *texts])
+    return " ".join(map(quoted, ["boneage", *texts]))
 
 
-def split_to_evaluate(splits: Collection[str], eval_split: str) -> str:
-    """Returns the split that a trained model is evaluated on: `test` where there is one, else that of its training.
-
-    Args:
-      splits: of the dataset.
-      eval_split: that chose the best checkpoint, in TFDS's notation.
-    """
-    return "test" if "test" in splits else eval_split
+def quoted(word: str) -> str:
+    """Returns a word as a shell reads it back, quoted where need be; bytes that are no UTF-8 as bash's `$'...'`."""
+    if printable(word) == word:
+        return shlex.quote(word)
+    plain = re.compile(rb"[\w./ =:@,-]", re.ASCII)
+    pieces = (bytes([byte]) for byte in os.fsencode(word))
+    return "$'" + "".join(one.decode() if plain.match(one) else f"\\x{one[0]:02x}" for one in pieces) + "'"
 
 
 def to_build(name: str, data_dir: pathlib.Path) -> str:
@@ -37,6 +38,8 @@ def to_build(name: str, data_dir: pathlib.Path) -> str:
       data_dir: folder of built datasets.
     """
     dataset, _, config = name.partition("/")
+    if dataset not in ("hand_phantom", "rsna_bone_age", "registered_hands"):
+        return command("data", "build", "--help")
     if dataset == "registered_hands":
         return _to_register(config, data_dir)
     options: list[object] = []

@@ -1,5 +1,6 @@
 """Commands that are printed can be run as they stand."""
 
+import os
 import pathlib
 import shlex
 import subprocess
@@ -8,6 +9,8 @@ import pytest
 
 from boneage_jax import cli, resources, shown
 from boneage_jax.data import build
+from boneage_jax.data.sources import Dataset
+from boneage_jax.errors import UserError
 
 NASTY = [
     "a b",
@@ -76,9 +79,17 @@ def test_registered_hands_are_made_from_their_source():
     assert (named.dataset, named.name) == ("DATASET", "wrists")
 
 
-@pytest.mark.parametrize(
-    ("splits", "expected"),
-    [(("train", "validation", "test"), "test"), (("train", "validation"), "validation"), (("train",), "train[90%:]")],
-)
-def test_the_split_that_is_named_is_there(splits, expected):
-    assert shown.split_to_evaluate(splits, expected if expected != "test" else "validation") == expected
+@pytest.mark.parametrize("name", [b"h\xff", b"it's \xfe\\ $HOME `x`\n", "h\u00f6he".encode()])
+def test_names_that_are_no_text_come_back_byte_by_byte(name, tmp_path):
+    """By a real shell."""
+    line = shown.command("evaluate", pathlib.Path(os.fsdecode(name)))
+    script = f"boneage() {{ printf '%s' \"$2\"; }}; {line}"
+    done = subprocess.run(["bash", "-c", script.encode()], capture_output=True, check=True)
+    assert done.stdout == name
+    assert line.encode()
+
+
+@pytest.mark.parametrize("name", ["foo/bar", "gs://bucket/x"])
+def test_what_nobody_can_build_is_not_promised(name, tmp_path):
+    with pytest.raises(UserError, match="boneage data build --help"):
+        Dataset.open(tmp_path, name)

@@ -19,7 +19,7 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
 import absl.logging
@@ -29,7 +29,7 @@ from jax.sharding import Sharding
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from boneage_jax.config import CheckpointConfig, ExperimentConfig, to_dict
-from boneage_jax.errors import UserError, listed, printable, reason
+from boneage_jax.errors import UserError, causes, listed, printable, reason
 from boneage_jax.train import processes
 from boneage_jax.train.state import Arrays, TrainState
 
@@ -120,12 +120,14 @@ class Choice:
       evaluation: of it; None where it was not evaluated.
       evaluated: number of checkpoints with an evaluation that were there to choose from.
       named: whether the caller named the step.
+      unreadable: steps whose evaluations could not be read, so that one of them may be the best.
     """
 
     step: int
     evaluation: Evaluation | None
     evaluated: int
     named: bool = False
+    unreadable: tuple[int, ...] = ()
 
     def why(self, shown: str) -> str:
         """Returns the choice for people.
@@ -137,9 +139,12 @@ class Choice:
         if self.named:
             return f"step {self.step}, as asked for{of_it or ', not evaluated'}"
         if self.evaluation is None:
-            return f"step {self.step}, the newest: none was evaluated"
-        one = self.evaluated == 1
-        return f"step {self.step}, the {'only one' if one else f'best of {self.evaluated}'} evaluated{of_it}"
+            none = "no evaluation can be read" if self.unreadable else "none was evaluated"
+            return f"step {self.step}, the newest: {none}"
+        of_how_many = "only one" if self.evaluated == 1 else f"best of {self.evaluated}"
+        unread = ", ".join(map(str, self.unreadable))
+        but = f" (that of step {unread} cannot be read and may be better)" if unread else ""
+        return f"step {self.step}, the {of_how_many} evaluated that are kept{of_it}{but}"
 
 
 class Checkpoints:
@@ -151,8 +156,12 @@ class Checkpoints:
         if not read_only:
             self.folder.mkdir(parents=True, exist_ok=True)
         self._evaluations: dict[int, Evaluation] = {}
+        self._unreadable: set[int] = set()
         policy = preservation_policy.AnyPreservationPolicy(
-            [preservation_policy.LatestN(config.keep_last), _KeepBest(self._evaluations, config.keep_best)]
+            [
+                preservation_policy.LatestN(config.keep_last),
+                _KeepBest(self._evaluations, self._unreadable, config.keep_best),
+            ]
         )
         self._manager = ocp.CheckpointManager(
             self._stack.enter_context(_plain_path(self.folder)),
@@ -165,8 +174,15 @@ class Checkpoints:
     def _read_evaluations(self) -> None:
         """Reads what lies beside the arrays: it outlives the process that wrote it."""
         self._evaluations.clear()
+        self._unreadable.clear()
         for step in self.steps():
-            evaluation = _evaluation_in(self.folder / str(step) / "about" / "metadata")
+            try:
+                evaluation = _evaluation_in(self.folder / str(step) / "about" / "metadata")
+            except UserError:
+                raise
+            except Exception:  # whatever damage makes of it; that nobody knows how good it is, is no reason to drop it
+                self._unreadable.add(step)
+                continue
             if evaluation is not None:
                 self._evaluations[step] = evaluation
 
@@ -179,9 +195,9 @@ class Checkpoints:
         scored = {step: self._evaluations[step] for step in self.steps() if step in self._evaluations}
         if not scored:
             newest = max(self.steps(), default=None)
-            return None if newest is None else Choice(newest, None, 0)
+            return None if newest is None else Choice(newest, None, 0, unreadable=tuple(sorted(self._unreadable)))
         step = min(scored, key=lambda step: (scored[step].badness, step))
-        return Choice(step, scored[step], len(scored))
+        return Choice(step, scored[step], len(scored), unreadable=tuple(sorted(self._unreadable)))
 
     def named(self, step: int) -> Choice | None:
         """Returns the checkpoint of a step; None where there is none."""
@@ -325,12 +341,9 @@ class Checkpoints:
             raise
         except Exception as error:
             why = reason(error)
-            cause = next((e for e in _chain(error) if isinstance(e, OSError) and e.errno in _NOT_DAMAGE), None)
+            cause = next((e for e in causes(error) if isinstance(e, OSError) and e.errno in _NOT_DAMAGE), None)
             if cause is not None:
-                raise UserError(
-                    f"{self.folder / str(step)}: cannot be read here ({cause.strerror}); nothing was changed. "
-                    "Mend that and start the same command again"
-                ) from error
+                raise _cannot_read(self.folder / str(step), cause) from error
         # What one process cannot read, none uses.
         why = next(filter(None, processes.gathered(why)), "")
         return (None, why) if why else (state, "")
@@ -356,10 +369,12 @@ class _KeepBest:
 
     Attributes:
       evaluations: by step; grows meanwhile.
-      number: that are kept.
+      unreadable: steps whose evaluations could not be read: all are kept.
+      number: of the best that are kept.
     """
 
     evaluations: Mapping[int, Evaluation]
+    unreadable: Set[int]
     number: int
 
     def should_preserve(
@@ -372,17 +387,33 @@ class _KeepBest:
         del context
         scored = [info.step for info in checkpoints if info.step in self.evaluations]
         best = sorted(scored, key=lambda step: (self.evaluations[step].badness, step))[: self.number]
-        return [info.step in best for info in checkpoints]
+        return [info.step in best or info.step in self.unreadable for info in checkpoints]
 
 
 def _evaluation_in(path: pathlib.Path) -> Evaluation | None:
-    """The evaluation beside a checkpoint's arrays; None where there is none, or none that can be read."""
+    """The evaluation beside a checkpoint's arrays; None where it was not evaluated.
+
+    Raises:
+      UserError: where this machine cannot read.
+      Exception: whatever a damaged file makes of it.
+    """
     try:
-        metrics = json.loads(path.read_text()).get("metrics") or {}
-        score, badness = float(metrics[_SCORE]), float(metrics[_BADNESS])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        metrics = json.loads(path.read_text()).get("metrics")
+    except OSError as error:
+        if error.errno in _NOT_DAMAGE:
+            raise _cannot_read(path, error) from error
+        raise
+    if not metrics:
         return None
+    score, badness = float(metrics[_SCORE]), float(metrics[_BADNESS])
     return Evaluation(score, math.inf if math.isnan(badness) else badness)
+
+
+def _cannot_read(path: pathlib.Path, error: OSError) -> UserError:
+    return UserError(
+        f"{printable(str(path))}: cannot be read here ({error.strerror}); nothing was changed. Mend that and start the "
+        "same command again"
+    )
 
 
 @contextlib.contextmanager
@@ -402,13 +433,6 @@ def _plain_path(folder: pathlib.Path) -> Iterator[pathlib.Path]:
         link = pathlib.Path(scratch) / "checkpoints"
         link.symlink_to(folder, target_is_directory=True)
         yield link
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and what it came from."""
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 def differing(found: Mapping[str, object], wanted: Mapping[str, object]) -> list[str]:

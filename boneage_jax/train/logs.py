@@ -36,7 +36,9 @@ class RunLog:
         elif tensorboard:
             import tensorboardX  # here, for it brings PyTorch with it where that is installed: two seconds
 
-            self._writer = tensorboardX.SummaryWriter(str(folder / "tensorboard"), purge_step=from_step + 1)
+            # The whole path: it takes one that begins with `gs:` or `s3:` for a bucket.
+            place = str((folder / "tensorboard").absolute())
+            self._writer = tensorboardX.SummaryWriter(place, purge_step=from_step + 1)
 
     def __enter__(self) -> RunLog:
         return self

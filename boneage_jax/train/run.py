@@ -16,7 +16,6 @@ import json
 import math
 import os
 import pathlib
-import shlex
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -26,7 +25,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from boneage_jax import tasks
+from boneage_jax import shown, tasks
 from boneage_jax.config import MAY_DIFFER_ON_RESUME, ExperimentConfig, to_dict, validate
 from boneage_jax.errors import EXIT_IN_USE, UserError, fail_if_any, reason
 from boneage_jax.files import check_writable, write_text
@@ -66,8 +65,7 @@ def held(folder: pathlib.Path) -> Iterator[None]:
     except filelock.Timeout as error:
         raise FolderInUse(
             f"{folder}: a training is under way in this folder ({_text_of(path) or 'by another process'}); expected "
-            "none. "
-            "Wait for it, stop it, or choose another folder with --run"
+            "none. Wait for it, stop it, or choose another folder with --run"
         ) from error
     except NotImplementedError:  # a file system without locks: as good as it gets
         yield
@@ -95,7 +93,6 @@ def claim(folder: pathlib.Path, about: dict[str, Any]) -> None:
     path = folder / ABOUT
     if not path.exists():
         _refuse_foreign(folder)
-        check_writable(folder)
         write_text(path, json.dumps(about, indent=2) + "\n")
         return
     try:
@@ -117,7 +114,6 @@ def claim(folder: pathlib.Path, about: dict[str, Any]) -> None:
     if fingerprint != about["data_fingerprint"]:
         differing.append(f"the data: found fingerprint {fingerprint} there, {about['data_fingerprint']} here")
     fail_if_any(differing, f"{folder}: holds a run of another config", advice)
-    check_writable(folder)
 
 
 _LENGTHEN = (
@@ -128,7 +124,8 @@ _LENGTHEN = (
 
 def way_to_lengthen(folder: pathlib.Path) -> str:
     """Returns the options of `boneage train` that go on from a run's weights in a folder beside it."""
-    return shlex.join([f"--config.train.start={folder}", f"--run={folder.with_name(f'{folder.name}-longer')}"])
+    options = (f"--config.train.start={folder}", f"--run={folder.with_name(f'{folder.name}-longer')}")
+    return " ".join(map(shown.quoted, options))
 
 
 def _refuse_foreign(folder: pathlib.Path) -> None:
@@ -203,9 +200,10 @@ def load(folder: pathlib.Path, *, devices: int = 0, step: int | None = None) -> 
         except UserError:
             raise
         except Exception as error:
+            others = ", ".join(str(other) for other in checkpoints.steps() if other != choice.step)
             raise UserError(
-                f"{folder / 'checkpoints' / str(choice.step)}: the checkpoint is damaged ({reason(error)}); choose "
-                f"another with --step from {', '.join(map(str, checkpoints.steps()))}"
+                f"{folder / 'checkpoints' / str(choice.step)}: the checkpoint is damaged ({reason(error)}); "
+                + (f"choose another with --step from {others}" if others else "there is no other")
             ) from error
     finally:
         checkpoints.close()

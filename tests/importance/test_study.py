@@ -131,7 +131,7 @@ def test_the_best_checkpoint_is_asked_and_named(findings, aged_run):
     best = least(aged_run)
     assert findings.loaded.step == best
     written = page.write(findings)
-    chosen = f"step {best}, the best of 2 evaluated, validation MAE {findings.loaded.score:.4g} months"
+    chosen = f"step {best}, the best of 2 evaluated that are kept, validation MAE {findings.loaded.score:.4g} months"
     assert f"checkpoint of {chosen}" in page.as_text(written)
     assert json.loads((written.page.parent / page.FACTS).read_text())["checkpoint"] == chosen
     assert chosen in written.page.read_text()

@@ -1,6 +1,8 @@
 """The best checkpoint is the best: of a run whose error falls and rises again, killed and gone on with between."""
 
+import errno
 import json
+import os
 import pathlib
 import shutil
 import signal
@@ -14,6 +16,7 @@ from boneage_jax.analysis.evaluate import folder_of
 from boneage_jax.cli import main
 from boneage_jax.config import CheckpointConfig
 from boneage_jax.data import images
+from boneage_jax.errors import UserError
 from boneage_jax.sweeps import commands as sweep_commands
 from boneage_jax.sweeps.space import Sweep, choice
 from boneage_jax.sweeps.study import Folder
@@ -76,7 +79,8 @@ def test_the_best_outlives_the_session_that_trained_it(risen):
     assert checkpoints.steps() == [best, 24], "the best of the first session, and the last"
     loaded = run.load(risen)
     assert (loaded.step, loaded.score) == (best, pytest.approx(scores(risen)[best]))
-    assert loaded.chosen == f"step {best}, the best of 2 evaluated, validation MAE {loaded.score:.4g} months"
+    of_it = f"validation MAE {loaded.score:.4g} months"
+    assert loaded.chosen == f"step {best}, the best of 2 evaluated that are kept, {of_it}"
     assert run.load(risen, step=24).chosen.startswith("step 24, as asked for, validation MAE")
     assert run.best_score(risen) == loaded.score
 
@@ -149,6 +153,35 @@ def test_the_first_of_equals_and_none_that_is_no_number(risen, tmp_path):
     loaded = run.load(folder)
     assert (loaded.step, loaded.chosen) == (24, "step 24, the newest: none was evaluated")
     assert np.isnan(loaded.score)
+
+
+@pytest.mark.parametrize("damage", [b"", b"\xff\xfe", b"{}[", b'{"metrics": {"score": 1}}', b"[]"])
+def test_a_checkpoint_whose_evaluation_cannot_be_read_is_kept_and_named(data_dir, phantoms, risen, tmp_path, damage):
+    folder = shutil.copytree(risen, tmp_path / "run")
+    best = least(risen)
+    path = folder / "checkpoints" / str(best) / "about" / "metadata"
+    whole = path.read_bytes()
+    path.write_bytes(damage)
+    loaded = run.load(folder)
+    assert loaded.step == 24
+    assert f"(that of step {best} cannot be read and may be better)" in loaded.chosen
+    # As a training that opened it at a bad moment has it: the next save must not drop it.
+    checkpoints = Checkpoints(folder / "checkpoints", CheckpointConfig(keep_last=1, keep_best=1))
+    _, state = run.shapes_of(loaded.config)
+    state = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), state)
+    checkpoints.save(state, loaded.about, step=30, score=1.0, badness=1.0)
+    checkpoints.close()
+    path.write_bytes(whole)
+    assert Checkpoints(folder / "checkpoints").steps() == [best, 30]
+
+
+def test_a_machine_that_cannot_read_evaluations_says_so(risen, monkeypatch):
+    def fails(self, *_, **__):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(pathlib.Path, "read_text", fails)
+    with pytest.raises(UserError, match=r"metadata: cannot be read here \(Input/output error\); nothing was changed"):
+        Checkpoints(risen / "checkpoints", read_only=True)
 
 
 @pytest.mark.engine

@@ -15,12 +15,15 @@ import jax
 import numpy as np
 import pytest
 
+from boneage_jax.cli import main
 from boneage_jax.config import CheckpointConfig
+from boneage_jax.data import build
 from boneage_jax.errors import UserError
 from boneage_jax.train import bundle, loop, run
 from boneage_jax.train.checkpoint import Checkpoints
 from boneage_jax.train.loop import NonFiniteLoss, train
 from boneage_jax.train.signals import EXIT_SAVED
+from tests import rsna_layouts
 from tests.conftest import LESS_OPTIMISED, small_config
 
 FULL = {
@@ -205,8 +208,32 @@ def test_a_folder_of_any_name(data_dir, phantoms, tmp_path, monkeypatch, name):
     loaded = run.load(folder, step=4)
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(loaded.arrays))
     assert [path.name for path in (tmp_path / "runs").iterdir()] == [name]
+    line = result.summary().splitlines()[-1].removeprefix("next: ")
+    said = subprocess.run(
+        ["bash", "-c", f"boneage() {{ printf '%s\\0' \"$@\"; }}; {line}"], capture_output=True, check=True
+    )
+    assert said.stdout.split(b"\0")[:-1] == [b"evaluate", os.fsencode(folder), b"--split", b"test"]
+
+
+@pytest.mark.parametrize("name", ["gs:x", "s3:y"])
+def test_a_folder_that_begins_like_an_address(data_dir, phantoms, tmp_path, monkeypatch, name):
+    """As it is typed, from the folder that holds it: TensorBoard's writer looks at the first letters too."""
+    monkeypatch.chdir(tmp_path)
+    train(small_config(data_dir, phantoms, log__tensorboard=True, train__length="2 steps"), pathlib.Path(name))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [name]
+    assert len(list((tmp_path / name / "tensorboard").iterdir())) == 1
+
+
+def test_the_split_that_is_named_next_can_be_scored(tmp_path):
+    """The Kaggle mirror: test images without ages, and no validation split but the one that was dealt."""
+    source = rsna_layouts.kaggle(tmp_path / "kaggle", rsna_layouts.children(40, 1377), rsna_layouts.children(4, 4360))
+    dataset = build.build("rsna_bone_age", tmp_path / "data", source=source, workers=1)
+    assert set(dataset.splits) == {"train", "validation", "test"}
+    changes = {"train__length": "2 steps", "train__batch_size": 8, "eval__batch_size": 8}
+    result = train(small_config(tmp_path / "data", dataset, **changes), tmp_path / "run")
     words = shlex.split(result.summary().splitlines()[-1].removeprefix("next: "))
-    assert words == ["boneage", "evaluate", str(folder), "--split", "test"]
+    assert words[-2:] == ["--split", "validation"]
+    assert main(words[1:]) == 0
 
 
 def test_the_second_training_in_a_folder_is_told(data_dir, phantoms, tmp_path, monkeypatch):
