@@ -16,6 +16,7 @@ import ml_collections
 
 from boneage_jax import anatomy
 from boneage_jax.errors import UserError
+from boneage_jax.files import is_address
 from boneage_jax.settings import checked, flatten, keys_of, setting
 
 
@@ -260,28 +261,6 @@ class ExperimentConfig:
     log: LogConfig = dataclasses.field(default_factory=LogConfig)
 
 
-MAY_DIFFER_ON_RESUME = frozenset(
-    {
-        "data.dir",
-        "data.patients",
-        "data.masks",
-        "data.emphasis",
-        "data.eval_masks",
-        "data.key_points",
-        "data.threads",
-        "data.prefetch",
-        "model.kernels",
-        "train.devices",
-        "train.transfer_guard",
-        "checkpoint.keep_last",
-        "checkpoint.keep_best",
-        "eval.batch_size",
-        "log.every",
-        "log.tensorboard",
-    }
-)
-"""Keys that change where and how fast a run goes, not what it computes."""
-
 PATHS = frozenset(
     {
         "data.dir",
@@ -295,6 +274,20 @@ PATHS = frozenset(
     }
 )
 """Keys that name files and folders of the machine that a run is trained on."""
+
+MAY_DIFFER_ON_RESUME = (PATHS - {"model.weights", "train.start"}) | {
+    "data.threads",
+    "data.prefetch",
+    "model.kernels",
+    "train.devices",
+    "train.transfer_guard",
+    "checkpoint.keep_last",
+    "checkpoint.keep_best",
+    "eval.batch_size",
+    "log.every",
+    "log.tensorboard",
+}
+"""Keys that change where and how fast a run goes, not what it computes: paths of what it starts from do."""
 
 
 def default_config() -> ml_collections.ConfigDict:
@@ -361,7 +354,7 @@ def _check_together(config: ExperimentConfig, problems: list[str]) -> None:
     problems += [
         f"{key}: found {flat[key]!r}, an address, expected a path of this machine's file system; mount the bucket"
         for key in sorted(PATHS)
-        if "://" in flat[key]
+        if is_address(flat[key])
     ]
     if config.optimizer.final_learning_rate > config.optimizer.learning_rate:
         problems.append(

@@ -15,20 +15,24 @@ _IN_ORDER = "--xla_cpu_enable_concurrency_optimized_scheduler=false"
 _HUGE_PAGES = "glibc.malloc.hugetlb"
 _HUGE_PAGES_WANT_ADVICE = pathlib.Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
-CHANGE_NUMBERS = (
-    "JAX_DEFAULT_PRNG_IMPL",
-    "JAX_ENABLE_CUSTOM_PRNG",
-    "JAX_ENABLE_X64",
-    "JAX_EXPLICIT_X64_DTYPES",
-    "JAX_HIGH_DYNAMIC_RANGE_GUMBEL",
-    "JAX_NUMPY_DTYPE_PROMOTION",
-    "JAX_NUMPY_RANK_PROMOTION",
-    "JAX_RANDOM_SEED_OFFSET",
-    "JAX_THREEFRY_PARTITIONABLE",
-)
-"""Variables by which JAX computes in other types, draws other random numbers, or refuses what we compute: with them the
-same seed would be another run. How fast or exact a device multiplies (`JAX_DEFAULT_MATMUL_PRECISION`, `XLA_FLAGS`)
-stays the user's choice."""
+_NO = ("n", "no", "f", "false", "off", "0")
+_YES = ("y", "yes", "t", "true", "on", "1")
+"""As JAX reads a variable that is a yes or no, in any case (`jax._src.config.bool_env`)."""
+
+CHANGE_NUMBERS = {
+    "JAX_DEFAULT_PRNG_IMPL": ("threefry2x32",),
+    "JAX_ENABLE_CUSTOM_PRNG": _NO,
+    "JAX_ENABLE_X64": _NO,
+    "JAX_EXPLICIT_X64_DTYPES": ("warn",),
+    "JAX_HIGH_DYNAMIC_RANGE_GUMBEL": _NO,
+    "JAX_NUMPY_DTYPE_PROMOTION": ("standard",),
+    "JAX_NUMPY_RANK_PROMOTION": ("allow",),
+    "JAX_RANDOM_SEED_OFFSET": ("0",),
+    "JAX_THREEFRY_PARTITIONABLE": _YES,
+}
+"""Variables, each with JAX's default in all its spellings. With another value JAX computes in other types, draws other
+random numbers, or refuses what we compute: the same seed would be another run. How fast or exact a device multiplies
+(`JAX_DEFAULT_MATMUL_PRECISION`, `XLA_FLAGS`) stays the user's choice."""
 
 _PLATFORMS = ("JAX_PLATFORMS", "JAX_PLATFORM_NAME")
 
@@ -36,14 +40,15 @@ _PLATFORMS = ("JAX_PLATFORMS", "JAX_PLATFORM_NAME")
 def prepare() -> None:
     """Silences noise that no user can act on, makes virtual devices safe, and the numbers our own.
 
-    TFDS imports protobuf, and JAX starts its logs, with such noise; Matplotlib speaks of a home that cannot be written
+    TFDS imports protobuf, and JAX starts its logs, with such noise; Matplotlib warns of a home that cannot be written
     to. Figures go into files: a display that a user chose for other programs (`MPLBACKEND`) is not asked for.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     os.environ["MPLBACKEND"] = "agg"
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
-    found = [name for name in CHANGE_NUMBERS if os.environ.pop(name, "")]
+    set_by_user = {name: os.environ.pop(name, "") for name in CHANGE_NUMBERS}
+    found = [name for name, value in set_by_user.items() if value and value.lower() not in CHANGE_NUMBERS[name]]
     if found:
         print(f"boneage: not used, for it would change the numbers: {', '.join(found)}", file=sys.stderr)
     if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict, config_flags
 from boneage_jax import resources
 from boneage_jax.config import ExperimentConfig, all_keys, validate
 from boneage_jax.errors import UserError
+from boneage_jax.files import local
 from boneage_jax.settings import did_you_mean
 
 
@@ -27,13 +28,15 @@ def load(arguments: Sequence[str]) -> ExperimentConfig:
       arguments: `--config=FILE[:ARG]` once, then any number of `--config.section.key=value`.
 
     Raises:
-      UserError: no config named, no such file, an error in the file, an unknown key or a bad value.
+      UserError: no config named, no such file, an address, an error in the file, an unknown key or a bad value.
     """
     arguments = _joined(arguments)
     named = [a for a in arguments if re.match(r"--?config=", a)]
     if len(named) != 1:
         raise UserError(f"found {len(named)} times --config=FILE, expected it once, as in --config=configs/tiny.py")
-    name, separator, argument = named[0].split("=", 1)[1].partition(":")
+    named_file = named[0].split("=", 1)[1]
+    local(named_file)
+    name, separator, argument = named_file.partition(":")
     path = pathlib.Path(name) if pathlib.Path(name).is_file() else resources.config_file(name)
     if not path.is_file():
         raise UserError(f"{name}: no such config; shipped are {', '.join(resources.shipped_configs())}")

@@ -12,13 +12,18 @@ from collections.abc import Iterator
 from boneage_jax.errors import UserError
 
 
+def is_address(text: str) -> bool:
+    """Returns whether a text is an address (scheme://..., RFC 3986, 3.1), as in gs://bucket/folder, and no path."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text) is not None
+
+
 def local(text: str) -> pathlib.Path:
     """Returns a path of this machine's file system.
 
     Raises:
       UserError: for an address, as in gs://bucket/folder, from which a folder `gs:` would be made here.
     """
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text):
+    if is_address(text):
         raise UserError(
             f"{text}: an address, expected a path of this machine's file system; mount the bucket (gcsfuse, s3fs, "
             "rclone mount) and name the folder where it is mounted"

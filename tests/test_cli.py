@@ -125,6 +125,8 @@ def test_every_option_that_takes_a_path_refuses_addresses():
         ["predict", "hand.png", "--out"],
         ["predict"],
         ["sweep", "start", "configs/sweeps/tiny.py", "--out"],
+        ["sweep", "start", "--out=s"],
+        ["train", "--run=r", "--config"],
         ["bundle", "--segmentation=shipped", "--landmarks=shipped", "--run=shipped", "--out"],
         ["data", "build", "hand_phantom/tiny", "--out"],
         ["demo", "--out"],
@@ -132,7 +134,7 @@ def test_every_option_that_takes_a_path_refuses_addresses():
     ],
     ids=" ".join,
 )
-def test_addresses_are_refused_at_the_door(arguments, address, capsys, tmp_path, monkeypatch):
+def test_addresses_are_refused(arguments, address, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     status, out, err = call(capsys, *arguments, address)
     assert status == 2

@@ -155,6 +155,7 @@ def test_the_same_numbers_whatever_is_set(hand, usual, tmp_path):
         "JAX_ENABLE_X64": "1",
         "JAX_DEFAULT_PRNG_IMPL": "rbg",
         "JAX_NUMPY_RANK_PROMOTION": "raise",
+        "JAX_THREEFRY_PARTITIONABLE": "true",
         "MPLBACKEND": "nonsense",
         "TMPDIR": "/dev/null",
     }
@@ -259,13 +260,37 @@ def test_processes_that_cannot_share_semaphores():
 
 
 @pytest.mark.parametrize("name", environment.CHANGE_NUMBERS)
-def test_variables_that_change_numbers_are_taken_away_and_named(name, monkeypatch, capsys):
-    monkeypatch.setenv(name, "1")
-    environment.prepare()
-    assert name not in os.environ
-    assert name in capsys.readouterr().err
+@pytest.mark.parametrize("usual", [True, False])
+def test_variables_that_change_numbers_are_taken_away_and_named(name, usual, monkeypatch, capsys):
+    defaults = environment.CHANGE_NUMBERS[name]
+    for value in (text for default in defaults for text in (default, default.upper())) if usual else ("7", "nonsense"):
+        monkeypatch.setenv(name, value)
+        environment.prepare()
+        assert name not in os.environ
+        said = capsys.readouterr().err
+        assert not said if usual else name in said
     environment.prepare()
     assert not capsys.readouterr().err
+
+
+def test_defaults_are_those_of_jax():
+    """Of the installed one, in a process where no variable is set."""
+    code = (
+        "import json, sys, jax\n"
+        "of = lambda name: getattr(jax.config, name.lower(), None)\n"
+        "print(json.dumps({name: str(getattr(of(name), 'name', of(name))) for name in sys.argv[1:]}))"
+    )
+    variables = {name: value for name, value in os.environ.items() if name not in environment.CHANGE_NUMBERS}
+    done = subprocess.run(
+        [sys.executable, "-c", code, *environment.CHANGE_NUMBERS],
+        env=variables,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = {name: value.lower() for name, value in json.loads(done.stdout).items() if value != "None"}
+    assert len(found) >= 7
+    assert {name: value for name, value in found.items() if value not in environment.CHANGE_NUMBERS[name]} == {}
 
 
 def test_they_are_named_as_jax_names_them():

@@ -6,6 +6,7 @@ import argparse
 import pathlib
 
 from boneage_jax.cli.options import command, count, names, numbers, path, positive
+from boneage_jax.hand.sexes import SEX_CONFLICTS
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -152,8 +153,8 @@ def add(commands: argparse._SubParsersAction) -> None:
     predict.add_argument("--sex-csv", type=path, help="CSV with the columns file,male")
     predict.add_argument(
         "--sex-conflict",
-        choices=("error", "keep-given", "use-dicom"),
-        default="error",
+        choices=SEX_CONFLICTS,
+        default=SEX_CONFLICTS[0],
         help="what counts where --sex or --sex-csv contradict a PatientSex (default: error, such a file gets no age)",
     )
     predict.add_argument("--step", type=positive, help="checkpoint of --run (default: the best by evaluation MAE)")

@@ -65,7 +65,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "boneage sweep start configs/sweeps/grid.py --out sweeps/grid --workers 0    # workers come by launch/\n"
         "boneage sweep start configs/sweeps/grid.py --out sweeps/grid --storage postgresql://user@host/boneage",
     )
-    start.add_argument("sweep", help="file that defines get_sweep(), as configs/sweeps/tiny.py")
+    start.add_argument("sweep", type=path, help="file that defines get_sweep(), as configs/sweeps/tiny.py")
     start.add_argument("--out", type=path, required=True, help="folder for study, runs and page")
     start.add_argument("--storage", default="", help="database of the study (default: a file in --out)")
     resume = command(
@@ -153,7 +153,7 @@ def _scaling(options: argparse.Namespace, config_arguments: list[str]) -> None:
 def _sweep_start(options: argparse.Namespace, _: list[str]) -> int:
     from boneage_jax.sweeps import commands
 
-    return _sweep_run(commands.make(options.sweep, options.out, options.storage), options)
+    return _sweep_run(commands.make(str(options.sweep), options.out, options.storage), options)
 
 
 def _sweep_resume(options: argparse.Namespace, _: list[str]) -> int:

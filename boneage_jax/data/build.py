@@ -6,8 +6,10 @@ import contextlib
 import dataclasses
 import io
 import json
+import os
 import pathlib
 import shutil
+import sys
 from typing import Any
 
 import absl.logging
@@ -15,7 +17,7 @@ import numpy as np
 
 from boneage_jax import resources
 from boneage_jax.data import images, layouts, sources, tree
-from boneage_jax.errors import UserError
+from boneage_jax.errors import UserError, causes, printable
 
 DATASETS = ("hand_phantom", "rsna_bone_age")
 
@@ -54,24 +56,26 @@ def build(
     dataset, _, config_name = name.partition("/")
     if dataset not in DATASETS:
         raise UserError(f"unknown dataset {dataset!r}; expected one of {', '.join(DATASETS)}")
+    check_path(data_dir)
     module = resources.builder_module(dataset)
     config = _builder_config(module.Builder, dataset, config_name, size, encoding, quality, counts)
     options: dict[str, Any] = {"workers": workers}
     if dataset == "rsna_bone_age":
         if source is None:
             raise UserError("rsna_bone_age is built from a download: name its folder with --from FOLDER")
-        if not source.is_dir() and source.suffix.lower() not in tree.ZIP_SUFFIXES:
-            raise UserError(f"{source}: no such folder; expected the folder or zip that holds the RSNA download")
+        source = _folder_of(source)
         share = layouts.VALIDATION_SHARE if validation is None else validation
         if not 0 <= share < 1:
             raise UserError(f"--validation {share:g}: expected a share from 0 (none) to below 1, as in 0.08")
         options |= {"missing": missing, "source": source, "validation": share}
     elif validation is not None:
         raise UserError("--validation is for rsna_bone_age: phantoms have a validation split of their own")
+    made = [folder for folder in (data_dir, *data_dir.parents) if not folder.exists()]
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
         builder = module.Builder(config=config, data_dir=str(data_dir), **options)
-        if not (pathlib.Path(builder.data_path) / "dataset_info.json").exists():
+        was_built = (pathlib.Path(builder.data_path) / "dataset_info.json").exists()
+        if not was_built:
             try:
                 write_records(builder, manual_dir=source)
             finally:
@@ -80,14 +84,53 @@ def build(
         built = sources.Dataset.open(data_dir, f"{dataset}/{config.name}")
         if validation is not None:
             _check_share(built, validation)
+        if was_built and source is not None:
+            _check_source(built, source)
+            print(f"already built: {printable(str(built.path))}", file=sys.stderr)
         if not (built.path / sources.INDEX).exists():
             built.write_index()
     except Exception as error:
         _tidy(data_dir / dataset)
+        for folder in made:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
         if isinstance(error, UserError):
             raise
         raise readable(error, data_dir) from error
     return built
+
+
+def check_path(data_dir: pathlib.Path) -> None:
+    """Raises `UserError` for a folder that datasets cannot be written to: array_record takes names in UTF-8 alone."""
+    try:
+        os.path.abspath(data_dir).encode()
+    except UnicodeEncodeError as error:
+        raise UserError(
+            f"{printable(str(data_dir))}: this folder's name is not UTF-8, and array_record cannot write there; choose "
+            "another --out"
+        ) from error
+
+
+def _folder_of(source: pathlib.Path) -> pathlib.Path:
+    """The folder or zip that is meant: that of a DICOMDIR, which lists what lies below it. Raises `UserError`."""
+    if source.is_dir() or (source.is_file() and source.suffix.lower() in tree.ZIP_SUFFIXES):
+        return source
+    if not source.is_file():
+        raise UserError(f"{source}: no such folder; expected the folder or zip that holds the RSNA download")
+    if source.name.upper() == "DICOMDIR":
+        return source.parent
+    raise UserError(f"{source}: a file; expected a folder or a zip that holds images and a CSV; name its folder")
+
+
+def _check_source(built: sources.Dataset, source: pathlib.Path) -> None:
+    """Raises `UserError` where a dataset that was already there was built from something else."""
+    before = built.source_note
+    now = layouts.note_of(source)
+    if before.get("digest", now["digest"]) != now["digest"]:
+        raise UserError(
+            f"{built.path}: already built from {before['name']!r}, whose files were others than those of "
+            f"{printable(str(source))}; choose another --out, or remove that folder first"
+        )
 
 
 def _check_share(built: sources.Dataset, share: float) -> None:
@@ -116,13 +159,20 @@ def write_records(builder: Any, *, manual_dir: pathlib.Path | None = None) -> No
     from boneage_jax.data import spool
 
     tfds.disable_progress_bar()
+    downloads = pathlib.Path(builder.data_dir_root) / "downloads"
+    had_downloads = downloads.exists()
     manual = {"manual_dir": str(manual_dir)} if manual_dir else {}
     # TFDS speaks of downloads on standard output, which belongs to the result.
-    with contextlib.redirect_stdout(io.StringIO()), spool.without_tensorflow():
-        builder.download_and_prepare(
-            file_format="array_record",
-            download_config=tfds.download.DownloadConfig(compute_stats="skip", **manual),
-        )
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), spool.without_tensorflow():
+            builder.download_and_prepare(
+                file_format="array_record",
+                download_config=tfds.download.DownloadConfig(compute_stats="skip", **manual),
+            )
+    finally:
+        # Nothing is downloaded, but TFDS makes the folder.
+        if not had_downloads:
+            shutil.rmtree(downloads, ignore_errors=True)
 
 
 def _builder_config(
@@ -162,11 +212,7 @@ def _tidy(folder: pathlib.Path) -> None:
 
 def readable(error: Exception, data_dir: pathlib.Path) -> Exception:
     """Turns what TFDS and the operating system raise into a message, where the cause is the user's to mend."""
-    chain: list[BaseException] = []
-    cause: BaseException | None = error
-    while cause is not None:
-        chain.append(cause)
-        cause = cause.__cause__ or cause.__context__
+    chain = list(causes(error))
     for cause in chain:
         if isinstance(cause, UserError):
             return cause

@@ -1,14 +1,18 @@
 """Pictures from bytes: PNG, JPEG, DICOM, TIFF, BMP and WebP, told apart by their content.
 
-A file's header is read before its pixels, so that no absurd size is ever allocated. What a format can say of damage is
-listened to: PNG's checksums, the warnings that libjpeg goes on after, the end of the file. A flipped bit inside a
-JPEG's compressed data may decode without a warning (JPEG has no checksum): that is not found.
+A file's header is read before its pixels, so that no absurd size is ever allocated. Every sign of damage that a format
+has leads to an error: checksums of PNG and deflated TIFF, the warnings after which libjpeg goes on, missing scans of a
+progressive JPEG, the end of the file. A flipped bit inside a JPEG's compressed data may decode without a warning: that
+is not found, and neither are many changed bytes of BMP, WebP and other TIFF, which have no checksum either.
 """
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import io
 import struct
+import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
@@ -24,10 +28,11 @@ from PIL import (
     PngImagePlugin,
     TiffImagePlugin,
     WebPImagePlugin,
+    _imaging,
 )
 
 from boneage_jax.data import dicom, jpeg
-from boneage_jax.data.grey import Grey, ImageError, check_size, stretch, to_grey
+from boneage_jax.data.grey import MAX_PIXELS, Grey, ImageError, check_size, stretch, to_grey
 from boneage_jax.errors import reason
 
 FORMATS = "PNG, JPEG, DICOM, TIFF, BMP or WebP"
@@ -56,11 +61,23 @@ _PILLOW: dict[str, type[ImageFile.ImageFile]] = {
     "WebP": WebPImagePlugin.WebPImageFile,
 }
 
+_DEFLATE = (8, 32946)
+"""Of TIFF's compressions: Adobe's number, and the older one."""
+_MOST_UNPACKED = 16 * MAX_PIXELS
+"""In bytes, of a whole TIFF: four channels of 32 bits."""
+
 _ORIENTATION = 0x0112
 """EXIF's tag."""
 _MARKS = (b"Exif\0", b"Raw profile type", b"tiff:Orientation")
 """What stands before an orientation."""
 _PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
+
+# `ImageError` says what is wrong with a file. Pillow's warnings, and what libtiff's C code writes to standard error,
+# would be printed beside it. Both are turned off for the whole process: neither can be for one thread. Where Pillow was
+# built with libtiff inside, its function cannot be reached by name, and libtiff still prints.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+with contextlib.suppress(AttributeError, OSError):
+    ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(None)
 
 
 def kind_of(head: bytes) -> Kind:
@@ -179,6 +196,8 @@ def _by_pillow(data: bytes, kind: Kind, *, turned: bool = True) -> Grey:
             pages = getattr(image, "n_frames", 1)
             if pages > 1 and kind != "JPEG":  # of a JPEG, what lies behind the first picture does not matter
                 raise ImageError(f"the {kind} holds {pages} pages, expected one picture; save the one that is meant")
+            if kind == "TIFF" and image.tag_v2.get(TiffImagePlugin.COMPRESSION) in _DEFLATE:
+                _check_deflated(data, image.tag_v2)
             # Pillow inverts TIFFs of 1 and 8 bits whose smallest value is white, not those of more.
             white_is_zero = kind == "TIFF" and image.tag_v2.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0
             upright = ImageOps.exif_transpose(image) if turned else image
@@ -189,6 +208,29 @@ def _by_pillow(data: bytes, kind: Kind, *, turned: bool = True) -> Grey:
     # Pillow's readers raise whatever a damaged file makes them run into.
     except Exception as error:
         raise ImageError(f"the {kind} cannot be read ({reason(error)})") from error
+
+
+def _check_deflated(data: bytes, tags: TiffImagePlugin.ImageFileDirectory_v2) -> None:
+    """Raises `ImageError` where a strip or tile is cut or its Adler-32 is wrong (RFC 1950): libtiff does not look."""
+    if tags.get(TiffImagePlugin.FILLORDER, 1) != 1:  # bits in the other order, which Pillow turns
+        return
+    unpacked = 0
+    for starts, sizes in (
+        (TiffImagePlugin.STRIPOFFSETS, TiffImagePlugin.STRIPBYTECOUNTS),
+        (TiffImagePlugin.TILEOFFSETS, TiffImagePlugin.TILEBYTECOUNTS),
+    ):
+        for start, size in zip(tags.get(starts, ()), tags.get(sizes, ()), strict=False):
+            packed, more = zlib.decompressobj(), data[start : start + size]
+            while not packed.eof:
+                try:
+                    part = len(packed.decompress(more, 1 << 20))
+                except zlib.error as error:
+                    raise ImageError(f"the TIFF is damaged: a part cannot be unpacked ({reason(error)})") from error
+                more, unpacked = packed.unconsumed_tail, unpacked + part
+                if not (part or more):
+                    raise ImageError("the TIFF is damaged: a part of its pixels ends too early")
+                if unpacked > _MOST_UNPACKED:
+                    raise ImageError(f"the TIFF's pixels are unpacked over {_MOST_UNPACKED >> 20} MiB, expected fewer")
 
 
 def _grey_of(image: Image.Image, *, inverted: bool) -> Grey:

@@ -176,7 +176,7 @@ def _add_jpeg() -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps what pydicom thinks of a file's small faults from the user; filters are the process's, hence the lock."""
+    """Hides pydicom's warnings of a file's small faults from the user; filters are the process's, hence the lock."""
     with _lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

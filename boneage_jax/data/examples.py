@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from boneage_jax import anatomy
-from boneage_jax.data import frames, images
+from boneage_jax.data import frames, images, pairing
 from boneage_jax.data.folds import Fold
 from boneage_jax.geometry import Similarity
 
@@ -74,7 +74,7 @@ class Labels(Protocol):
     @property
     def fingerprint(self) -> str: ...
 
-    def among(self, image_ids: Sequence[str]) -> Labels:
+    def among(self, images: pairing.Images) -> Labels:
         """The same labels, by these images' ids."""
 
     def ids(self, layer: Layer) -> frozenset[str] | None:

@@ -35,22 +35,22 @@ class Fold:
         dealt = int.from_bytes(hashlib.sha256(child.encode()).digest()[:8], "big") % self.count
         return (dealt == self.number) == self.held_out
 
-    def among(self, image_ids: Sequence[str]) -> Fold:
-        """Returns the same fold with the children of these images, found by the rules of `pairing`.
+    def among(self, images: pairing.Images) -> Fold:
+        """Returns the same fold with the children of these images, found by the rules of `pairing.pair_in_split`.
 
         Raises:
           UserError: where it is not clear which image a row means, or none of them is an image.
         """
-        if not self.patients or not image_ids:
+        if not self.patients or not images.ids:
             return self
         cells = list(self.patients)
-        pairs = pairing.pair([pairing.Row(cell, "table of patients") for cell in cells], pairing.Index(image_ids))
-        pairs.refuse_unclear("table of patients: rows that do not name one image each")
-        found = {image_ids[n]: self.patients[cell] for cell, n in zip(cells, pairs.files, strict=True) if n is not None}
+        rows = [pairing.Row(cell, "table of patients") for cell in cells]
+        files = pairing.pair_in_split(rows, images, "table of patients: rows that do not name one image each").files
+        found = {images.ids[n]: self.patients[cell] for cell, n in zip(cells, files, strict=True) if n is not None}
         if not found:
             raise UserError(
-                f"table of patients: names none of the {len(image_ids)} images; found {cells[0]!r}, expected ids such "
-                f"as {image_ids[0]!r}"
+                f"table of patients: names none of the {len(images.ids)} images; found {cells[0]!r}, expected ids such "
+                f"as {images.ids[0]!r}"
             )
         return dataclasses.replace(self, patients=found)
 

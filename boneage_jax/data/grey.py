@@ -17,7 +17,7 @@ MIN_SIDE = 8
 MAX_RATIO = 20
 """Of the longer to the shorter side: neither does a strip."""
 
-# OpenCV's own threads would fight with the pipeline's.
+# OpenCV's own threads would compete with the pipeline's.
 cv2.setNumThreads(0)
 
 

@@ -1,4 +1,4 @@
-"""Radiographs between files and arrays: the door to `decode`, `resample` and `grey`.
+"""Reads and writes radiographs. Offers what other packages use of `decode`, `resample` and `grey`.
 
 Kept light (NumPy, OpenCV, Pillow and libjpeg only), so that worker processes start quickly.
 """

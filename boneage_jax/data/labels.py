@@ -9,13 +9,11 @@ from collections.abc import Sequence
 
 from boneage_jax.anatomy import MAX_MONTHS
 from boneage_jax.data import pairing, tables
-from boneage_jax.data.tables import TABLE_SUFFIXES
 from boneage_jax.errors import UserError
 
 __all__ = [
     "ID_COLUMNS",
     "PATIENT_COLUMNS",
-    "TABLE_SUFFIXES",
     "Label",
     "LabelTable",
     "OtherTable",
@@ -24,7 +22,6 @@ __all__ = [
     "parse_months",
     "parse_sex",
     "parse_years",
-    "read_table",
     "read_whole_table",
 ]
 
@@ -153,12 +150,6 @@ def is_label_table(header: Sequence[str], *, sex_needed: bool = True) -> bool:
     )
     wanted = sexes_and_ages[:2] if sex_needed else sexes_and_ages
     return image is not None and any(at is not None for at in wanted)
-
-
-def read_table(name: str, data: bytes) -> tuple[list[Label], list[str]]:
-    """Reads a label table; see `read_whole_table`, of which it returns labels and offenders."""
-    table = read_whole_table(name, data)
-    return table.labels, table.offenders
 
 
 def read_whole_table(name: str, data: bytes, *, sex_needed: bool = True) -> LabelTable:

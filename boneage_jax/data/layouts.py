@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import os
 import pathlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -60,21 +61,15 @@ class Found:
 
     Attributes:
       records: by split, in the table's order.
-      tables: by split, the table that its labels came from.
-      missing: rows without an image, one line each.
-      unlabelled: images without a row, one line each.
-      problems: what could not be looked into, one line each.
       named: whether a table or a folder names a validation split; otherwise training images may have become one.
-      summary: the outcome for people: tables, splits, numbers of images, and why.
+      summary: the outcome for people: tables, splits, numbers of images, why, and what was left out.
+      note: what was searched; see `note_of`.
     """
 
     records: dict[str, list[Record]]
-    tables: dict[str, str]
-    missing: list[str]
-    unlabelled: list[str]
-    problems: list[str]
     named: bool
     summary: str
+    note: dict[str, str]
 
 
 @contextlib.contextmanager
@@ -99,12 +94,37 @@ def search(root: pathlib.Path, *, missing: Missing = "error", validation: float 
         yield _Search(root, tree, missing, validation).found()
 
 
+def note_of(root: pathlib.Path) -> dict[str, str]:
+    """Returns what tells a folder or zip from others: its `name`, and a `digest` of its files' paths and sizes and of
+    the tables' bytes. A folder that was moved keeps both.
+
+    Raises:
+      UserError: for a table that cannot be read.
+    """
+    with Tree() as tree:
+        return _note_of(root, tree.files(root))
+
+
+def _note_of(root: pathlib.Path, files: Sequence[FileRef]) -> dict[str, str]:
+    digest = hashlib.sha256()
+    for file in files:
+        try:
+            digest.update(f"{file.shown}\0{file.size()}\0".encode())
+            if file.suffix in tables.TABLE_SUFFIXES:
+                digest.update(hashlib.sha256(file.read()).digest())
+        except UnreadableFile as error:
+            raise UserError(f"{printable(str(root))}/{file.shown}: cannot be read ({error})") from error
+    # Of `..` and `.`, too, the folder's own name.
+    return {"name": printable(pathlib.Path(os.path.abspath(root)).name), "digest": digest.hexdigest()[:16]}
+
+
 class _Search:
     """One search: its files by kind."""
 
     def __init__(self, root: pathlib.Path, tree: Tree, missing: Missing, validation: float):
         self._root, self._missing, self._share = root, missing, validation
         files = tree.files(root)
+        self._files = files
         self._problems = [f"{shown}: {why}" for shown, why in tree.problems]
         self._tables = [file for file in files if file.suffix in tables.TABLE_SUFFIXES]
         self._pictures = [file for file in files if self._is_picture(file)]
@@ -174,14 +194,13 @@ class _Search:
         if not named and self._share:
             records["train"], records["validation"] = deal(records["train"], self._share)
         dealt = 0.0 if named or not records["validation"] else self._share
-        by_split = {split or "train": table.shown for split, (table, _) in read.items()}
         left_out = {
             "rows without an image": pairs.missing,
             "images without a row": unlabelled,
             "what cannot be looked into": self._problems,
         }
         summary = _summary(self._root, records, read, dealt, ignored, left_out)
-        return Found(records, by_split, list(pairs.missing), unlabelled, self._problems, named, summary)
+        return Found(records, named, summary, _note_of(self._root, self._files))
 
     def _read_tables(self) -> tuple[dict[str, tuple[FileRef, labels.LabelTable]], list[str]]:
         """Each split's table, that of no named split under an empty name; and the names of those that are none."""
@@ -237,14 +256,14 @@ class _Search:
                 picture = self._pictures[n]
                 folder = split_of(str(pathlib.PurePosixPath(picture.shown).parent))
                 taken[row.split or folder or "train"].append((picture, row))
-        records = {}
-        for split, pairs_of_split in taken.items():
-            ids = pairing.ids_of([picture.shown for picture, _ in pairs_of_split])
-            records[split] = [
+        ids = _ids({split: [picture.shown for picture, _ in of_split] for split, of_split in taken.items()})
+        return {
+            split: [
                 Record(picture, dataclasses.replace(row.label, id=image_id), row.where)
-                for image_id, (picture, row) in zip(ids, pairs_of_split, strict=True)
+                for image_id, (picture, row) in zip(ids[split], of_split, strict=True)
             ]
-        return records
+            for split, of_split in taken.items()
+        }
 
     def _hint(self) -> str:
         if not self._unread:
@@ -288,12 +307,32 @@ def _split_named(part: str) -> str:
     return splits.pop() if len(splits) == 1 else ""
 
 
+def _ids(shown: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """Returns an id for each image, unique within its split, and beyond it where the images' folders name no split.
+
+    Folders that do, as RSNA's, tell images apart whose numbers overlap.
+
+    Args:
+      shown: paths of the images by split.
+    """
+    ids = {split: pairing.ids_of(paths) for split, paths in shown.items()}
+    every = [path for paths in shown.values() for path in paths]
+    longer = dict(zip(every, pairing.ids_of(every), strict=True))
+    return {
+        split: [
+            image_id if split_of(path.rpartition("/")[0]) == split else longer[path]
+            for image_id, path in zip(ids[split], paths, strict=True)
+        ]
+        for split, paths in shown.items()
+    }
+
+
 def deal(records: Sequence[Record], share: float) -> tuple[list[Record], list[Record]]:
     """Parts records into training and validation, all of a child into the same part.
 
     A child's part follows from a digest of its name alone (the patient's, or the image's id where the table names
-    none): it stays where it is when images are added or left out, and is the same on every machine. At least one child
-    is taken, and one is left, where there are two.
+    none) and is the same on every machine: it stays where it is when images are added or left out. At least one child
+    is taken, and one is left, where there are two: in small sets that one may change.
 
     Args:
       records: to be parted.
@@ -335,8 +374,9 @@ def _summary(
             if len(known)
             else "no ages, so nothing that learns or scores ages"
         )
-        boys = sum(bool(record.label.male) for record in of_split)
-        lines.append(f"  {split:<11}{len(of_split):>7} images, {boys} boys, {said}; {_why(split, of_split, dealt)}")
+        lines.append(
+            f"  {split:<11}{len(of_split):>7} images, {_sexes(of_split)}, {said}; {_why(split, of_split, dealt)}"
+        )
     for table, content in read.values():
         ages_from = content.ages or "no column of ages"
         sexes_from = content.sexes or "no column, so by each file's DICOM header"
@@ -345,8 +385,8 @@ def _summary(
     nothing_named = "  no table and no folder names a validation split"
     if dealt:
         lines.append(
-            f"{nothing_named}: {len(records['validation'])} training images became one, {dealt:.0%} of the children by "
-            "a hash of their names (--validation changes the share, 0 for none)"
+            f"{nothing_named}: {_dealt(records)}, by a hash of their names (--validation changes the share of "
+            f"{dealt:.0%}, 0 for none)"
         )
     elif not records["validation"]:
         lines.append(f"{nothing_named}, and none was dealt (--validation 0, or a single child)")
@@ -354,6 +394,29 @@ def _summary(
         if offenders:
             lines += [f"  left out, {what} ({len(offenders)}):", listed(offenders, indent="    ")]
     return "\n".join(lines)
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'s'[: number != 1]}"
+
+
+def _sexes(records: Sequence[Record]) -> str:
+    """How many are boys, as far as the table says; headers of DICOM files are read later."""
+    said = [record.label.male for record in records]
+    unknown = said.count(None)
+    boys = _count(said.count(True), "boy")
+    return f"{boys} by the table, sex of {unknown} by the DICOM header" if unknown else boys
+
+
+def _dealt(records: Mapping[str, Sequence[Record]]) -> str:
+    """How many were dealt out of training."""
+    parts = [records["validation"], [*records["train"], *records["validation"]]]
+    images_dealt, images_all = map(len, parts)
+    said = f"{images_dealt} of {_count(images_all, 'training image')} became one"
+    if not any(record.label.patient for record in parts[1]):
+        return said
+    children, all_children = (len({record.label.patient or record.label.id for record in part}) for part in parts)
+    return f"{said}, of {children} of {all_children} children"
 
 
 def _why(split: str, records: Sequence[Record], dealt: float) -> str:

@@ -10,6 +10,17 @@ What a cell names:
   the folder's own name. It never belongs to a file in a folder of another name.
 - A cell without folders is a name. It belongs to every file of that name: where there are several, that is ambiguous.
 
+Annotations and patients meet the images of one split of a built dataset (`pair_in_split`), by the paths below the
+folder that it was built from:
+
+- What belongs to another split of the dataset is left aside, whatever its name.
+- A path never belongs to an image in a folder of another name; an image without folders has none that could differ,
+  for pictures are often annotated elsewhere. Such a path is refused, unless each image of its name has a path among the
+  rows: then it is of an image that the dataset does not hold.
+- A name alone belongs to the image of the split that has it for an id (RSNA's training and test numbers overlap). An
+  image whose id has folders is one of several of its name, so a name alone never means it. Where other rows have
+  folders, and another split holds an image of the name too, it is ambiguous.
+
 Nothing here guesses: what is ambiguous comes back with all its candidates, and two rows at one file are both named.
 
     index = Index([ref.shown for ref in refs], root=str(folder))
@@ -71,6 +82,27 @@ def _repeated(values: Sequence[str]) -> set[str]:
     for value in values:
         (again if value in seen else seen).add(value)
     return again
+
+
+@dataclasses.dataclass(frozen=True)
+class Images:
+    """Images of one split of a dataset, as rows find them.
+
+    Attributes:
+      ids: of the split's images.
+      paths: of each, below the folder that the dataset was built from; empty where that is unknown, or none for all.
+      others: paths of the images in the dataset's other splits, as far as they are known.
+    """
+
+    ids: tuple[str, ...]
+    paths: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+
+    def index(self) -> Index:
+        """Returns the index of the split's images, followed by the others. An id takes the place of an unknown path."""
+        known = self.paths or ("",) * len(self.ids)
+        shown = [path or image_id for path, image_id in zip(known, self.ids, strict=True)]
+        return Index([*shown, *self.others])
 
 
 class Index:
@@ -194,7 +226,7 @@ class Pairs:
       files: by row, the file's number; None where there is none or it is unclear which.
       rows: by file, the row's number; None likewise.
       missing: a line for each row that names no file.
-      astray: those of `missing` whose name, but not path, is a file's.
+      wrong_folder: those of `missing` whose name, but not path, is that of a file that no other row's path is of.
       ambiguous: a line for each row that may name several, with all of them.
       twice: a line for each file that several rows name, with all of them.
     """
@@ -202,7 +234,7 @@ class Pairs:
     files: tuple[int | None, ...]
     rows: tuple[int | None, ...]
     missing: tuple[str, ...]
-    astray: tuple[str, ...]
+    wrong_folder: tuple[str, ...]
     ambiguous: tuple[str, ...]
     twice: tuple[str, ...]
 
@@ -215,8 +247,42 @@ class Pairs:
         )
 
 
+def pair_in_split(rows: Sequence[Row], images: Images, headline: str) -> Pairs:
+    """Gives each row its image of a split, by number among `images.ids`.
+
+    Args:
+      rows: what names images of the dataset, or of others.
+      images: of the split.
+      headline: of the message for what is unclear.
+
+    Raises:
+      UserError: where it is not clear which image a row means, or several rows mean one.
+    """
+    count = len(images.ids)
+    is_path = [len(parts_of(row.cell)) > 1 for row in rows]
+
+    def narrow(number: int, found: list[int]) -> list[int]:
+        own = [n for n in found if n < count]
+        if is_path[number] or not own:
+            return own or found
+        named = [n for n in own if "/" not in images.ids[n]]
+        return found if named and any(is_path) and len(own) < len(found) else named
+
+    pairs = pair(rows, images.index(), narrow, others=len(images.others))
+    fail_if_any(
+        [*pairs.ambiguous, *pairs.wrong_folder, *pairs.twice],
+        headline,
+        "Write each image's path below the folder that the dataset was built from, or its id, and keep one for each.",
+    )
+    return pairs
+
+
 def pair(
-    rows: Sequence[Row], index: Index, narrow: Callable[[int, list[int]], list[int]] | None = None, what: str = "image"
+    rows: Sequence[Row],
+    index: Index,
+    narrow: Callable[[int, list[int]], list[int]] | None = None,
+    what: str = "image",
+    others: int = 0,
 ) -> Pairs:
     """Gives each row its file.
 
@@ -225,16 +291,22 @@ def pair(
       index: of the files.
       narrow: given a row's number and the files that it may name, returns those that it may name after all.
       what: the files are, for the messages.
+      others: how many files, the last of the index, are not asked for: rows that name these alone are left aside.
     """
+    count = len(index.shown) - others
     whole = any(len(parts_of(row.cell)) > 1 for row in rows)
     files: list[int | None] = []
     takers: dict[int, list[int]] = {}
-    missing, astray, ambiguous = [], [], []
+    missing, ambiguous = list[str](), list[str]()
+    misplaced: list[tuple[str, list[int]]] = []
     for number, row in enumerate(rows):
         found = index.find(row.cell, whole=whole)
         left = narrow(number, found) if narrow and found else found
-        files.append(left[0] if len(left) == 1 else None)
-        if len(left) == 1:
+        files.append(left[0] if len(left) == 1 and left[0] < count else None)
+        if left and min(left) >= count:
+            for n in left:
+                takers.setdefault(n, []).append(number)
+        elif len(left) == 1:
             takers.setdefault(left[0], []).append(number)
         elif left:
             ambiguous.append(f"{row.where}: {row.cell!r} may be {_listed([index.shown[n] for n in left])}")
@@ -242,10 +314,13 @@ def pair(
             there = found or index.elsewhere(row.cell)
             hint = f"; of that name there is {_listed([index.shown[n] for n in there])}" if there else ""
             missing.append(f"{row.where}: no {what} {row.cell!r}{hint}")
-            astray += missing[-1:] if there else []
+            if there:
+                misplaced.append((missing[-1], [] if found else there))
     twice = []
-    by_file: list[int | None] = [None] * len(index.shown)
+    by_file: list[int | None] = [None] * count
     for n, numbers in takers.items():
+        if n >= count:
+            continue
         if len(numbers) == 1:
             by_file[n] = numbers[0]
             continue
@@ -253,7 +328,10 @@ def pair(
         twice.append(f"{index.shown[n]}: named by {_listed(said)}")
         for number in numbers:
             files[number] = None
-    return Pairs(tuple(files), tuple(by_file), tuple(missing), tuple(astray), tuple(ambiguous), tuple(twice))
+    # Where each file of the name has its path, one more path is that of a file that is not here.
+    by_path = {n for n, numbers in takers.items() if any(len(parts_of(rows[number].cell)) > 1 for number in numbers)}
+    wrong_folder = [line for line, there in misplaced if not (there and by_path.issuperset(there))]
+    return Pairs(tuple(files), tuple(by_file), tuple(missing), tuple(wrong_folder), tuple(ambiguous), tuple(twice))
 
 
 def _listed(names: Sequence[str]) -> str:

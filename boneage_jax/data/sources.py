@@ -8,13 +8,14 @@ import hashlib
 import json
 import os
 import pathlib
+import unicodedata
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, SupportsIndex
 
 import numpy as np
 from jaxtyping import Bool, Float32
 
-from boneage_jax.data import images
+from boneage_jax.data import images, pairing
 from boneage_jax.data.examples import Example, Layer, View, lay_out, needed_for
 from boneage_jax.errors import UserError
 from boneage_jax.files import write_text
@@ -27,7 +28,10 @@ _METADATA = "metadata.json"
 """Beside the records, written by TFDS: what a builder says of its dataset."""
 
 INDEX = "labels.json"
-"""Beside a dataset's records: ids, ages and sexes by split. Datasets that TFDS itself has built do without."""
+"""Beside a dataset's records: ids, ages, sexes and paths by split. Datasets that TFDS itself has built do without."""
+
+SOURCE_NOTE = "source"
+"""In a built dataset's metadata: the folder or zip that it was built from, as `name` and `digest`."""
 
 
 class Source(Protocol):
@@ -123,14 +127,21 @@ class Dataset:
             )
         return Records(self, split, view)
 
+    @property
+    def source_note(self) -> dict[str, str]:
+        """What it was built from, as `name` and `digest`; empty where it says nothing of that."""
+        return dict(_json_of(self.path / _METADATA).get(SOURCE_NOTE, {}))
+
     def write_index(self) -> None:
-        """Writes ids, ages and sexes beside the records, so that nobody reads gigabytes of images for them."""
-        index = {}
+        """Writes ids, ages, sexes and paths beside the records, so that nobody reads gigabytes of images for them."""
+        index: dict[str, dict[str, list[Any]]] = {}
         for name in self.splits:
             records = self.split(name)
             ages, male = records.labels()
             known = [age if np.isfinite(age) else None for age in ages.tolist()]
             index[name] = {"id": records.ids(), "bone_age": known, "male": male.tolist()}
+            if paths := records.paths():
+                index[name]["source"] = list(paths)
         write_text(self.path / INDEX, json.dumps(index) + "\n")
 
 
@@ -191,13 +202,15 @@ class Records:
             for feature in view.features
         }
         self.fingerprint = f"{dataset.fingerprint}:{split}"
-        self._index_path, self._split = dataset.path / INDEX, split
+        self._dataset, self._path, self._split = dataset, dataset.path, split
+        self._key = (str(dataset.path), dataset.fingerprint, split)
+        self._has_paths = "source" in dataset.features and not dataset.is_phantom
         self._places = self._labelled(dataset)
 
     def _labelled(self, dataset: Dataset) -> np.ndarray | None:
         """Numbers of the rows that have every layer; None for all."""
         if self._view.labels is not None:
-            self._view = dataclasses.replace(self._view, labels=self._view.labels.among(self._columns["id"]))
+            self._view = dataclasses.replace(self._view, labels=self._view.labels.among(self.images_of_split()))
         labels = self._view.labels
         kept: frozenset[str] | None = None
         for layer in needed_for(self._view):
@@ -220,7 +233,9 @@ class Records:
             wanted &= np.array(self._columns["male"], bool) == (self._view.sex == "male")
         if self._view.fold is not None:
             self.fingerprint += f":{self._view.fold.fingerprint}"
-            fold = self._view.fold.among(self._columns["id"])
+            # Without a table of children each image is a child of its own, wherever it lies.
+            fold = self._view.fold
+            fold = fold.among(self.images_of_split()) if fold.patients else fold
             wanted &= np.array([fold.keeps(image_id) for image_id in self._columns["id"]], bool)
         return None if wanted.all() else np.flatnonzero(wanted)
 
@@ -272,6 +287,31 @@ class Records:
             key_points=self.key_points(n) if "key_points" in needed else None,
         )
 
+    def paths(self) -> tuple[str, ...]:
+        """Returns the path of each record of the whole split below the folder that the dataset was built from.
+
+        It is empty for an image whose record states none that its id could come from; all of it is empty for datasets
+        that do not come from files.
+        """
+        if not self._has_paths:
+            return ()
+        said = self._index.get("source")
+        if said is None:
+            said = _PATHS_READ.get(self._key)
+        if said is None:
+            rows = (self._rows[n] for n in range(len(self._rows)))
+            said = [_path_of(as_str(row["id"]), as_str(row["source"])) for row in rows]
+            _PATHS_READ[self._key] = said
+        return tuple(said)
+
+    def images_of_split(self) -> pairing.Images:
+        """Returns the split's images, and what other splits hold, for annotations and patients to be paired with."""
+        ids, own, dataset = self._columns["id"], self.paths(), self._dataset
+        known = set(own)
+        others = [path for name in dataset.splits for path in Records(dataset, name, View()).paths()] if own else []
+        others = [path for path in others if path and path not in known]
+        return pairing.Images(tuple(ids), own, tuple(others))
+
     def numbers(self) -> dict[str, int]:
         """Returns each id's number."""
         return {image_id: n for n, image_id in enumerate(self.ids())}
@@ -289,18 +329,26 @@ class Records:
         return values if self._places is None else [values[n] for n in self._places]
 
     @functools.cached_property
+    def _index(self) -> dict[str, list[Any]]:
+        """What the index says of the split; empty for a part of one, and where there is none."""
+        index = _json_of(self._path / INDEX).get(self._split, {})
+        return dict(index) if len(index.get("id", ())) == len(self._rows) else {}
+
+    @functools.cached_property
     def _columns(self) -> dict[str, list[Any]]:
         """Ids, ages and sexes: from the index for a whole split that has one, else from the records."""
-        if self._index_path.exists():
-            index = json.loads(self._index_path.read_text()).get(self._split, {})
-            if len(index.get("id", ())) == len(self._rows):
-                return {**index, "bone_age": [np.nan if age is None else age for age in index["bone_age"]]}
+        if index := self._index:
+            return {**index, "bone_age": [np.nan if age is None else age for age in index["bone_age"]]}
         columns: dict[str, list[Any]] = {"id": [], "bone_age": [], "male": []}
         for n in range(len(self._rows)):
             row = self._rows[n]
             for name, values in columns.items():
                 values.append(as_str(row[name]) if name == "id" else row[name])
         return columns
+
+
+_PATHS_READ: dict[tuple[str, str, str], list[str]] = {}
+"""Paths that were read out of records, by folder, fingerprint and split: older datasets have none in the index."""
 
 
 _STORED_AS: dict[Layer, str] = {"hand": "mask", "key_points": "key_points"}
@@ -314,6 +362,14 @@ def _decode_raw(data: Any, *, shape: tuple[int, int]) -> images.Grey:
 def as_str(value: Any) -> str:
     """Returns a text feature, which TFDS gives as bytes, as text."""
     return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _path_of(image_id: str, source: str) -> str:
+    """A record's path; empty where its id could not come from it, so that it says something else."""
+    path = unicodedata.normalize("NFC", source)
+    stem = pairing.stem_of(path)
+    folder = path.rpartition("/")[0]
+    return source if image_id in (stem, f"{folder}/{stem}", path) else ""
 
 
 def _json_of(path: pathlib.Path) -> dict[str, Any]:

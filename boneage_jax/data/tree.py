@@ -86,12 +86,16 @@ class FileRef:
 
     def read(self) -> bytes:
         """Returns the content. Raises `UnreadableFile`."""
-        with _unreadable_named():
-            stated = _open_zip(self.path).getinfo(self.member).file_size if self.member else os.stat(self.path).st_size
+        stated = self.size()
         if stated > MAX_BYTES:
             raise UnreadableFile(f"found {stated >> 20} MiB, expected a file of less than {MAX_BYTES >> 20} MiB")
         # Not of `MAX_BYTES`: Python takes memory for all that is asked for.
         return self.head(stated + 1)
+
+    def size(self) -> int:
+        """Returns the content's length in bytes, as the folder or the zip states it. Raises `UnreadableFile`."""
+        with _unreadable_named():
+            return _open_zip(self.path).getinfo(self.member).file_size if self.member else os.stat(self.path).st_size
 
     def head(self, size: int) -> bytes:
         """Returns the first `size` bytes of the content. Raises `UnreadableFile`."""
@@ -133,6 +137,7 @@ class Tree:
         self.problems: list[tuple[str, str]] = []
         self._stack = contextlib.ExitStack()
         self._unpacked = 0
+        self._outer: dict[str, FileRef] = {}
 
     def __enter__(self) -> Tree:
         self._stack.callback(_open_zip.cache_clear)
@@ -145,6 +150,12 @@ class Tree:
 
     def __exit__(self, *exception: object) -> None:
         self._stack.close()
+
+    def place(self, ref: FileRef) -> tuple[str, ...]:
+        """Returns where a file of this tree lies, whatever root it was found from: its `place_of`, then members."""
+        if outer := self._outer.get(ref.path):
+            return *self.place(outer), ref.member
+        return (place_of(ref.path), ref.member) if ref.member else (place_of(ref.path),)
 
     def files(self, root: pathlib.Path) -> list[FileRef]:
         """Returns all files below a folder or in a zip, in the order of their shown paths; a plain file is itself.
@@ -244,10 +255,20 @@ class Tree:
             inner.unlink(missing_ok=True)
             self._complain(ref.shown, str(error))
             return
+        self._outer[str(inner)] = ref
         yield from self._members(inner, f"{ref.shown}/", depth + 1)
 
     def _complain(self, shown: str, why: str) -> None:
         self.problems.append((printable(shown), printable(why)))
+
+
+def place_of(path: str) -> str:
+    """Returns a path's absolute form, without links on the way.
+
+    A link at its end is kept: where equal files are stored once (git-annex), those of two children may be links to one.
+    """
+    folder, name = os.path.split(path)
+    return os.path.join(os.path.realpath(folder), name)
 
 
 def _is_skipped(name: str) -> bool:

@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import pathlib
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -25,6 +25,7 @@ from boneage_jax.hand.ages import AgeReaders, learnt_from_phantoms
 from boneage_jax.hand.chain import Chain, Registered, Settings
 from boneage_jax.hand.quality import NO_HAND, Limits
 from boneage_jax.hand.radiographs import Radiograph, Read
+from boneage_jax.hand.sexes import SexConflict
 from boneage_jax.train import bundle
 from boneage_jax.train.run import LoadedRun
 
@@ -32,10 +33,6 @@ PHANTOMS_ONLY = "Trained on phantoms only, research demonstration: no reading of
 
 SEX_DIFFERS = "PatientSex differs"
 """Flag of a DICOM file that says another sex than the user, who wants his own to count."""
-
-SexConflict = Literal["error", "keep-given", "use-dicom"]
-SEX_CONFLICTS: tuple[SexConflict, ...] = get_args(SexConflict)
-"""What counts where a DICOM file says another sex than the user: nothing, what the user gave, or what the file says."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,7 +149,7 @@ class Assessor:
             )
             self._chain = Chain(first, second, settings)
         self.phantoms_only = any(map(learnt_from_phantoms, networks))
-        self.networks = tuple(dict.fromkeys(map(_origin, networks)))
+        self.networks = _origins(networks)
 
     def __enter__(self) -> Assessor:
         return self
@@ -261,9 +258,14 @@ class _Claim:
     problem: str = ""
 
 
-def _origin(loaded: LoadedRun) -> str:
-    name = legible(str(loaded.folder))
-    return f"{name}: {loaded.chosen}" if loaded.folder.is_dir() else f"{name}: as they were bundled"
+def _origins(networks: Sequence[LoadedRun]) -> tuple[str, ...]:
+    """Where networks lie and which steps of their trainings they are, one line a run or bundle."""
+    found: dict[str, list[str]] = {}
+    for loaded in networks:
+        shipped = loaded.folder == resources.shipped_bundle()
+        place = f"the shipped bundle {loaded.folder.stem}" if shipped else legible(str(loaded.folder))
+        found.setdefault(place, []).append(loaded.chosen)
+    return tuple(f"{place}: {'; '.join(dict.fromkeys(chosen))}" for place, chosen in found.items())
 
 
 _LETTERS = {None: "", True: "M", False: "F"}

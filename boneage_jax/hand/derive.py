@@ -105,6 +105,7 @@ def derive(
     Raises:
       UserError: for splits that are not there, a dataset of that name made otherwise, or a disk that is full.
     """
+    build.check_path(out)
     name = name or source.name.replace("/", "-")
     splits = tuple(splits) or tuple(source.splits)
     about = {

@@ -246,7 +246,8 @@ def _write_labels(request: MiningRequest, records: Records) -> None:
         return
     numbers = records.numbers()
     if request.masks:
-        given = drawn.paired([a for a in drawn.read(request.masks) if a.has_mask], list(numbers))
+        given = drawn.paired([a for a in drawn.read(request.masks) if a.has_mask], records.images_of_split())
+        given = {image_id: annotation for image_id, annotation in given.items() if image_id in numbers}
         ids = sorted(given)
     else:
         ids = sorted(numbers)[: request.labelled]

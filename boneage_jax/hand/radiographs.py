@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from boneage_jax.data import decode, dicom, images, labels, pairing
 from boneage_jax.data.images import Grey, ImageError
-from boneage_jax.data.tree import FileRef, Tree, UnreadableFile
+from boneage_jax.data.tree import ZIP_SUFFIXES, FileRef, Tree, UnreadableFile, place_of
 from boneage_jax.errors import UserError, fail_if_any, printable
 
 
@@ -50,7 +50,7 @@ def found(tree: Tree, paths: Sequence[pathlib.Path]) -> list[Radiograph]:
     """Returns the radiographs among files and in folders, zips and DICOMDIRs, in order of their names within each.
 
     In folders and zips pictures are told by their content, or by their ending, so that damaged ones are listed; what
-    could not be looked into is listed too.
+    could not be looked into is listed too. A file that several of the paths lead to is listed once, by the first.
 
     Args:
       tree: open for as long as they are read.
@@ -59,22 +59,29 @@ def found(tree: Tree, paths: Sequence[pathlib.Path]) -> list[Radiograph]:
     Raises:
       UserError: for a path that does not exist, or where there is nothing that looks like a picture.
     """
-    every: list[Radiograph] = []
+    every: dict[tuple[str, ...], Radiograph] = {}
     for path in paths:
         if not path.exists():
             raise UserError(
                 f"{printable(str(path))}: no such file or folder; expected a radiograph, or a folder or zip of them"
             )
-        every += _in_directory_file(tree, path) if _is_directory_file(path) else _in_path(tree, path)
+        for radiograph in _in_directory_file(tree, path) if _is_directory_file(path) else _in_path(tree, path):
+            every.setdefault(_identity(tree, radiograph), radiograph)
     if not every:
         named = ", ".join(printable(str(path)) for path in paths)
         raise UserError(f"{named}: no image found; expected {images.FORMATS} files")
-    return every
+    return list(every.values())
+
+
+def _identity(tree: Tree, radiograph: Radiograph) -> tuple[str, ...]:
+    if radiograph.ref is None:
+        return place_of(radiograph.name), radiograph.problem
+    return tree.place(radiograph.ref)
 
 
 def _in_path(tree: Tree, path: pathlib.Path) -> Iterator[Radiograph]:
     known = len(tree.problems)
-    single = path.is_file() and path.suffix.lower() != ".zip"
+    single = path.is_file() and path.suffix.lower() not in ZIP_SUFFIXES
     for ref in tree.files(path):
         root = str(path.parent if single else path)
         name = str(path) if single else f"{path}/{ref.shown}" if ref.member else ref.path

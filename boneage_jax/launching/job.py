@@ -24,6 +24,7 @@ import tomllib
 from typing import Literal
 
 from boneage_jax.errors import UserError, fail_if_any
+from boneage_jax.files import is_address
 from boneage_jax.settings import checked, flatten, setting
 
 COMMANDS = (
@@ -172,7 +173,8 @@ def _check_together(job: Job, problems: list[str]) -> None:
     if job.array and job.world > 1:
         problems.append(f"array: found {job.array}, expected 0 where nodes and processes make {job.world} of one run")
     for before, word in itertools.pairwise(("", *job.command)):
-        if "://" in word and "--storage" not in (before, word.partition("=")[0]):
+        option, _, value = word.partition("=")
+        if (is_address(word) or is_address(value)) and "--storage" not in (before, option):
             problems.append(f"command: found {word!r}, an address; expected a path where the nodes have it mounted")
     for key, value in flatten(dataclasses.asdict(job)).items():
         quoted = key in ("command", "environment", "setup")  # in every script

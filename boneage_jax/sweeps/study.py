@@ -190,16 +190,16 @@ class Folder:
         kinds = {key: _number(part) for key, part in self.sweep.space.items()}
         return {key: kinds[key](value) for key, value in values.items()}
 
-    def _distributions(self, optuna: Any) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+    def _drawn(self, trial: optuna.trial.Trial) -> dict[str, Any]:
+        """Returns a trial's settings; those that it lacks are drawn now."""
         for key, part in self.sweep.space.items():
             if isinstance(part, Choice):
-                found[key] = optuna.distributions.CategoricalDistribution(part.values)
+                trial.suggest_categorical(key, part.values)
             elif part.whole:
-                found[key] = optuna.distributions.IntDistribution(int(part.low), int(part.high), log=part.log)
+                trial.suggest_int(key, int(part.low), int(part.high), log=part.log)
             else:
-                found[key] = optuna.distributions.FloatDistribution(part.low, part.high, log=part.log)
-        return found
+                trial.suggest_float(key, part.low, part.high, log=part.log)
+        return trial.params
 
     # ---- claims ------------------------------------------------------------------------------------------------------
 
@@ -237,23 +237,15 @@ class Folder:
                     continue
                 return self._write(trial.number, attempt, worker, as_values(self._all_params(trial)))
             if any(trial.state == states.WAITING for trial in trials) or len(trials) < self.sweep.count:
-                fresh = self.study(seed=len(trials)).ask(self._distributions(optuna))
-                return self._write(fresh.number, 1, worker, as_values(fresh.params))
+                fresh = self.study(seed=len(trials)).ask()
+                return self._write(fresh.number, 1, worker, as_values(self._drawn(fresh)))
             running = [trial for trial in study.get_trials(deepcopy=False) if trial.state == states.RUNNING]
             return "wait" if running else "done"
 
     def _all_params(self, trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
         """A trial's settings; those that its worker was lost before it had written down are drawn now."""
         if trial.params.keys() < self.sweep.space.keys():
-            under_way = self.trial(self.study(seed=trial.number), trial.number)
-            for key, part in self.sweep.space.items():
-                if isinstance(part, Choice):
-                    under_way.suggest_categorical(key, part.values)
-                elif part.whole:
-                    under_way.suggest_int(key, int(part.low), int(part.high), log=part.log)
-                else:
-                    under_way.suggest_float(key, part.low, part.high, log=part.log)
-            return under_way.params
+            return self._drawn(self.trial(self.study(seed=trial.number), trial.number))
         return trial.params
 
     def keep(self, claim: Claim) -> None:

@@ -17,6 +17,7 @@ from hypothesis.extra.numpy import arrays
 from boneage_jax.data import annotations as drawn
 from boneage_jax.data.annotations import AnnotatedLabels, Annotation, convert, outlines_of, runs
 from boneage_jax.data.annotations.malformed import Malformed
+from boneage_jax.data.pairing import Images
 from boneage_jax.errors import UserError
 from tests.conftest import REAL, needs_real
 
@@ -432,7 +433,7 @@ SIZED = {
 @pytest.mark.parametrize("kind", SIZED)
 def test_annotations_of_another_size_are_refused_with_both(tmp_path, kind):
     found = one(write(tmp_path / "a.json", SIZED[kind]))
-    labels = AnnotatedLabels((found,)).among(["1377"])
+    labels = AnnotatedLabels((found,)).among(Images(("1377",)))
     assert labels.mask("1377", (96, 80)).any()
     with pytest.raises(
         UserError, match=r"a\.json: .*states an image of 96 x 80 pixels, expected the image's 200 x 160"
@@ -441,7 +442,7 @@ def test_annotations_of_another_size_are_refused_with_both(tmp_path, kind):
 
 
 def test_key_points_of_another_size_are_refused_with_both(tmp_path):
-    labels = AnnotatedLabels(points=(one(write(tmp_path / "a.json", coco())),)).among(["1377"])
+    labels = AnnotatedLabels(points=(one(write(tmp_path / "a.json", coco())),)).among(Images(("1377",)))
     np.testing.assert_array_equal(labels.key_points("1377", (96, 80)), list(POINTS.values()))
     with pytest.raises(UserError, match=r"states an image of 96 x 80 pixels, expected the image's 200 x 160"):
         labels.key_points("1377", (200, 160))
@@ -497,7 +498,7 @@ def file_names(**names):
 )
 def test_images_are_paired_as_files_are(tmp_path, name, ids, image_id):
     found = drawn.read(write(tmp_path / "a.json", file_names(a=name)))
-    labels = AnnotatedLabels(tuple(found)).among(ids)
+    labels = AnnotatedLabels(tuple(found)).among(Images(tuple(ids)))
     assert labels.ids("hand") == frozenset({image_id} - {None})
 
 
@@ -513,7 +514,7 @@ def test_images_are_paired_as_files_are(tmp_path, name, ids, image_id):
 )
 def test_images_that_are_not_told_apart_are_named(tmp_path, names, ids, reason):
     path = write(tmp_path / "a.json", file_names(**{f"n{n}": name for n, name in enumerate(names)}))
-    labels = AnnotatedLabels(tuple(drawn.read(path))).among(ids)
+    labels = AnnotatedLabels(tuple(drawn.read(path))).among(Images(tuple(ids)))
     with pytest.raises(UserError, match=reason):
         labels.ids("hand")
 
@@ -524,7 +525,7 @@ def test_masks_of_one_name_keep_their_folders(tmp_path):
     assert sorted(p.relative_to(tmp_path / "masks").as_posix() for p in (tmp_path / "masks").rglob("*.png")) == [
         *("2.png", "A/1.png", "B/1.png"),
     ]
-    given = drawn.paired(drawn.read(tmp_path / "masks"), ["A/1", "B/1", "2"])
+    given = drawn.paired(drawn.read(tmp_path / "masks"), Images(("A/1", "B/1", "2")))
     assert {image_id: square_of(a.mask())[0] for image_id, a in given.items()} == {"A/1": 0, "B/1": 1, "2": 2}
     for name in ("../1", "/1", "a//1", ""):
         with pytest.raises(UserError, match="expected one that can be a file's name"):
@@ -545,7 +546,7 @@ def test_images_of_the_folder_are_paired_as_files_are(tmp_path):
     convert.convert(path, tmp_path / "b.json", folder=tmp_path / "pictures")
     assert {a.file: a.height for a in drawn.read(tmp_path / "b.json")} == {"A/1.png": 50, "B/1.png": 51}
     content["A/1.png"]["filename"] = "1.png"
-    with pytest.raises(UserError, match=r"no image '1\.png'; of that name there is A/1, B/1"):
+    with pytest.raises(UserError, match=r"no image '1\.png'; of that name there is A/1\.png, B/1\.png"):
         convert.convert(write(path, content), tmp_path / "c.json", folder=tmp_path / "pictures")
 
 
@@ -634,7 +635,7 @@ def test_fingerprints_follow_what_is_drawn():
     def of(**changes):
         return AnnotatedLabels((dataclasses.replace(Annotation("1.png", 80, 96, outlines_of(blob())), **changes),))
 
-    same = {of().fingerprint, of().among(["1", "2"]).fingerprint, of(width=0).fingerprint}
+    same = {of().fingerprint, of().among(Images(("1", "2"))).fingerprint, of(width=0).fingerprint}
     assert len(same) == 1
     other = {of(file="2.png").fingerprint, of(runs=(runs.of_mask(blob()),)).fingerprint, of(outlines=()).fingerprint}
     assert len(other | same) == 4
@@ -712,3 +713,21 @@ def test_nothing_there(tmp_path):
         drawn.read(tmp_path / "missing.json")
     with pytest.raises(UserError, match="found no masks"):
         drawn.read(tmp_path)
+
+
+@pytest.mark.parametrize("path", ["1.png", "..\\B\\1.png", None])
+def test_paths_of_labelme_files_go_from_their_own_folders(tmp_path, path):
+    shapes = [{"label": "hand", "points": [[1, 2], [30, 2], [5, 40]]}]
+    for folder, name in (("A", "1.png"), ("B", path)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "1.json").write_text(json.dumps(labelme(shapes, imagePath=name)))
+        cv2.imwrite(str(tmp_path / folder / "1.png"), np.tile(np.arange(80, dtype=np.uint8) * 3, (96, 1)))
+    assert [a.file for a in drawn.read(tmp_path)] == ["A/1.png", "B/1.png"]
+
+
+@pytest.mark.parametrize("path", ["/home/me/1.png", "C:\\me\\1.png"])
+def test_absolute_paths_of_labelme_files_stay(tmp_path, path):
+    (tmp_path / "A").mkdir()
+    content = labelme([{"label": "hand", "points": [[1, 2], [30, 2], [5, 40]]}], imagePath=path)
+    (tmp_path / "A" / "1.json").write_text(json.dumps(content))
+    assert [a.file for a in drawn.read(tmp_path)] == [path.replace("\\", "/")]

@@ -15,7 +15,7 @@ from PIL import Image
 
 from boneage_jax import anatomy
 from boneage_jax.data import annotations as drawn
-from boneage_jax.data import build, images
+from boneage_jax.data import build, folds, images
 from boneage_jax.data.examples import View
 from boneage_jax.data.sources import INDEX, Dataset
 from boneage_jax.errors import UserError
@@ -397,3 +397,138 @@ def test_description(phantoms, data_dir):
     assert "train" in text
     assert "72" in text
     assert io.StringIO(build.as_json(build.describe(data_dir, phantoms.name))).read().startswith("{")
+
+
+def clinics(root):
+    """Two children of one number: one in training, one in test, in folders that name no split."""
+    for folder, child in (("clinicA", TRAIN[0]), ("clinicB", TRAIN[1])):
+        (root / folder).mkdir(parents=True)
+        (root / folder / "1.png").write_bytes(child.png)
+        (root / folder / "2.png").write_bytes(child.png)
+    rows = [f"clinic{c}/{n}.png,{100 + n},1,{split}" for c, split in (("A", "train"), ("B", "test")) for n in (1, 2)]
+    (root / "labels.csv").write_text("\n".join(["id,boneage,male,split", *rows]) + "\n")
+    return build.build("rsna_bone_age", root.parent / "data", source=root, workers=1, validation=0)
+
+
+def masks_in(folder, *names):
+    """Masks by path, each with another row of pixels."""
+    for n, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        mask = np.zeros((40, 32), np.uint8)
+        mask[n] = 255
+        cv2.imwrite(str(folder / name), mask)
+    return drawn.AnnotatedLabels(tuple(drawn.read(folder)))
+
+
+def masked(dataset, labels):
+    """By split and id the row of pixels that its mask has."""
+    found = {}
+    for split in dataset.splits:
+        records = dataset.split(split, View(64, 48, layers=("hand",), labels=labels))
+        found |= {(split, i): int(np.flatnonzero(records.mask(n))[0] // 32) for n, i in enumerate(records.ids())}
+    return found
+
+
+AGE = {"new": None, "without paths in its index": "source", "without index": "all"}
+
+
+def aged(dataset, age):
+    """The dataset as it was built by earlier versions."""
+    index = json.loads((dataset.path / INDEX).read_text())
+    if age == "all":
+        (dataset.path / INDEX).unlink()
+    elif age:
+        (dataset.path / INDEX).write_text(
+            json.dumps({split: {k: v for k, v in said.items() if k != age} for split, said in index.items()})
+        )
+    return dataset
+
+
+@pytest.mark.parametrize("age", AGE)
+def test_annotations_of_two_splits_are_told_apart_by_their_folders(tmp_path, age):
+    dataset = aged(clinics(tmp_path / "set"), AGE[age])
+    assert masked(dataset, masks_in(tmp_path / "a", "clinicA/1.png")) == {("train", "clinicA/1"): 0}
+    assert masked(dataset, masks_in(tmp_path / "b", "clinicB/1.png")) == {("test", "clinicB/1"): 0}
+    both = masks_in(tmp_path / "c", "x/clinicA/1.png", "x/clinicB/1.png")
+    assert masked(dataset, both) == {("train", "clinicA/1"): 0, ("test", "clinicB/1"): 1}
+    for n, (names, reason) in enumerate(
+        {
+            ("1.png",): r"no image '1\.png'; of that name there is clinic./1\.png, clinic./1\.png",
+            ("clinicC/1.png",): r"no image 'clinicC/1\.png'; of that name there is",
+            ("clinicA/1.png", "clinicB/2.png", "clinicC/2.png"): r"no image 'clinicC/2\.png'",
+        }.items()
+    ):
+        with pytest.raises(UserError, match=reason):
+            masked(dataset, masks_in(tmp_path / f"bad{n}", *names))
+    more = masks_in(tmp_path / "d", "clinicA/1.png", "clinicB/1.png", "clinicC/1.png")
+    assert masked(dataset, more) == {("train", "clinicA/1"): 0, ("test", "clinicB/1"): 1}
+
+
+@pytest.mark.parametrize("age", AGE)
+def test_patients_by_path_of_all_splits(tmp_path, age):
+    dataset = aged(clinics(tmp_path / "set"), AGE[age])
+    (tmp_path / "pat.csv").write_text(
+        "id,patient\nclinicA/1.png,p1\nclinicA/2.png,p1\nclinicB/1.png,p2\nclinicB/2.png,p3\n"
+    )
+    patients = folds.read_patients(tmp_path / "pat.csv")
+    for split, child in (("train", {"p1"}), ("test", {"p2", "p3"})):
+        kept = [dataset.split(split, View(fold=folds.Fold(5, k, True, patients))).ids() for k in range(5)]
+        assert sorted(i for ids in kept for i in ids) == sorted(dataset.split(split).ids())
+        assert sum(map(bool, kept)) == len({k for c in child for k in range(5) if folds.Fold(5, k, True).keeps(c)})
+
+
+def test_masks_by_number_are_of_the_split_that_is_read(tmp_path):
+    """RSNA's numbers overlap: masks of the training images go by these alone."""
+    overlapping = make.children(4, int(TRAIN[3].id), seed=5)
+    root = make.official(tmp_path / "rsna", TRAIN, make.children(2, 9000), overlapping)
+    dataset = build.build("rsna_bone_age", tmp_path / "data", source=root, workers=1)
+    assert set(dataset.split("train").ids()) & set(dataset.split("test").ids()) == {c.id for c in overlapping}
+    name = TRAIN[3].id
+    assert ("train", name) in masked(dataset, masks_in(tmp_path / "a", f"{name}.png"))
+    by_path = masks_in(tmp_path / "b", f"boneage-training-dataset/{name}.png")
+    assert masked(dataset, by_path) == {("train", name): 0}
+    mixed = masks_in(tmp_path / "c", f"{name}.png", "boneage-training-dataset/1377.png")
+    with pytest.raises(UserError, match=rf"'{name}\.png' may be .*Test Set Images/{name}\.png"):
+        masked(dataset, mixed)
+
+
+def test_another_source_under_the_same_name_is_refused(download, tmp_path, capsys):
+    dataset = build.build("rsna_bone_age", tmp_path / "data", source=download, workers=1)
+    moved = download.rename(tmp_path / "moved")
+    capsys.readouterr()
+    assert build.build("rsna_bone_age", tmp_path / "data", source=moved, workers=1) == dataset
+    assert capsys.readouterr().err == f"already built: {dataset.path}\n"
+    other = make.plain(tmp_path / "other", TRAIN)
+    with pytest.raises(UserError, match=r"already built from 'rsna', .*other; choose another --out, or remove"):
+        build.build("rsna_bone_age", tmp_path / "data", source=other, workers=1)
+    table = moved / "train.csv"
+    table.write_text(table.read_text().replace("True", "Male", 1))
+    with pytest.raises(UserError, match="already built from 'rsna'"):
+        build.build("rsna_bone_age", tmp_path / "data", source=moved, workers=1)
+    note = dataset.path / "metadata.json"
+    note.write_text(json.dumps({k: v for k, v in json.loads(note.read_text()).items() if k != "source"}))
+    capsys.readouterr()
+    build.build("rsna_bone_age", tmp_path / "data", source=other, workers=1)
+    assert capsys.readouterr().err == f"already built: {dataset.path}\n"
+
+
+def test_sources_that_are_files(download, tmp_path):
+    (download / "DICOMDIR").write_bytes(b"")
+    dataset = build.build("rsna_bone_age", tmp_path / "data", source=download / "DICOMDIR", workers=1)
+    assert dataset.splits == {"train": 10, "validation": 6, "test": 4}
+    with pytest.raises(UserError, match=r"train\.csv: a file; expected a folder or a zip"):
+        build.build("rsna_bone_age", tmp_path / "b", source=download / "train.csv", workers=1)
+
+
+def test_nothing_of_a_failed_build_stays(download, tmp_path):
+    (download / "boneage-training-dataset" / "1378.png").write_bytes(b"")
+    with pytest.raises(UserError, match="1378"):
+        build.build("rsna_bone_age", tmp_path / "new" / "data", source=download, workers=1)
+    assert not (tmp_path / "new").exists()
+
+
+def test_folders_that_array_record_cannot_write_to(download, tmp_path):
+    out = tmp_path / "n\udcff"
+    with pytest.raises(UserError, match=r"n\\xff: this folder's name is not UTF-8.*choose another --out"):
+        build.build("rsna_bone_age", out, source=download, workers=1)
+    assert not out.exists()

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from boneage_jax.analysis import evaluate
 from boneage_jax.data.examples import View
 from boneage_jax.data.folds import Fold, read_patients
+from boneage_jax.data.pairing import Images
 from boneage_jax.errors import UserError
 from boneage_jax.train import run
 from boneage_jax.train.loop import train as train_run
@@ -45,7 +46,7 @@ def test_patients_of_a_table(tmp_path):
 def test_patients_find_their_images_as_rows_of_labels_do(tmp_path, cell):
     path = tmp_path / "patients.csv"
     path.write_text(f"sep=;\nid;patient;\n{cell};p1;\nother;p1;\n\n")
-    fold = Fold(5, 0, True, read_patients(path)).among(["00017", "other", "alone"])
+    fold = Fold(5, 0, True, read_patients(path)).among(Images(("00017", "other", "alone")))
     assert fold.patients == {"00017": "p1", "other": "p1"}
     assert fold.keeps("00017") == fold.keeps("other") == Fold(5, 0, True).keeps("p1")
 
@@ -55,12 +56,12 @@ def test_patients_that_are_not_told_apart(tmp_path):
     path.write_text("id,patient\n1,p1\n1.png,p2\n2,\n,p3\n")
     with pytest.raises(UserError, match=r"(?s)row 3: '1' is of 'p2', and of 'p1'.*row 4: found '2' and ''.*row 5"):
         read_patients(path)
-    with pytest.raises(UserError, match="'1' may be A/1, B/1"):
-        Fold(5, 0, True, {"1": "p1"}).among(["A/1", "B/1"])
+    with pytest.raises(UserError, match="no image '1'; of that name there is A/1, B/1"):
+        Fold(5, 0, True, {"1": "p1"}).among(Images(("A/1", "B/1")))
     with pytest.raises(UserError, match=r"'17': named by|17: named by"):
-        Fold(5, 0, True, {"17": "p1", "017": "p2"}).among(["17"])
+        Fold(5, 0, True, {"17": "p1", "017": "p2"}).among(Images(("17",)))
     with pytest.raises(UserError, match="names none of the 2 images; found '1', expected ids such as '8'"):
-        Fold(5, 0, True, {"1": "p1"}).among(["8", "9"])
+        Fold(5, 0, True, {"1": "p1"}).among(Images(("8", "9")))
 
 
 def test_a_run_learns_from_the_others_and_is_evaluated_on_its_fold(phantoms, data_dir, tmp_path):

@@ -1,7 +1,10 @@
 """Decoding, fitting and encoding, against NumPy and Pillow."""
 
 import io
+import re
 import struct
+import subprocess
+import sys
 import zlib
 
 import cv2
@@ -9,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, TiffImagePlugin
 
 from boneage_jax.data import images
 from boneage_jax.errors import UserError
@@ -68,6 +71,27 @@ def webp_of_size(width, height):
     at = data.index(b"\x9d\x01\x2a")  # VP8's start code: the size follows in 14 bits each
     data[at + 3 : at + 7] = struct.pack("<HH", width, height)
     return bytes(data)
+
+
+def tiff_of_tiles(array, compression, side=128):
+    """Deflated, as Pillow writes none: the tiles, then the directory (TIFF 6.0, section 15)."""
+    rows, columns = (length // side for length in array.shape)
+    tiles = [
+        zlib.compress(array[side * row : side * (row + 1), side * column : side * (column + 1)].tobytes())
+        for row in range(rows)
+        for column in range(columns)
+    ]
+    sizes = [len(tile) for tile in tiles]
+    starts = [8 + sum(sizes[:n]) for n in range(len(tiles))]
+    lists = 8 + sum(sizes)
+    directory = lists + 8 * len(tiles)
+    height, width = array.shape
+    tags = [(256, 1, width), (257, 1, height), (258, 1, 8), (259, 1, compression), (262, 1, 1), (277, 1, 1)]
+    tags += [(322, 1, side), (323, 1, side), (324, len(tiles), lists), (325, len(tiles), lists + 4 * len(tiles))]
+    entries = b"".join(struct.pack("<HHII", tag, 4, count, value) for tag, count, value in tags)
+    head = struct.pack("<2sHI", b"II", 42, directory)
+    numbers = struct.pack(f"<{2 * len(tiles)}I", *starts, *sizes)
+    return head + b"".join(tiles) + numbers + struct.pack("<H", len(tags)) + entries + bytes(4)
 
 
 def test_grey_png_is_kept_exactly():
@@ -274,6 +298,68 @@ def test_damaged_jpeg_is_refused(damaged, tmp_path):
         images.read(tmp_path / "hand.jpg")
 
 
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+@pytest.mark.parametrize("tail", [b"\xff\xd9", b"\xff\xd9behind", b""], ids=["end marker", "more behind", "no end"])
+def test_progressive_jpeg_without_its_last_scans_is_refused(mode, tail):
+    picture = Image.merge(mode, [Image.fromarray(SMOOTH)] * len(mode))
+    data = saved(picture, "JPEG", progressive=True, restart_marker_blocks=20)
+    assert images.decode(data).shape == SMOOTH.shape
+    scans = [found.start() for found in re.finditer(rb"\xff\xda", data)]  # data hold no such bytes: zeros follow \xff
+    assert len(scans) > 5
+    for start in scans[1:]:
+        with pytest.raises(images.ImageError, match="the JPEG is truncated"):
+            images.decode(data[:start] + tail)
+
+
+def test_progressive_jpeg_of_an_unknown_minor_kind_needs_its_last_scans_too():
+    data = bytearray(saved(Image.fromarray(SMOOTH), "JPEG", progressive=True))
+    data[data.index(b"JFIF\0") + 5] = 2
+    assert images.decode(bytes(data)).shape == SMOOTH.shape
+    with pytest.raises(images.ImageError, match="the JPEG is truncated"):
+        images.decode(bytes(data[: data.rindex(b"\xff\xda")] + b"\xff\xd9"))
+
+
+@pytest.mark.parametrize("compression", ["tiff_adobe_deflate", "tiff_deflate"])
+@pytest.mark.parametrize("tiled", [False, True])
+def test_changed_bytes_of_a_deflated_tiff_are_found(compression, tiled):
+    array = SMOOTH[:384, :256]
+    number = TiffImagePlugin.COMPRESSION_INFO_REV[compression]
+    data = tiff_of_tiles(array, number) if tiled else saved(Image.fromarray(array), "TIFF", compression=compression)
+    np.testing.assert_array_equal(images.decode(data), array)
+    zeroed = bytearray(data)
+    zeroed[20_000:20_100] = bytes(100)
+    with pytest.raises(images.ImageError, match="the TIFF is damaged"):
+        images.decode(bytes(zeroed))
+
+
+SPOIL = """
+import sys
+from boneage_jax import environment
+environment.prepare()
+from boneage_jax.data import images
+for name in sys.argv[1:]:
+    data = open(name, "rb").read()
+    for spoilt in (data[: len(data) // 2], data[:-50], data[:9000] + bytes(500) + data[9500:]):
+        try:
+            images.decode(spoilt)
+        except images.ImageError as error:
+            print(error)
+"""
+
+
+def test_damage_is_said_once(tmp_path):
+    """Not by Pillow's warnings, nor by libtiff's lines."""
+    ways = ("raw", "tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg")
+    for way in ways:
+        Image.fromarray(SMOOTH).save(tmp_path / f"{way}.tif", compression=way)
+    Image.fromarray(SMOOTH).save(tmp_path / "a.webp", lossless=True)
+    done = subprocess.run(
+        [sys.executable, "-c", SPOIL, *map(str, tmp_path.iterdir())], capture_output=True, text=True, check=True
+    )
+    assert done.stderr == ""
+    assert len(done.stdout.splitlines()) >= 2 * (len(ways) + 1)
+
+
 def test_a_byte_changed_in_a_jpeg_is_refused_or_changes_little_that_can_be_known():
     """JPEG has no checksum: some changes are valid JPEGs of another picture. None crashes or changes the size."""
     refused = 0
@@ -292,6 +378,26 @@ def test_jpeg_of_an_unknown_minor_kind_is_whole():
     data = bytearray(JPEG)
     data[data.index(b"JFIF\0") + 5] = 2
     np.testing.assert_array_equal(images.decode(bytes(data)), images.decode(JPEG))
+    data[5000:5512] = bytes(512)
+    with pytest.raises(images.ImageError, match="the JPEG is damaged"):
+        images.decode(bytes(data))
+
+
+@pytest.mark.parametrize(("mode", "code"), [("RGB", 2), ("RGB", 9), ("CMYK", 1), ("CMYK", 9), ("CMYK", 0)])
+def test_jpeg_of_an_unknown_colour_transform(mode, code):
+    """Then it counts as YCbCr, or YCCK of four inks, as Pillow has it. Adobe's segment: T.872, 6.5.3."""
+    colours = [SMOOTH, 255 - SMOOTH, SMOOTH // 2, SMOOTH // 3][: len(mode)]
+    data = saved(Image.merge(mode, list(map(Image.fromarray, colours))), "JPEG", quality=90)
+    if b"Adobe" not in data:
+        data = data[:2] + b"\xff\xee" + struct.pack(">H5sHHHB", 14, b"Adobe", 100, 0, 0, code) + data[20:]  # for JFIF
+    at = data.index(b"Adobe") + 11
+    data = data[:at] + bytes([code]) + data[at + 1 :]
+    with Image.open(io.BytesIO(data)) as image:
+        expected = np.asarray(image.convert("L"), int)
+    assert np.abs(images.decode(data) - expected).max() <= 2
+    at = data.index(b"\xff\xda") + 5000
+    with pytest.raises(images.ImageError, match="the JPEG is damaged"):
+        images.decode(data[:at] + bytes(512) + data[at + 512 :])
 
 
 @pytest.mark.parametrize(

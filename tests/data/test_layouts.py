@@ -466,7 +466,7 @@ def test_the_real_tables_with_what_images_there_are(tmp_path):
         (tmp_path / f"{name}.png").write_bytes((REAL / source).read_bytes())
     assert "(14233)" in refused(tmp_path)
     with layouts.search(tmp_path, missing="skip") as found:
-        assert len(found.missing) == 14233
+        assert "rows without an image (14233)" in found.summary
         assert found.named
         records = {r.label.id: r.label for split in found.records.values() for r in split}
     assert {k: (v.months, v.male) for k, v in records.items()} == {
@@ -474,3 +474,40 @@ def test_the_real_tables_with_what_images_there_are(tmp_path):
         "15600": (144.0, False),
         "4556": pytest.approx((129.0, False), abs=0.6),
     }
+
+
+def test_sexes_that_headers_say_are_no_girls(tmp_path):
+    for n in range(1, 4):
+        (tmp_path / f"{n}.dcm").write_bytes(b"")
+    (tmp_path / "t.csv").write_text("id,boneage,male\n1,12,1\n2,12,\n3,12,\n")
+    with layouts.search(tmp_path, validation=0) as found:
+        assert "3 images, 1 boy by the table, sex of 2 by the DICOM header, 12 to 12 months" in found.summary
+
+
+def test_what_was_dealt_is_counted(tmp_path):
+    some = make.children(40, 100)
+    make.plain(tmp_path / "a", some)
+    with layouts.search(tmp_path / "a", validation=0.001) as found:
+        assert "1 of 40 training images became one, by a hash" in found.summary
+    make.write_images(tmp_path / "b", some)
+    rows = "".join(f"{c.id},12,1,p{n // 2}\n" for n, c in enumerate(some))
+    (tmp_path / "b" / "t.csv").write_text(f"id,boneage,male,patient\n{rows}")
+    with layouts.search(tmp_path / "b", validation=0.001) as found:
+        assert "2 of 40 training images became one, of 1 of 20 children, by a hash" in found.summary
+
+
+def test_a_note_follows_paths_sizes_and_tables(tmp_path):
+    root = make.plain(tmp_path / "a", TRAIN)
+    note = layouts.note_of(root)
+    assert note["name"] == "a"
+    assert layouts.note_of(root / "." / ".." / "a") == note
+    picture = next(p for p in root.rglob("*.png"))
+    digests = {note["digest"]}
+    picture.write_bytes(picture.read_bytes() + b"x")
+    digests.add(layouts.note_of(root)["digest"])
+    picture.rename(picture.with_name("x.png"))
+    digests.add(layouts.note_of(root)["digest"])
+    table = next(p for p in root.rglob("*.csv"))
+    table.write_text(table.read_text().replace("True", "TRUE", 1))
+    digests.add(layouts.note_of(root)["digest"])
+    assert len(digests) == 4

@@ -170,7 +170,7 @@ def test_pairs():
         "t.csv, row 5: no image '4'",
         "t.csv, row 6: no image 'a/2.png'; of that name there is b/2.png",
     )
-    assert pairs.astray == pairs.missing[1:]
+    assert pairs.wrong_folder == pairs.missing[1:]
     assert not pairs.ambiguous + pairs.twice
 
 

@@ -18,6 +18,13 @@ ROWS = [["id", "boneage", "male"], ["1377", "120.5", "1"], ["1378", "12", "0"]]
 PLAIN = "id,boneage,male\n1377,120.5,1\n1378,12,0\n"
 GERMAN = "id;boneage;male\n1377;120,5;1,0\n1378;12;0,0\n"
 
+
+def read_table(name, data):
+    """Good rows, and what is said of bad ones."""
+    table = labels.read_whole_table(name, data)
+    return table.labels, table.offenders
+
+
 CSV = {
     "plain": PLAIN.encode(),
     "CR LF": PLAIN.replace("\n", "\r\n").encode(),
@@ -48,7 +55,7 @@ CSV = {
 
 @pytest.mark.parametrize("kind", CSV)
 def test_csv(kind):
-    found, offenders = labels.read_table("t.csv", CSV[kind])
+    found, offenders = read_table("t.csv", CSV[kind])
     assert not offenders
     assert [(x.id, x.months, x.male) for x in found] == [("1377", 120.5, True), ("1378", 12.0, False)]
 
@@ -118,7 +125,7 @@ XLSX = {
 def test_xlsx(kind):
     # The content tells, not the name.
     for name in ("t.xlsx", "t.csv"):
-        found, offenders = labels.read_table(name, XLSX[kind])
+        found, offenders = read_table(name, XLSX[kind])
         assert not offenders
         assert [(x.id.lstrip("0"), x.months, x.male) for x in found] == [("1377", 120.5, True), ("1378", 12.0, False)]
 
@@ -132,13 +139,13 @@ def test_rows_of_a_spreadsheet_have_its_own_numbers():
 def test_formulas_without_a_value_are_named():
     """The library writes formulas alone; a spreadsheet program that saves the file puts the value beside each."""
     data = xlsx([["id", "boneage", "male", "notes"], [1377, "=10*12", True, "=1/0"], [1378, 12, False, None]])
-    found, offenders = labels.read_table("t.xlsx", data)
+    found, offenders = read_table("t.xlsx", data)
     assert [x.id for x in found] == ["1378"]
     assert offenders == [
         "t.xlsx, row 2: found the formula '=10*12' without its value; open the table in a spreadsheet and save it"
     ]
     valued = changed(data, rb"<f>10\*12</f><v ?/>|<f>10\*12</f><v></v>", b"<f>10*12</f><v>120</v>")
-    found, offenders = labels.read_table("t.xlsx", valued)
+    found, offenders = read_table("t.xlsx", valued)
     assert not offenders
     assert found[0].months == 120.0
 
@@ -168,7 +175,7 @@ def test_formulas_without_a_value_are_named():
 )
 def test_what_is_no_table_is_told_in_one_message(name, data, reason):
     with pytest.raises(UserError, match=f"t\\.(csv|xlsx).*({reason})"):
-        labels.read_table(name, data)
+        read_table(name, data)
 
 
 def test_spreadsheets_that_unpack_without_end(monkeypatch):
@@ -181,7 +188,7 @@ def test_spreadsheets_that_unpack_without_end(monkeypatch):
 def test_whatever_comes_is_read_or_told(data):
     for name in ("t.csv", "t.xlsx"):
         try:
-            labels.read_table(name, data)
+            read_table(name, data)
         except UserError as error:
             told = str(error)
         else:

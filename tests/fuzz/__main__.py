@@ -49,9 +49,9 @@ def read_picture(path: pathlib.Path) -> None:
 
 def read_table(path: pathlib.Path) -> None:
     """Good rows have an id and an age that may be one."""
-    good, offenders = labels.read_table(path.name, path.read_bytes())
-    assert good or offenders
-    for label in good:
+    table = labels.read_whole_table(path.name, path.read_bytes())
+    assert table.labels or table.offenders
+    for label in table.labels:
         assert label.id
         assert np.isnan(label.months) or 0 <= label.months <= 240
         assert isinstance(label.male, bool)

@@ -319,6 +319,46 @@ def test_a_table_gives_each_child_its_own_sex(cells, paths, expected, tmp_path):
     }
 
 
+@pytest.mark.parametrize(
+    "paths",
+    [
+        ["north/1.png", "."],
+        ["north/1.png", "north/../north/1.png", "south", "."],
+        ["north", "south", "link/1.png", "south/2.png"],
+        [".", "."],
+        [".", "north"],
+    ],
+)
+def test_a_file_that_is_named_twice_counts_once(paths, tmp_path):
+    folder = tmp_path / "in"
+    for name, level in CLINICS.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(png(level))
+    (tmp_path / "link").symlink_to(folder / "north")
+    paths = [tmp_path / path if path.startswith("link") else folder / path for path in paths]
+    (tmp_path / "sexes.csv").write_text("file,sex\nnorth/1.png,M\nsouth/1.png,F\n2,M\n")
+    rows, _, _ = predict(tmp_path, *paths, sex="", sex_csv=tmp_path / "sexes.csv")
+    assert sorted(float(row["months"]) for row in rows.values()) == [40, 120, 160]
+
+
+def test_members_that_are_found_twice_count_once(tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    inner = packed(**{"b.png": png(40)})
+    (folder / "a.zip").write_bytes(packed(**{"a.png": png(20), "inner.zip": inner, "bad.zip": b"no zip"}))
+    rows, _, _ = predict(tmp_path, folder / "a.zip", folder, folder / "a.zip")
+    assert list(rows) == [f"{folder}/a.zip/{name}" for name in ("a.png", "inner.zip/b.png", "bad.zip")]
+
+
+def test_links_of_two_children_to_one_file_are_two(tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (tmp_path / "stored").write_bytes(png(40))
+    for name in ("a.png", "b.png"):
+        (folder / name).symlink_to(tmp_path / "stored")
+    assert len(predict(tmp_path, folder)[0]) == 2
+
+
 def test_a_row_without_a_sex_leaves_it_to_the_file(tmp_path):
     (tmp_path / "a.dcm").write_bytes(dcm(50, "M"))
     (tmp_path / "sexes.csv").write_text("file,sex\na,\n")

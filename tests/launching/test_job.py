@@ -58,6 +58,7 @@ def test_shipped_jobs_are_shown_and_nothing_is_run(path, engine, tmp_path):
         ("name = 'a'\ncommand = ['train']\nenvironment = ['A']", "environment: found 'A', expected NAME=VALUE"),
         ("name = ", "cannot be read as a job"),
         ("name = 'a'\ncommand = ['train', '--run=gs://b/r']", r"command: found '--run=gs://b/r', an address"),
+        ("name = 'a'\ncommand = ['train', '--run', 'GS://b/r']", r"command: found 'GS://b/r', an address"),
         ("name = 'a'\ncommand = ['train']\nfolder = \"a\\nb\"", r"folder: found 'a\\nb', expected text without"),
         ("name = 'a'\ncommand = ['train']\n[slurm]\noutput = 'a\\b'", r"slurm\.output: found 'a\\\\b', expected text"),
         ("name = 'a'\ncommand = ['train']\n[slurm]\noptions = [\"a\\nb\"]", r"slurm\.options: found 'a\\nb'"),

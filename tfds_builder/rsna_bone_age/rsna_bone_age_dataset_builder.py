@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from boneage_jax.data import dicom, images, layouts, parallel
+from boneage_jax.data import dicom, images, layouts, parallel, sources
 from boneage_jax.data.storage import StorageConfig, image_feature
 from boneage_jax.errors import UserError, fail_if_any
 
@@ -138,6 +138,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             if found.named
             else {"share": self._validation, "by": "hash of the patient, or of the image's id where none is named"}
         )
+        self.info.metadata[sources.SOURCE_NOTE] = found.note
         return {split: self._generate_examples(split, records) for split, records in found.records.items() if records}
 
     def _generate_examples(self, split: str, records: list[layouts.Record]) -> Iterator[tuple[str, dict[str, Any]]]:

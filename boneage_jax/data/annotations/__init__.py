@@ -57,15 +57,14 @@ def read(path: pathlib.Path) -> list[Annotation]:
     return sorted(found, key=lambda annotation: (annotation.id, annotation.file))
 
 
-def _json(path: pathlib.Path) -> list[Annotation]:
+def _json(path: pathlib.Path, folder: pathlib.Path | None = None) -> list[Annotation]:
     content = load_json(path)
-    for matches, read_one in (
-        (coco.matches, coco.read),
-        (via.matches, via.read_json),
-        (labelme.matches, labelme.read),
-    ):
-        if matches(content):
-            return read_one(path)
+    if coco.matches(content):
+        return coco.read(path)
+    if via.matches(content):
+        return via.read_json(path)
+    if labelme.matches(content):
+        return labelme.read(path, folder)
     raise UserError(
         f"{path}: JSON of an unknown kind; expected COCO ('images', 'annotations'), VIA ('regions') or Labelme "
         "('shapes', 'imagePath')"
@@ -92,7 +91,7 @@ def _folder(path: pathlib.Path) -> list[Annotation]:
         return mask_folder.pictures(pictures)
     found = voc.read(xml, path)
     for file in drawn:
-        found += _json(file)
+        found += _json(file, path)
     for file in csv:
         found += via.read_csv(file)
     # Labelme and Pascal VOC files often lie beside the picture that they were drawn on, and beside others that nobody
@@ -115,31 +114,20 @@ def _of(found: Sequence[Annotation], file: pathlib.Path) -> list[Annotation]:
     return said if len(said) == 1 else []
 
 
-def paired(annotations: Sequence[Annotation], image_ids: Sequence[str]) -> dict[str, Annotation]:
-    """Returns the annotation of each image that has one, by the rules of `pairing`.
+def paired(annotations: Sequence[Annotation], images: pairing.Images) -> dict[str, Annotation]:
+    """Returns the annotation of each image that has one, by id; see `pairing.pair_in_split`.
 
     Args:
       annotations: of these images and of others.
-      image_ids: of a dataset.
+      images: of a split of a dataset.
 
     Raises:
       UserError: where it is not clear which image an annotation is of, or several are of one.
     """
     rows = [pairing.Row(annotation.file, annotation.where or "annotation") for annotation in annotations]
-    index = pairing.Index(image_ids)
-
-    def narrow(number: int, found: list[int]) -> list[int]:
-        # An id with folders says that there are several images of this name: a name alone is none of them.
-        has_folders = len(pairing.parts_of(rows[number].cell)) > 1
-        return [n for n in found if has_folders or "/" not in image_ids[n]]
-
-    pairs = pairing.pair(rows, index, narrow)
-    fail_if_any(
-        [*pairs.ambiguous, *pairs.astray, *pairs.twice],
-        "annotations of which it is not clear what images they are of",
-        "Write each image's path as its id has it, and keep one annotation for each image.",
-    )
-    return {image_ids[n]: a for a, n in zip(annotations, pairs.files, strict=True) if n is not None}
+    headline = "annotations of which it is not clear what images they are of"
+    files = pairing.pair_in_split(rows, images, headline).files
+    return {images.ids[n]: a for a, n in zip(annotations, files, strict=True) if n is not None}
 
 
 def write(annotations: Sequence[Annotation], path: pathlib.Path) -> None:
@@ -172,20 +160,20 @@ class AnnotatedLabels:
       masks: annotations to take masks from; None to leave them to the dataset.
       points: annotations to take key points from; None likewise.
       left_out: ids that are not used.
-      image_ids: of the dataset's images, which annotations are paired with; None to take each by its image's name.
+      among_images: the split's images, which annotations are paired with; None to take each by its image's name.
     """
 
     masks: tuple[Annotation, ...] | None = None
     points: tuple[Annotation, ...] | None = None
     left_out: frozenset[str] = frozenset()
-    image_ids: tuple[str, ...] | None = None
+    among_images: pairing.Images | None = None
 
-    def among(self, image_ids: Sequence[str]) -> AnnotatedLabels:
+    def among(self, images: pairing.Images) -> AnnotatedLabels:
         """Returns the same, by the ids of these images."""
-        return dataclasses.replace(self, image_ids=tuple(image_ids))
+        return dataclasses.replace(self, among_images=images)
 
     def _by_id(self, annotations: Sequence[Annotation]) -> dict[str, Annotation]:
-        found = {a.id: a for a in annotations} if self.image_ids is None else paired(annotations, self.image_ids)
+        found = {a.id: a for a in annotations} if self.among_images is None else paired(annotations, self.among_images)
         return {image_id: a for image_id, a in found.items() if image_id not in self.left_out}
 
     @functools.cached_property

@@ -51,13 +51,13 @@ def read(path: pathlib.Path) -> list[Annotation]:
         annotations = entries_of(content["annotations"], "annotations")
         categories = {_key(entry.get("id")): entry for entry in entries_of(content.get("categories"), "categories")}
         drawn: dict[str, list[tuple[int, Any]]] = {_key(image.get("id")): [] for image in images}
-        strangers = []
+        unusable = []
         for n, entry in enumerate(annotations):
             key = _key(entry.get("image_id"))
             if key in drawn:
                 drawn[key].append((n, entry))
             else:
-                strangers.append(
+                unusable.append(
                     f"annotation {n}: found image_id {shortened(entry.get('image_id'))}, expected one of the "
                     f"{len(drawn)} under 'images'"
                 )
@@ -66,8 +66,8 @@ def read(path: pathlib.Path) -> list[Annotation]:
     first: dict[str, int] = {}
     for n, image in enumerate(images):
         if (earlier := first.setdefault(_key(image.get("id")), n)) != n:
-            strangers.append(f"image {n}: found the id {shortened(image.get('id'))} of image {earlier} again")
-    fail_if_any(strangers, f"{path}: annotations that cannot be used", "Correct or remove these entries.")
+            unusable.append(f"image {n}: found the id {shortened(image.get('id'))} of image {earlier} again")
+    fail_if_any(unusable, f"{path}: annotations that cannot be used", "Correct or remove these entries.")
 
     def parse(image: Any) -> Annotation | None:
         drawing = Drawing()

@@ -49,7 +49,8 @@ def _sized(found: list[Annotation], folder: pathlib.Path) -> list[Annotation]:
     with Tree() as tree:
         files = [ref for ref in tree.files(folder) if ref.suffix in images.IMAGE_SUFFIXES]
         ids = pairing.ids_of([ref.shown for ref in files])
-        by_id = drawn.paired(found, ids)
+        paths = tuple(ref.shown for ref in files)
+        by_id = drawn.paired(found, pairing.Images(tuple(ids), paths))
         file_of = {id(a): ref for ref, image_id in zip(files, ids, strict=True) if (a := by_id.get(image_id))}
         fail_if_any(
             [a.file for a in found if id(a) not in file_of],

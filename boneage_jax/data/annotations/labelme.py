@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import pathlib
+import posixpath
 from typing import Any
 
 import numpy as np
@@ -32,12 +33,21 @@ def matches(content: Any) -> bool:
     return isinstance(content, dict) and "shapes" in content
 
 
-def read(path: pathlib.Path) -> list[Annotation]:
-    """Reads one Labelme file. Raises `UserError` with file, shape and reason."""
-    return collected(path, [("file", load_json(path))], lambda content: _annotation(content, path))
+def read(path: pathlib.Path, folder: pathlib.Path | None = None) -> list[Annotation]:
+    """Reads one Labelme file.
+
+    Args:
+      path: of the file.
+      folder: that its image's path is made relative to; None to leave it relative to the file.
+
+    Raises:
+      UserError: with file, shape and reason.
+    """
+    above = path.parent.relative_to(folder).as_posix() if folder else ""
+    return collected(path, [("file", load_json(path))], lambda content: _annotation(content, path, above))
 
 
-def _annotation(content: Any, path: pathlib.Path) -> Annotation | None:
+def _annotation(content: Any, path: pathlib.Path, above: str) -> Annotation | None:
     drawing = Drawing()
     width, height = (side(content.get(key), key) for key in ("imageWidth", "imageHeight"))
     for n, shape in enumerate(entries_of(content["shapes"], "shapes")):
@@ -63,7 +73,10 @@ def _annotation(content: Any, path: pathlib.Path) -> Annotation | None:
                     f"found shape_type {shortened(kind)}, expected polygon, linestrip, point, rectangle, circle or mask"
                 )
     # Files that were made without the image at hand have no path; they are named as the image is.
-    return drawing.annotation(str(content.get("imagePath") or path.with_suffix(".png").name), width, height)
+    name = str(content.get("imagePath") or path.with_suffix(".png").name).replace("\\", "/")
+    if not pathlib.PureWindowsPath(name).anchor and not pathlib.PureWindowsPath(name).drive:
+        name = posixpath.normpath(posixpath.join(above, name))
+    return drawing.annotation(name, width, height)
 
 
 def _box(corners: list[tuple[float, float]]) -> tuple[float, float, float, float]:
