@@ -168,6 +168,10 @@ class LoadedRun:
     chosen: str
 
 
+def _checkpoints_of(folder: pathlib.Path) -> contextlib.closing[Checkpoints]:
+    return contextlib.closing(Checkpoints(folder / "checkpoints", read_only=True))
+
+
 def load(folder: pathlib.Path, *, devices: int = 0, step: int | None = None) -> LoadedRun:
     """Loads the best checkpoint of a run, or that of `step`.
 
@@ -183,8 +187,7 @@ def load(folder: pathlib.Path, *, devices: int = 0, step: int | None = None) -> 
         raise UserError(
             f"{folder}: not a run's folder (no checkpoints/ in it); name the folder given to boneage train --run"
         )
-    checkpoints = Checkpoints(folder / "checkpoints", read_only=True)
-    try:
+    with _checkpoints_of(folder) as checkpoints:
         choice = checkpoints.best() if step is None else checkpoints.named(step)
         if choice is None:
             raise UserError(
@@ -205,8 +208,6 @@ def load(folder: pathlib.Path, *, devices: int = 0, step: int | None = None) -> 
                 f"{folder / 'checkpoints' / str(choice.step)}: the checkpoint is damaged ({reason(error)}); "
                 + (f"choose another with --step from {others}" if others else "there is no other")
             ) from error
-    finally:
-        checkpoints.close()
     task = tasks.build(config.task)
     chosen = _why(choice, config, task)
     score = math.nan if choice.evaluation is None else choice.evaluation.score
@@ -226,15 +227,12 @@ def chosen(folder: pathlib.Path) -> str:
     Args:
       folder: of a run that has been trained.
     """
-    checkpoints = Checkpoints(folder / "checkpoints", read_only=True)
-    try:
+    with _checkpoints_of(folder) as checkpoints:
         best = checkpoints.best()
         if best is None:
             return "none"
         config = validate(checkpoints.about(best.step)["config"], origin=f"the config of {folder}")
         return _why(best, config, tasks.build(config.task))
-    finally:
-        checkpoints.close()
 
 
 def best_score(folder: pathlib.Path) -> float:
@@ -243,12 +241,9 @@ def best_score(folder: pathlib.Path) -> float:
     Args:
       folder: of a run that has been trained.
     """
-    checkpoints = Checkpoints(folder / "checkpoints", read_only=True)
-    try:
+    with _checkpoints_of(folder) as checkpoints:
         best = checkpoints.best()
         return math.nan if best is None or best.evaluation is None else best.evaluation.score
-    finally:
-        checkpoints.close()
 
 
 def shapes_of(config: ExperimentConfig) -> tuple[Network, TrainState]:
