@@ -4,7 +4,7 @@ Each module declares some commands, and what each of them calls: the package tha
 
 Exit status: 0 done; 2 input that the user can mend; 3 the loss is not finite; 4 done, but some of the input could not
 be used, each with a row that has the reason; 75 told to stop, saved, to be started again; 76 another process of the run
-has ended; 130 interrupted from the keyboard.
+has ended; 77 another training is under way in the folder; 130 interrupted from the keyboard.
 """
 
 from __future__ import annotations

@@ -124,7 +124,7 @@ def _folder_of(source: pathlib.Path) -> pathlib.Path:
 
 def _check_source(built: sources.Dataset, source: pathlib.Path) -> None:
     """Raises `UserError` where a dataset that was already there was built from something else."""
-    before = built.source_note
+    before = built.metadata.get(sources.SOURCE_NOTE, {})
     now = layouts.note_of(source)
     if before.get("digest", now["digest"]) != now["digest"]:
         raise UserError(
@@ -135,8 +135,7 @@ def _check_source(built: sources.Dataset, source: pathlib.Path) -> None:
 
 def _check_share(built: sources.Dataset, share: float) -> None:
     """Raises `UserError` where a dataset that was already there has a validation split of another share."""
-    path = built.path / "metadata.json"
-    note = json.loads(path.read_text()).get(layouts.VALIDATION_NOTE, {}) if path.exists() else {}
+    note = built.metadata.get(layouts.VALIDATION_NOTE, {})
     if note.get("share", share) != share:
         raise UserError(
             f"{built.path}: already built with --validation {note['share']:g}, asked for {share:g}; choose another "

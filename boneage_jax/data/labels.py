@@ -38,6 +38,9 @@ _SPLIT_COLUMNS = ("split",)
 _ATLAS_SEX = re.compile(r"(?:asi|blk|cau|his)([fm])\d*")
 """Categories of the Digital Hand Atlas: descent, sex, years."""
 
+SEX_LETTERS = {None: "", True: "M", False: "F"}
+"""By whether a child is a boy; None where that is not known."""
+
 _MALE = {"m", "male"}
 _FEMALE = {"f", "female"}
 _YES = {"1", "true", "t", "yes"}

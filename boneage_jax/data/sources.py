@@ -81,7 +81,7 @@ class Dataset:
         `phantom`; `registered`: whether pictures show hands on a canvas; and where that is known `canvas` and the
         `regions` that were cut, the one called `image` first.
         """
-        said, made = (_json_of(self.path / name) for name in (_METADATA, REGISTERED))
+        said, made = self.metadata, _json_of(self.path / REGISTERED)
         registered = bool(made) or bool(said.get("registered", False))
         facts: dict[str, Any] = {"phantom": self.is_phantom, "registered": registered}
         return facts | {key: made[key] for key in ("canvas", "regions") if key in made}
@@ -128,9 +128,9 @@ class Dataset:
         return Records(self, split, view)
 
     @property
-    def source_note(self) -> dict[str, str]:
-        """What it was built from, as `name` and `digest`; empty where it says nothing of that."""
-        return dict(_json_of(self.path / _METADATA).get(SOURCE_NOTE, {}))
+    def metadata(self) -> dict[str, Any]:
+        """What its builder says of it, by `SOURCE_NOTE` and other keys; empty where that is nothing."""
+        return _json_of(self.path / _METADATA)
 
     def write_index(self) -> None:
         """Writes ids, ages, sexes and paths beside the records, so that nobody reads gigabytes of images for them."""

@@ -17,6 +17,7 @@ from boneage_jax import NOT_A_MEDICAL_DEVICE, resources
 from boneage_jax.analysis.ensemble import Blend
 from boneage_jax.data import parallel
 from boneage_jax.data.images import Grey
+from boneage_jax.data.labels import SEX_LETTERS
 from boneage_jax.data.tree import Tree
 from boneage_jax.errors import UserError, listed, printable
 from boneage_jax.files import replacing
@@ -190,7 +191,7 @@ class Assessor:
         ages = iter(self._ages([names[n] for n in usable], pictures, [claims[n] for n in usable]))
         for name, claim in zip(names, claims, strict=True):
             if claim.problem:
-                yield Assessment(name, np.nan, np.nan, _LETTERS[claim.male], problem=claim.problem), None
+                yield Assessment(name, np.nan, np.nan, SEX_LETTERS[claim.male], problem=claim.problem), None
             else:
                 yield next(ages)
 
@@ -209,7 +210,7 @@ class Assessor:
         if self._request.sex_conflict == "error":
             return _Claim(
                 None,
-                problem=f"its PatientSex is {_LETTERS[content.male]}, {_LETTERS[given]} was given; correct one, "
+                problem=f"its PatientSex is {SEX_LETTERS[content.male]}, {SEX_LETTERS[given]} was given; correct one, "
                 "or say which counts with --sex-conflict=keep-given or use-dicom",
             )
         if self._request.sex_conflict == "use-dicom":
@@ -233,7 +234,7 @@ class Assessor:
             months, spread = (np.nan, np.nan) if nowhere else (float(ages.months[n]), float(ages.spread[n]))
             flags = (*(hand.verdict.flags if hand else ()), *claim.flags)
             yield (
-                Assessment(name, months, spread, _LETTERS[claim.male], flags),
+                Assessment(name, months, spread, SEX_LETTERS[claim.male], flags),
                 Seen(
                     pictures[n],
                     hand.mask.inside if hand else None,
@@ -266,9 +267,6 @@ def _origins(networks: Sequence[LoadedRun]) -> tuple[str, ...]:
         place = f"the shipped bundle {loaded.folder.stem}" if shipped else legible(str(loaded.folder))
         found.setdefault(place, []).append(loaded.chosen)
     return tuple(f"{place}: {'; '.join(dict.fromkeys(chosen))}" for place, chosen in found.items())
-
-
-_LETTERS = {None: "", True: "M", False: "F"}
 
 
 class _Shipped:

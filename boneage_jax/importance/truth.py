@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,8 +24,7 @@ AGED_BY = 12.0
 
 def series_of(dataset: Dataset) -> Series | None:
     """Returns how a dataset's phantoms were drawn; None where they were not, or cannot be drawn again."""
-    path = dataset.path / "metadata.json"
-    stored = json.loads(path.read_text()).get("series") if path.exists() else None
+    stored = dataset.metadata.get("series")
     return Series.of(stored) if stored else None
 
 

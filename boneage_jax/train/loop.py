@@ -129,7 +129,6 @@ def train(config: ExperimentConfig, folder: pathlib.Path) -> Result:
     eval_source = _open(config, task, eval_split, evaluation=True)
     plan = Plan.of(config, len(train_source))
     dataset = _dataset(config)
-    unseen = "test" if _can_be_scored(config, task, dataset, "test") else eval_split
     about = checkpoint.describe(config, f"{train_source.fingerprint} {eval_source.fingerprint}", dataset.facts)
     processes.agree({"the data's fingerprint": about["data_fingerprint"]})
     with contextlib.ExitStack() as stack:
@@ -164,7 +163,7 @@ def train(config: ExperimentConfig, folder: pathlib.Path) -> Result:
                     f"a schedule of its own: {run.way_to_lengthen(folder)}",
                     file=sys.stderr,
                 )
-            return Result(folder, done, math.nan, "", task, unseen)
+            return Result(folder, done, math.nan, "", task, _split_to_evaluate(config, task, dataset, eval_split))
         if leads:
             size = sum(x.size for x in jax.tree.leaves(state.params))
             of_processes = f" of {jax.process_count()} processes" if jax.process_count() > 1 else ""
@@ -250,7 +249,8 @@ def train(config: ExperimentConfig, folder: pathlib.Path) -> Result:
                     "Start the same command again to go on"
                 )
         checkpoints.wait()
-    return Result(folder, plan.total, score, task.score.shown(score), task, unseen)
+    split = _split_to_evaluate(config, task, dataset, eval_split)
+    return Result(folder, plan.total, score, task.score.shown(score), task, split)
 
 
 def _settings(config: ExperimentConfig) -> dict[str, str]:
@@ -276,12 +276,15 @@ def _open(config: ExperimentConfig, task: tasks.Task, split: str, *, evaluation:
     return source_of(dataset, split, config.data, view)
 
 
-def _can_be_scored(config: ExperimentConfig, task: tasks.Task, dataset: Dataset, split: str) -> bool:
-    """Whether a split is there and has what the task is scored by: the Kaggle mirror's test images have no ages."""
+def _split_to_evaluate(config: ExperimentConfig, task: tasks.Task, dataset: Dataset, eval_split: str) -> str:
+    """`test` where it has what the task is scored by (the Kaggle mirror's has no ages), else that of the training."""
+    if "test" not in dataset.splits:
+        return eval_split
     try:
-        return split in dataset.splits and len(_open(config, task, split, evaluation=True)) > 0
+        _open(config, task, "test", evaluation=True)
     except UserError:
-        return False
+        return eval_split
+    return "test"
 
 
 def _dataset(config: ExperimentConfig) -> Dataset:

@@ -486,7 +486,7 @@ def file_names(**names):
         ("1377.png", ["1377", "1378"], "1377"),
         ("boneage-training-dataset/1377.png", ["1377", "1378"], "1377"),
         ("..\\x\\1377.PNG", ["1377", "1378"], "1377"),
-        ("/home/me/1377.dcm", ["1377", "1378"], "1377"),
+        ("/scans/me/1377.dcm", ["1377", "1378"], "1377"),
         ("17.png", ["00017", "1378"], "00017"),
         ("00017.png", ["17", "1378"], "17"),
         ("17.0", ["17", "170"], "17"),
@@ -725,7 +725,7 @@ def test_paths_of_labelme_files_go_from_their_own_folders(tmp_path, path):
     assert [a.file for a in drawn.read(tmp_path)] == ["A/1.png", "B/1.png"]
 
 
-@pytest.mark.parametrize("path", ["/home/me/1.png", "C:\\me\\1.png"])
+@pytest.mark.parametrize("path", ["/scans/me/1.png", "C:\\me\\1.png"])
 def test_absolute_paths_of_labelme_files_stay(tmp_path, path):
     (tmp_path / "A").mkdir()
     content = labelme([{"label": "hand", "points": [[1, 2], [30, 2], [5, 40]]}], imagePath=path)

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from boneage_jax.data import dicom, images, layouts, parallel, sources
+from boneage_jax.data.labels import SEX_LETTERS
 from boneage_jax.data.storage import StorageConfig, image_feature
 from boneage_jax.errors import UserError, fail_if_any
 
@@ -66,13 +67,10 @@ def sex_of(record: layouts.Record, data: bytes) -> bool:
         raise ValueError(f"no sex, neither in {record.where} nor in a DICOM header; expected M or F")
     if said is not None and stated is not None and said != stated:
         raise ValueError(
-            f"the sexes contradict each other: {_LETTERS[stated]} in the DICOM header, {_LETTERS[said]} in "
+            f"the sexes contradict each other: {SEX_LETTERS[stated]} in the DICOM header, {SEX_LETTERS[said]} in "
             f"{record.where}; correct the one that is wrong"
         )
     return bool(stated if said is None else said)
-
-
-_LETTERS = {True: "M", False: "F"}
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
