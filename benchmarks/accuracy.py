@@ -6,8 +6,8 @@
 
 The peer: the co-author's released recipe (neuro-inc/ml-recipe-bone-age) for the whole hand. m46, batch 8, Adam 2e-5
 with betas 0.5 and 0.999, dropout 0.3, grey levels (x - 127.5) / 127.5, shift and zoom 5%, 5 degrees, gamma 0.8 to 1.2,
-mean absolute error on (months - 120) / 120; no sex. Ours: the paper's cell (`configs/paper/cell.py`, the same network,
-no sex) and the best config (`configs/best.py`: three regions, sex, label distributions). A smaller canvas than the
+mean absolute error on (months - 120) / 120; no sex. Ours: the paper's experiment
+(`configs/paper/experiment.py`, the same network, no sex) and the best config (`configs/best.py`: three regions, sex, label distributions). A smaller canvas than the
 paper's, so that a CPU can do it. Phantoms: no figure of these is one of real children.
 """
 
@@ -23,13 +23,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import hardware, save, versions
-from boneage_jax import experiment
 from boneage_jax.analysis.scores import Score, mae
+from boneage_jax.config import loading
 from boneage_jax.data.reading import view_of
 from boneage_jax.data.sources import Dataset
-from boneage_jax.train import run
+from boneage_jax.runs import run_folder
+from boneage_jax.runs.inference import predict_ages
 from boneage_jax.train.loop import train
-from boneage_jax.train.predict import predict_ages
 
 HEIGHT, WIDTH = 170, 128
 """Six poolings of 3 x 3 leave a pixel of it; the paper's 500 x 375 leave 6 x 4."""
@@ -120,7 +120,7 @@ def ours(dataset: Dataset, config: Any, folder: pathlib.Path) -> Side:
     start = time.perf_counter()
     train(config, folder)
     seconds = time.perf_counter() - start
-    loaded = run.load(folder)
+    loaded = run_folder.load(folder)
     records = dataset.split("test", view_of(config.data))
     read, _ = records.labels()
     return Side(mae(predict_ages(loaded, records).months - read), seconds, loaded.step * config.train.batch_size)
@@ -141,11 +141,11 @@ def main() -> None:
         f"--config.train.length={examples} examples", f"--config.eval.every={examples} examples",
         f"--config.checkpoint.every={examples} examples",
     ]  # fmt: skip
-    paper = experiment.load(
-        ["--config=configs/paper/cell.py:m46-regression-A-all", *common,
+    paper = loading.load(
+        ["--config=configs/paper/experiment.py:m46-regression-A-all", *common,
          f"--config.data.height={HEIGHT}", f"--config.data.width={WIDTH}"]
     )  # fmt: skip
-    best = experiment.load(
+    best = loading.load(
         ["--config=configs/best.py", *common, "--config.data.height=112", "--config.data.width=112",
          "--config.model.depth=18", "--config.model.widths=(16,32,64,128)", "--config.train.batch_size=32",
          "--config.augment.shift=0.02", "--config.augment.zoom=0.03", "--config.augment.rotation=3.0",
@@ -153,7 +153,7 @@ def main() -> None:
     )  # fmt: skip
     sides: dict[str, Side] = {}
     with tempfile.TemporaryDirectory() as scratch:
-        sides["ours, paper's cell"] = ours(dataset, paper, pathlib.Path(scratch) / "paper")
+        sides["ours, paper's experiment"] = ours(dataset, paper, pathlib.Path(scratch) / "paper")
         sides["ours, best"] = ours(dataset, best, pathlib.Path(scratch) / "best")
     sides["peer's recipe, PyTorch"] = peer(dataset, paper, examples)
     print(f"{versions('jax', 'flax', 'torch')}; {hardware()}")

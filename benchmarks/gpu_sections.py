@@ -26,7 +26,7 @@ from benchmarks.gpu_report import NO_GPU, Context
 from benchmarks.gpu_sides import Case, compare
 
 BATCH = 64
-"""Of the configs of the paper's cells."""
+"""Of the configs of the paper's experiments."""
 
 SIZE = (500, 375)
 
@@ -257,9 +257,9 @@ def _tried(network: str, batch: int, size: tuple[int, int], dtype: str) -> float
 
 def data(context: Context) -> None:
     """Draws what `predict` and `hand` look at, and builds what `resume` and `train` read."""
-    from boneage_jax.data import build
     from boneage_jax.phantom import export
     from boneage_jax.phantom.series import Series
+    from boneage_jax.workflows import build
 
     # As acquired, from toddlers to adults.
     series = Series(2017, "raw", (RADIOGRAPH,))
@@ -375,12 +375,12 @@ def _arrays(folder: pathlib.Path, step: int) -> list[np.ndarray]:
     """All that a checkpoint keeps: weights, statistics, moments, average."""
     import jax
 
-    from boneage_jax.train import run
-    from boneage_jax.train.checkpoint import Checkpoints
-    from boneage_jax.train.mesh import make_mesh, replicated
+    from boneage_jax.distributed.mesh import make_mesh, replicated
+    from boneage_jax.runs import run_folder
+    from boneage_jax.runs.checkpoint import Checkpoints
 
-    loaded = run.load(folder, step=step)
-    _, like = run.shapes_of(loaded.config)
+    loaded = run_folder.load(folder, step=step)
+    _, like = run_folder.shapes_of(loaded.config)
     checkpoints = Checkpoints(folder / "checkpoints", read_only=True)
     try:
         state = checkpoints.restore(step, like, replicated(make_mesh(1)))
@@ -391,18 +391,18 @@ def _arrays(folder: pathlib.Path, step: int) -> list[np.ndarray]:
 
 def train(context: Context) -> None:
     """Trains as long as there is time: a short run says how fast, a second one is as long as that allows."""
-    from boneage_jax import experiment
     from boneage_jax.analysis.scores import mae
+    from boneage_jax.config import loading
     from boneage_jax.data.reading import view_of
     from boneage_jax.data.sources import Dataset
-    from boneage_jax.train import run
+    from boneage_jax.runs import run_folder
+    from boneage_jax.runs.inference import predict_ages
     from boneage_jax.train.loop import train as train_run
-    from boneage_jax.train.predict import predict_ages
 
     def go(name: str, steps: int) -> tuple[pathlib.Path, float]:
         every = f"{steps} steps"
         settings = {"train__length": every, "eval__every": every, "checkpoint__every": every}
-        config = experiment.load(_arguments(context, **settings, log__every=f"{max(1, steps // 10)} steps"))
+        config = loading.load(_arguments(context, **settings, log__every=f"{max(1, steps // 10)} steps"))
         start = time.perf_counter()
         train_run(config, context.scratch / name)
         return context.scratch / name, time.perf_counter() - start
@@ -410,7 +410,7 @@ def train(context: Context) -> None:
     probe, seconds = go("probe", 40 if context.tiny else 300)
     rate = images_a_second(probe)
     context.add(what="first run", steps=40 if context.tiny else 300, seconds=seconds, **{"images/s": rate})
-    batch = run.load(probe).config.train.batch_size
+    batch = run_folder.load(probe).config.train.batch_size
     # As much again is kept for compiling, evaluating and saving, and for a rate that may fall.
     affordable = 0.8 * (context.left() - seconds - 5) * rate / batch
     steps = 40 if context.tiny else int(min(affordable, 100 * COUNTS["train"] / batch))
@@ -419,7 +419,7 @@ def train(context: Context) -> None:
     folder, seconds = go("trained", steps)
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     waiting = median([line["waiting_for_data"] for line in lines if "waiting_for_data" in line])
-    loaded = run.load(folder)
+    loaded = run_folder.load(folder)
     dataset = Dataset.open(context.scratch / "data", (context.scratch / "dataset").read_text())
     records = dataset.split("test", view_of(loaded.config.data))
     read, _ = records.labels()
@@ -451,7 +451,7 @@ def _radiographs(context: Context) -> list[np.ndarray]:
 def _assessor(context: Context, number: int | None = None) -> Any:
     """Opens the shipped networks for the radiographs of `data`, written as files, or for one of them."""
     from boneage_jax.data import images
-    from boneage_jax.hand.assess import Assessor, AssessRequest
+    from boneage_jax.workflows.assess import Assessor, AssessRequest
 
     folder = context.scratch / "radiographs"
     folder.mkdir(exist_ok=True)
@@ -508,7 +508,7 @@ def hand(context: Context) -> None:
     import cv2
 
     from boneage_jax import resources
-    from boneage_jax.hand.chain import Settings, open_chain
+    from boneage_jax.hand.pipeline import Settings, open_pipeline
     from boneage_jax.hand.regions import named
 
     pictures = _radiographs(context)
@@ -517,7 +517,7 @@ def hand(context: Context) -> None:
     views = 1 if context.tiny else 6
     settings = Settings(tuple(named(["A", "B", "C"])), batch_size=batch, views=views, threads=threads)
     shipped = resources.shipped_bundle()
-    with open_chain(shipped, shipped, settings) as chain:
+    with open_pipeline(shipped, shipped, settings) as chain:
         start = time.perf_counter()
         found = chain.register(pictures)
         compiling = time.perf_counter() - start

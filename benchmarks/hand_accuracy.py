@@ -18,13 +18,14 @@ from jaxtyping import Bool, Float
 from benchmarks.common import hand_options, versions
 from boneage_jax.canvas import Canvas, hand_length, thumb_side
 from boneage_jax.data.images import Grey
-from boneage_jax.data.parallel import in_batches, progress, read_ahead
 from boneage_jax.data.sources import Dataset, Records
-from boneage_jax.hand import calibrate, masks, outline
-from boneage_jax.hand.chain import Chain, Settings
-from boneage_jax.hand.quality import Limits
+from boneage_jax.hand import masks, outline
+from boneage_jax.hand.pipeline import HandPipeline, Settings
+from boneage_jax.hand.quality import Thresholds
 from boneage_jax.hand.regions import named
-from boneage_jax.train import bundle
+from boneage_jax.parallel import in_batches, progress, read_ahead
+from boneage_jax.runs import bundle
+from boneage_jax.workflows import calibrate
 
 FAILED_IOU = 0.95
 FAILED_ERROR = 3.0
@@ -53,7 +54,7 @@ def outline_lost(picture: Grey, mask: Bool[np.ndarray, "h w"]) -> float:
     return float((np.abs(found) < 0.5).mean()) if len(found) else 1.0
 
 
-def measure(records: Records, chain: Chain) -> list[dict[str, Any]]:
+def measure(records: Records, chain: HandPipeline) -> list[dict[str, Any]]:
     """Returns what can be said of each image."""
     canvas = Canvas()
     rows: list[dict[str, Any]] = []
@@ -62,8 +63,8 @@ def measure(records: Records, chain: Chain) -> list[dict[str, Any]]:
     for numbers, decoded in read:
         for n, picture, hand in zip(numbers, decoded, chain.register(decoded), strict=True):
             truth, points = records.mask(n), np.asarray(records.row(n)["key_points"], np.float64)
-            row: dict[str, Any] = {"n": n, "iou": masks.iou(hand.mask.inside, truth), "flags": hand.verdict.flags}
-            row |= hand.verdict.measures
+            row: dict[str, Any] = {"n": n, "iou": masks.iou(hand.mask.inside, truth), "flags": hand.quality.flags}
+            row |= hand.quality.measures
             row["in_sight"] = in_sight(points, truth)
             row["lost"] = outline_lost(picture, truth)
             length = hand_length(points)
@@ -90,20 +91,26 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=500)
     parser.add_argument("--json", type=pathlib.Path, help="where each image's figures go")
     parser.add_argument("--views", type=int, default=6, choices=(1, 2, 6))
-    parser.add_argument("--limits", type=pathlib.Path, help="file of boneage calibrate (default: those of the code)")
-    parser.add_argument("--single", action="store_true", help="one look")
+    parser.add_argument(
+        "--thresholds", type=pathlib.Path, help="file of boneage calibrate (default: those of the code)"
+    )
+    parser.add_argument("--single", action="store_true", help="coarse stages only")
     options = parser.parse_args()
     records = Dataset.open(options.data, options.dataset).split(f"{options.split}[:{options.images}]")
     segmentation = bundle.load(options.segmentation, "segmentation")
     landmarks = bundle.load(options.landmarks, "landmarks")
-    limits = Limits()
-    if options.limits:
+    thresholds = Thresholds()
+    if options.thresholds:
         pair = calibrate.networks(segmentation, landmarks)
-        limits = calibrate.read(options.limits).for_networks(pair, options.limits)
+        thresholds = calibrate.read(options.thresholds).for_networks(pair, options.thresholds)
     settings = Settings(
-        tuple(named(["whole@260x200"])), limits=limits, views=options.views, second_look=not options.single, threads=2
+        tuple(named(["whole@260x200"])),
+        thresholds=thresholds,
+        views=options.views,
+        fine_stage=not options.single,
+        threads=2,
     )
-    with Chain(segmentation, landmarks, settings) as chain:
+    with HandPipeline(segmentation, landmarks, settings) as chain:
         rows = measure(records, chain)
     if options.json:
         options.json.write_text(json.dumps(rows))

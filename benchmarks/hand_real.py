@@ -23,9 +23,10 @@ from boneage_jax import NOT_A_MEDICAL_DEVICE, page
 from boneage_jax.data import images
 from boneage_jax.files import write_text
 from boneage_jax.geometry import Similarity
-from boneage_jax.hand import masks, pictures, register
-from boneage_jax.hand.chain import Registered, Settings, open_chain
+from boneage_jax.hand import masks, register
+from boneage_jax.hand.pipeline import Registered, Settings, open_pipeline
 from boneage_jax.hand.regions import named
+from boneage_jax.workflows import pictures
 
 FILES = {
     "hand_1381/original.png": "as acquired",
@@ -63,14 +64,16 @@ def main() -> None:
     options = parser.parse_args()
     (whole,) = regions = named(["whole@1040x800"])
     found = {name: images.read(options.real / name) for name in FILES}
-    with open_chain(options.segmentation, options.landmarks, Settings(tuple(regions), batch_size=len(found))) as chain:
+    with open_pipeline(
+        options.segmentation, options.landmarks, Settings(tuple(regions), batch_size=len(found))
+    ) as chain:
         hands = dict(zip(found, chain.register(list(found.values())), strict=True))
     rows, tiles = [], []
     for name, hand in hands.items():
-        rows.append([name, FILES[name], _facts(hand), ", ".join(hand.verdict.flags) or "none"])
+        rows.append([name, FILES[name], _facts(hand), ", ".join(hand.quality.flags) or "none"])
         points = hand.placed.key_points if hand.placed else None
         over = pictures.overlay(found[name], hand.mask.inside, points, side=900)
-        tiles.append(pictures.tile([over, hand.regions["whole"]], name, good=hand.verdict.good, height=560))
+        tiles.append(pictures.tile([over, hand.regions["whole"]], name, good=hand.quality.good, height=560))
     original = hands["hand_1381/original.png"]
     figures = []
     if original.placed is not None:

@@ -20,7 +20,7 @@ import jax
 
 from benchmarks.common import hand_options, hardware, versions
 from boneage_jax.data.sources import Dataset
-from boneage_jax.hand.chain import Settings, open_chain
+from boneage_jax.hand.pipeline import Settings, open_pipeline
 from boneage_jax.hand.regions import named
 
 NUMBERS = (64, 256)
@@ -31,7 +31,7 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
     """Returns images a second, seconds by stage, and peak memory in MiB."""
     records = Dataset.open(options.data, options.dataset).split(options.split)
     settings = Settings(tuple(named(["A", "B", "C"])), batch_size=BATCH, views=options.views)
-    with open_chain(options.segmentation, options.landmarks, settings) as chain:
+    with open_pipeline(options.segmentation, options.landmarks, settings) as chain:
 
         def batch(start: int) -> list:
             found = [records.image((start + n) % len(records)) for n in range(BATCH)]

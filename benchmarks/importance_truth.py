@@ -18,13 +18,14 @@ import time
 import numpy as np
 
 from benchmarks.common import hardware, save, versions
-from boneage_jax import anatomy, experiment
-from boneage_jax.data import build, parallel
+from boneage_jax import anatomy, parallel
+from boneage_jax.config import loading
 from boneage_jax.data.sources import Dataset
-from boneage_jax.importance import cells, faithfulness, page, study
-from boneage_jax.importance.cells import GROUPS
+from boneage_jax.importance import atlas, faithfulness, page, study
+from boneage_jax.importance.atlas import GROUPS
 from boneage_jax.importance.study import ADDITIVE, METHODS, TRUTH, Findings, ImportanceRequest
 from boneage_jax.train.loop import train
+from boneage_jax.workflows import build
 
 CARRIERS = ("carpals", "metacarpals", "phalanges")
 
@@ -38,7 +39,7 @@ def dataset_of(name: str, options: argparse.Namespace) -> Dataset:
 def findings_of(dataset: Dataset, images: int, options: argparse.Namespace) -> tuple[Findings, float]:
     """Trains the demo's network on a set and asks every method; returns how long the asking took, in seconds."""
     short = dataset.name.split("/")[1]
-    config = experiment.load(
+    config = loading.load(
         [
             "--config=configs/tiny.py",
             f"--config.data.dir={options.data}",
@@ -89,16 +90,16 @@ def main() -> None:
         )
         rows: dict[str, dict[str, object]] = {}
         regions = sorted({anatomy.BONES[n].region for n in np.flatnonzero(bones)})
-        columns = [cells.REGIONS.index(name) for name in regions]
+        columns = [atlas.REGIONS.index(name) for name in regions]
         for method in (TRUTH, *METHODS):
-            share = faithfulness.shares(cells.by_region(np.abs(found.groups[method])))
-            by_region = dict(zip(cells.REGIONS, share.round(3).tolist(), strict=True))
-            named = cells.REGIONS[int(share.argmax())]
+            share = faithfulness.shares(atlas.by_region(np.abs(found.groups[method])))
+            by_region = dict(zip(atlas.REGIONS, share.round(3).tolist(), strict=True))
+            named = atlas.REGIONS[int(share.argmax())]
             line = f"  {method:<22}{100 * share[columns].sum():>5.1f}% of all sizes there, names {named}"
             rows[method] = {"share": float(share[columns].sum()), "named": named, **by_region}
             if method in ADDITIVE:
                 ends = faithfulness.shares_with_interval(
-                    cells.by_region(found.groups[method]), functools.partial(explained_by, columns=columns)
+                    atlas.by_region(found.groups[method]), functools.partial(explained_by, columns=columns)
                 )
                 part, low, high = (float(one[0]) for one in ends)
                 rows[method] |= {"explained": part, "interval": [low, high]}

@@ -131,7 +131,7 @@ def main() -> None:
     parser.add_argument("--json", type=pathlib.Path, help="where to write the results too")
     options = parser.parse_args()
 
-    from boneage_jax.data import build
+    from boneage_jax.workflows import build
 
     machine = hardware()
     with tempfile.TemporaryDirectory() as scratch:

@@ -1,10 +1,10 @@
 """How near the best ensemble of `boneage paper` comes to what nobody can know, at a given noise of the label.
 
-    python -m benchmarks.irreducible paper --tiny --cells 'm46-regression-*-all' --set model.sex=input \
+    python -m benchmarks.irreducible paper --tiny --experiments 'm46-regression-*-all' --set model.sex=input \
         --beside runs/best-0 --beside runs/fine-0 --beside runs/fine-1 [--rater-sd 7]
 
-Takes the options of `boneage paper`, trains what is missing of its cells, and fits the ensemble on validation as it
-does. The test split's labels are means of six readings; here each phantom's true age gets one rater's noise, many
+Takes the options of `boneage paper`, trains what is missing of its experiments, and fits the ensemble on validation as
+it does. The test split's labels are means of six readings; here each phantom's true age gets one rater's noise, many
 times over, for the ensemble and for who knows every bone's maturity (`analysis/ceiling.py`). Phantoms: says nothing
 about children.
 """
@@ -18,10 +18,10 @@ import numpy as np
 
 from benchmarks.common import versions
 from boneage_jax.analysis.ceiling import best_readings
-from boneage_jax.analysis.paper import PaperRequest
-from boneage_jax.analysis.paper_page import best_of
-from boneage_jax.analysis.paper_results import results
 from boneage_jax.cli.options import names
+from boneage_jax.paper.page import best_of
+from boneage_jax.paper.plan import PaperRequest
+from boneage_jax.paper.results import results
 
 DRAWS = 400
 
@@ -31,7 +31,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=pathlib.Path, help="folder of boneage paper")
     parser.add_argument("--data", type=pathlib.Path, default=pathlib.Path("data"))
-    parser.add_argument("--cells", type=names, default=())
+    parser.add_argument("--experiments", type=names, default=())
     parser.add_argument("--tiny", action="store_true")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--beside", type=pathlib.Path, action="append", default=[], metavar="RUN")
@@ -41,7 +41,7 @@ def main() -> None:
         PaperRequest(
             options.out,
             options.data,
-            cells=options.cells,
+            experiments=options.experiments,
             tiny=options.tiny,
             overrides=tuple(f"--config.{setting}" for setting in options.set),
             beside=tuple(options.beside),

@@ -14,15 +14,14 @@ import argparse
 import pathlib
 
 from benchmarks.common import save, versions
-from boneage_jax import experiment
-from boneage_jax.config import Duration, ExperimentConfig
+from boneage_jax.config import Duration, ExperimentConfig, loading
 from boneage_jax.planning.chips import H200, V5E
 from boneage_jax.planning.cost import step_cost, tpu_mesh
 
 RECIPES = {
     "m46 (configs/m46.py)": ["--config=configs/m46.py"],
-    "ResNet-50 (configs/paper/cell.py:resnet50-regression-A-all)": [
-        "--config=configs/paper/cell.py:resnet50-regression-A-all"
+    "ResNet-50 (configs/paper/experiment.py:resnet50-regression-A-all)": [
+        "--config=configs/paper/experiment.py:resnet50-regression-A-all"
     ],
     "best (configs/best.py)": ["--config=configs/best.py"],
 }
@@ -44,8 +43,8 @@ def main() -> None:
     for name, arguments in RECIPES.items():
         if not name.startswith(options.only):
             continue
-        config = experiment.load([*arguments, "--config.model.dtype=bfloat16"])
-        still = experiment.load([*arguments, "--config.model.dtype=bfloat16", *STILL])
+        config = loading.load([*arguments, "--config.model.dtype=bfloat16"])
+        still = loading.load([*arguments, "--config.model.dtype=bfloat16", *STILL])
         steps = _steps(config, options.images)
         on_slice, alone = step_cost(still, mesh), step_cost(still, one)
         moving = step_cost(config, mesh)

@@ -9,14 +9,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from boneage_jax import experiment, tasks
-from boneage_jax.config import ExperimentConfig
-from boneage_jax.train.mesh import make_mesh, to_devices
-from boneage_jax.train.optimizer import make_optimizer, make_schedule
-from boneage_jax.train.state import abstract_state, initial_state
+from boneage_jax import tasks
+from boneage_jax.config import ExperimentConfig, loading
+from boneage_jax.distributed.mesh import make_mesh, to_devices
+from boneage_jax.runs.optimizer import make_optimizer, make_schedule
+from boneage_jax.runs.state import abstract_state, initial_state
 from boneage_jax.train.step import compile_train_step
 
-CONFIGS = {"m46": "configs/m46.py", "resnet50": "configs/paper/cell.py:resnet50-regression-A-all"}
+CONFIGS = {"m46": "configs/m46.py", "resnet50": "configs/paper/experiment.py:resnet50-regression-A-all"}
 
 
 def config_of(
@@ -46,7 +46,7 @@ def config_of(
         arguments += [f"--config.data.height={size[0]}", f"--config.data.width={size[1]}"]
     if not augment:
         arguments += [f"--config.augment.{name}=0.0" for name in ("shift", "zoom", "rotation", "gamma")]
-    return experiment.load(arguments)
+    return loading.load(arguments)
 
 
 @dataclasses.dataclass

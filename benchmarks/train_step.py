@@ -22,7 +22,7 @@ import jax
 
 from benchmarks import step_jax, step_torch
 from benchmarks.common import hardware, in_turn, median, paired_ratio, save, versions
-from boneage_jax import experiment
+from boneage_jax.config import loading
 
 HEIGHT, WIDTH = 500, 375
 
@@ -47,13 +47,13 @@ def torch_side(batch: int, dtype: str, channels_last: bool, compiled: bool) -> C
 
 def waiting() -> dict[str, float]:
     """Trains m46 for some steps on phantoms through the whole loop; returns what its own log says."""
-    from boneage_jax.data import build
     from boneage_jax.train.loop import train
+    from boneage_jax.workflows import build
 
     with tempfile.TemporaryDirectory() as scratch:
         data = pathlib.Path(scratch) / "data"
         dataset = build.build("hand_phantom/small", data, workers=2, counts={"train": 64, "validation": 4, "test": 4})
-        config = experiment.load(
+        config = loading.load(
             [
                 "--config=configs/m46.py",
                 f"--config.data.dir={data}",

@@ -96,7 +96,10 @@ def _leaf(kind: Any, limits: Mapping[str, Any], value: Any, key: str, problems: 
         return value
     if origin is tuple:
         if not isinstance(value, list | tuple) or not (value or limits.get("may_be_empty")):
-            of_what = {int: "whole numbers", float: "numbers", str: "texts"}[typing.get_args(kind)[0]]
+            item = typing.get_args(kind)[0]
+            of_what = {int: "whole numbers", float: "numbers", str: "texts"}.get(
+                item, f"{', '.join(map(repr, typing.get_args(item)))}"
+            )
             how_many = "" if limits.get("may_be_empty") else "non-empty "
             problems.append(f"{key}: found {value!r}, expected a {how_many}tuple of {of_what}")
             return value

@@ -20,7 +20,8 @@ def get_config(size: str = "full") -> ml_collections.ConfigDict:
     if size not in ("full", "tiny"):
         raise ValueError(f"size {size!r}, expected full or tiny")
     config = default_config()
-    config.data.name, config.data.frame, config.data.regions = "hand_phantom/raw", "canvas", "A"
+    config.data.name, config.data.regions = "hand_phantom/raw", "A"
+    config.data.input_layouts = ("masked_canvas",)
     # Several sizes: real pictures are as sharp as they like.
     config.data.fresh = "raw@520x400+480x480+640x480"
     config.data.fresh_ages, config.data.fresh_rater_sd = "even", 0.0
@@ -33,8 +34,8 @@ def get_config(size: str = "full") -> ml_collections.ConfigDict:
     config.augment.shift, config.augment.zoom, config.augment.rotation = 0.04, 0.08, 8.0
     config.augment.gamma, config.augment.contrast = 0.3, 0.2
     # Real pictures are softer than any phantom, and grainier.
-    config.augment.blur, config.augment.grain = 2.0, 0.04
-    config.data.echoes = 4
+    config.augment.blur, config.augment.noise = 2.0, 0.04
+    config.data.echo_factor = 4
     config.optimizer.name, config.optimizer.weight_decay = "adamw", 1e-4
     config.optimizer.learning_rate = 2e-3
     config.train.length, config.train.batch_size = "5000 steps", 32

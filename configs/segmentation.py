@@ -25,18 +25,18 @@ def get_config(size: str = "full") -> ml_collections.ConfigDict:
     config.model.name, config.model.head = "unet", "mask"
     config.data.name = "hand_phantom/raw"
     # The whole picture first, then the hand, stood upright and as large as can be: one network for both.
-    config.data.frame = "upright"
+    config.data.input_layouts = ("image", "upright_box")
     config.data.height, config.data.width = 448, 320
     config.data.contrast = "local"
     config.model.widths, config.model.patch = (24, 32, 48, 64, 96), 4
     config.augment.shift, config.augment.zoom, config.augment.rotation = 0.05, 0.15, 25.0
     config.augment.flip = 0.5
-    # The first look cannot know which way round a picture is, and the second may have been told wrong.
+    # The coarse stage cannot know which way round a picture is, and the fine stage may have been told wrong.
     config.augment.invert = 0.05
     config.augment.gamma, config.augment.contrast = 0.3, 0.2
     config.optimizer.name, config.optimizer.weight_decay = "adamw", 1e-4
     config.optimizer.learning_rate = 3e-3
-    # Of both looks; on two cores, with the key points' network, an hour.
+    # Of both stages; on two cores, with the key points' network, an hour.
     config.train.length = "2800 steps"
     config.train.batch_size = 16
     config.train.ema = 0.995
@@ -44,7 +44,8 @@ def get_config(size: str = "full") -> ml_collections.ConfigDict:
     if size == "tiny":
         config.data.name = "hand_phantom/raw_tiny"
         # Square, so that pictures across are seen as large as upright ones.
-        config.data.frame, config.data.height, config.data.width = "looks", 160, 160
+        config.data.input_layouts = ("image", "hand_box")
+        config.data.height, config.data.width = 160, 160
         config.model.widths, config.model.patch = (12, 16, 24, 32), 2
         config.augment.rotation = 30.0
         config.train.length = "3 epochs"

@@ -42,8 +42,8 @@ from absl import flags
 flags.FLAGS.mark_as_parsed()  # Grain's worker processes want it
 
 from boneage_jax.config import ExperimentConfig, default_config, validate
-from boneage_jax.data import build
 from boneage_jax.data.sources import Dataset
+from boneage_jax.workflows import build
 
 REAL = pathlib.Path(__file__).parents[2] / "shared" / "real"
 needs_real = pytest.mark.skipif(not REAL.is_dir(), reason="the real material is not here")

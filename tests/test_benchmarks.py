@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from benchmarks import hand_limits, koitka, phantom_realism
+from benchmarks import hand_thresholds, koitka, phantom_realism
 from boneage_jax.anatomy import OSSIFICATION_AREAS
 from boneage_jax.hand import quality
 from tests.conftest import REAL, boneage, needs_real
@@ -17,7 +17,7 @@ from tests.conftest import REAL, boneage, needs_real
     [
         "accuracy",
         "hand_accuracy",
-        "hand_limits",
+        "hand_thresholds",
         "hand_real",
         "hand_speed",
         "importance_truth",
@@ -53,15 +53,15 @@ def test_limits_are_set_where_they_tell_failures():
     generator = np.random.default_rng(0)
     rows = []
     for n in range(1000):
-        row = {name: float(abs(generator.normal())) / 10 for name in hand_limits.HIGH}
-        row |= {name: 1 - float(abs(generator.normal())) / 10 for name in hand_limits.LOW}
+        row = {name: float(abs(generator.normal())) / 10 for name in hand_thresholds.HIGH}
+        row |= {name: 1 - float(abs(generator.normal())) / 10 for name in hand_thresholds.LOW}
         row |= {"area": 0.2, "second": 0.0, "contrast": 50.0, "side": 0.5, "thumb_x": 1500.0, "thumb_y": 900.0}
         row["failed"] = n < 100
         if row["failed"]:
             row["faint" if n % 2 else "expected"] = 1.0 if n % 2 else 0.5
         rows.append(row)
-    limits = hand_limits.chosen(rows, 0.04)
-    assert hand_limits.outcome(rows, limits).startswith("100% of 100")
+    limits = hand_thresholds.chosen(rows, 0.04)
+    assert hand_thresholds.outcome(rows, limits).startswith("100% of 100")
     spared = [not quality.flags_of(row, limits) for row in rows if not row["failed"]]
     assert np.mean(spared) >= 0.96
     assert 0.2 < limits.faint < 1

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from boneage_jax import experiment, resources
-from boneage_jax.config import Duration, default_config, to_dict, validate
+from boneage_jax import resources
+from boneage_jax.config import Duration, default_config, loading, to_dict, validate
 from boneage_jax.errors import UserError
 from boneage_jax.settings import flatten
 
@@ -23,7 +23,7 @@ def test_defaults_are_valid_and_round_trip():
 @pytest.mark.parametrize("name", resources.shipped_configs())
 def test_every_shipped_config_is_as_reviewed(name):
     """A changed default shows as a changed golden file; UPDATE_GOLDEN=1 rewrites them."""
-    config = experiment.load([f"--config={name}"])
+    config = loading.load([f"--config={name}"])
     text = "".join(f"{key} = {value!r}\n" for key, value in flatten(to_dict(config)).items())
     path = GOLDEN / (name.removeprefix("configs/").replace("/", "-").removesuffix(".py") + ".txt")
     if os.environ.get("UPDATE_GOLDEN"):
@@ -71,7 +71,7 @@ def test_impossible_values(key, value, expected):
 
 
 def test_overrides_as_ml_collections_users_know_them():
-    config = experiment.load(
+    config = loading.load(
         [
             "--config=configs/m46.py:3x3",
             "--config.train.batch_size=16",
@@ -94,13 +94,16 @@ def test_overrides_as_ml_collections_users_know_them():
         (["--config=configs/tiny.py", "--config.train.bach_size=8"], "did you mean 'train.batch_size'"),
         (["--config=configs/tiny.py", "--config.train.batch_size=many"], "batch_size"),
         (["--config=configs/m46.py:5x5"], "expected 1x1 or 3x3"),
-        (["--config=configs/landmarks.py", "--config.data.frame=image"], "'image', expected 'looks', 'masked', 'hand'"),
-        (["--config=configs/segmentation.py", "--config.data.frame=hand"], "'hand', expected 'image', 'looks'"),
+        (
+            ["--config=configs/landmarks.py", "--config.data.input_layouts=('image',)"],
+            "'image',.*expected .*'hand_box', 'canvas'.*'masked_image'",
+        ),
+        (["--config=configs/segmentation.py", "--config.data.frame=hand"], "'masked_hand_box',.*expected .*'image'"),
     ],
 )
 def test_bad_arguments(arguments, expected):
     with pytest.raises(UserError, match=expected):
-        experiment.load(arguments)
+        loading.load(arguments)
 
 
 def test_misspelt_key_in_a_config_file(tmp_path):
@@ -110,7 +113,7 @@ def test_misspelt_key_in_a_config_file(tmp_path):
         "def get_config():\n    c = default_config()\n    c.train.bach_size = 4\n    return c\n"
     )
     with pytest.raises(UserError, match=r"mine\.py(.|\n)*did you mean 'train\.batch_size'"):
-        experiment.load([f"--config={path}"])
+        loading.load([f"--config={path}"])
 
 
 @given(
@@ -127,3 +130,56 @@ def test_durations_agree_across_units(amount, batch, epoch):
     # A duration covers at least what it says, and at most one step more.
     assert (steps(f"{amount} examples") - 1) * batch < amount <= steps(f"{amount} examples") * batch
     assert steps(f"{amount} epochs") == steps(f"{amount * epoch} examples")
+
+
+@pytest.mark.parametrize(
+    ("task", "frame", "expected"),
+    [
+        ("segmentation", "looks", ("image", "hand_box")),
+        ("landmarks", "looks", ("hand_box", "canvas")),
+        ("segmentation", "upright", ("image", "upright_box")),
+        ("landmarks", "hand", ("masked_hand_box",)),
+        ("landmarks", "masked", ("masked_image",)),
+        ("bone_age", "canvas", ("masked_canvas",)),
+        ("bone_age", "image", ("image",)),
+    ],
+)
+def test_configs_of_older_versions_load_under_their_new_names(task, frame, expected):
+    """The keys that version 0.0 knew; its shipped bundle is loaded in tests/runs."""
+    networks = {
+        "segmentation": {"name": "unet", "head": "mask"},
+        "landmarks": {"name": "unet", "head": "heatmap"},
+        "bone_age": {},
+    }
+    model = networks[task]
+    if (task, frame) == ("landmarks", "masked"):
+        model = {"name": "vgg", "head": "points"}
+    old = {
+        "task": {"name": task, "points": "regression" if model.get("head") == "points" else "heatmap"},
+        "model": model,
+        "data": {
+            "frame": frame,
+            "echoes": 3,
+            "emphasis": "few/",
+            "regions": "A" if frame == "canvas" else "",
+            "height": 160,
+            "width": 160,
+        },
+        "augment": {"grain": 0.25},
+    }
+    found = validate(old)
+    assert found.data.input_layouts == expected
+    assert (found.data.echo_factor, found.data.oversampled_masks, found.augment.noise) == (3, "few/", 0.25)
+
+
+def test_old_keys_on_the_command_line_and_in_a_file(tmp_path):
+    mine = tmp_path / "mine.py"
+    mine.write_text(
+        "from configs import segmentation\n\n\ndef get_config():\n    config = segmentation.get_config()\n"
+        "    config.data.frame = 'looks'\n    config.augment.grain = 0.5\n    return config\n"
+    )
+    found = loading.load([f"--config={mine}", "--config.data.echoes=2"])
+    assert (found.data.input_layouts, found.data.echo_factor) == (("image", "hand_box"), 2)
+    assert found.augment.noise == 0.5
+    with pytest.raises(UserError, match=r"data\.input_layouts: found 'askew'"):
+        loading.load([f"--config={mine}", "--config.data.frame=askew"])

@@ -23,7 +23,7 @@ from benchmarks import gpu, gpu_report, gpu_sections, gpu_sides, roofline, step_
 from boneage_jax.errors import UserError
 from boneage_jax.models import ops
 from boneage_jax.planning.chips import GPUS, Chip
-from boneage_jax.train import checkpoint
+from boneage_jax.runs import checkpoint
 
 ROOT = pathlib.Path(__file__).parents[1]
 CHIP = Chip("a chip", flops=1e12, bandwidth=1e9, memory=1e9)

@@ -8,9 +8,9 @@ import subprocess
 import pytest
 
 from boneage_jax import cli, resources, shown
-from boneage_jax.data import build
 from boneage_jax.data.sources import Dataset
 from boneage_jax.errors import UserError
+from boneage_jax.workflows import build
 
 NASTY = [
     "a b",

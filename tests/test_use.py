@@ -11,14 +11,15 @@ import pytest
 from PIL import Image
 
 from boneage_jax import NOT_A_MEDICAL_DEVICE, resources
-from boneage_jax.data import build, images
+from boneage_jax.data import images
 from boneage_jax.data.augment import TEST_TIME
 from boneage_jax.data.examples import View
 from boneage_jax.data.reading import view_of
 from boneage_jax.data.sources import Dataset
 from boneage_jax.errors import EXIT_PARTIAL
-from boneage_jax.train import bundle, run
-from boneage_jax.train.predict import predict_ages
+from boneage_jax.runs import bundle, run_folder
+from boneage_jax.runs.inference import predict_ages
+from boneage_jax.workflows import build
 from tests import rsna_layouts as make
 from tests.conftest import REAL, needs_real
 from tests.test_cli import call
@@ -46,7 +47,7 @@ def test_views_at_test_time_are_averaged(trained, capsys):
     assert call(capsys, "evaluate", trained, "--split", "validation[:8]", "--test-time")[0] == 0
     (folder,) = (trained / "evaluation").glob("*/validation*-test-time")
     said = [float(row["months"]) for row in csv.DictReader((folder / "predictions.csv").open())]
-    loaded = run.load(trained)
+    loaded = run_folder.load(trained)
     dataset = Dataset.open(pathlib.Path(loaded.config.data.dir), loaded.config.data.name)
     records = dataset.split("validation[:8]", View(loaded.config.data.height, loaded.config.data.width))
     one_by_one = [predict_ages(loaded, records, moves=(move,)).months for move in TEST_TIME]
@@ -57,7 +58,7 @@ def test_views_at_test_time_are_averaged(trained, capsys):
 def test_evaluation_of_data_that_have_moved(trained, data_dir, tmp_path, capsys):
     """Only the folder given with --data is read, for the page too."""
     run_copy = shutil.copytree(trained, tmp_path / "run")
-    dataset = run.load(trained).config.data.name
+    dataset = run_folder.load(trained).config.data.name
     shutil.copytree(data_dir / dataset, tmp_path / "moved" / dataset)
     hidden = (data_dir / dataset).rename(data_dir / "hidden")
     try:
@@ -72,7 +73,7 @@ def test_evaluation_of_data_that_have_moved(trained, data_dir, tmp_path, capsys)
 
 def test_evaluation_and_prediction_agree(trained, data_dir, tmp_path, capsys):
     """The same pictures through files and through TFDS come to the same ages."""
-    config = run.load(trained).config
+    config = run_folder.load(trained).config
     records = Dataset.open(data_dir, config.data.name).split("validation[:6]")
     with (tmp_path / "sexes.csv").open("w") as table:
         table.write("file,male\n")
@@ -123,7 +124,7 @@ def test_one_radiograph_in_every_format_has_one_age(trained, data_dir, tmp_path,
     pytest.importorskip("pydicom")
     from tests.dicom_files import dataset, written
 
-    config = run.load(trained).config
+    config = run_folder.load(trained).config
     picture = Dataset.open(data_dir, config.data.name).split("validation[:1]").image(0)
     deep = picture.astype(np.uint16) * 16
     window = {"WindowCenter": "2040", "WindowWidth": "4080", "VOILUTFunction": "LINEAR_EXACT"}

@@ -16,8 +16,8 @@ from boneage_jax.data.reading import view_of
 from boneage_jax.data.sources import Dataset, Records
 from boneage_jax.errors import UserError
 from boneage_jax.files import check_writable, replacing, write_text
-from boneage_jax.train.predict import predict_ages
-from boneage_jax.train.run import LoadedRun
+from boneage_jax.runs.inference import predict_ages
+from boneage_jax.runs.run_folder import LoadedRun
 
 
 @dataclasses.dataclass(frozen=True)

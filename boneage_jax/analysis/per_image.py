@@ -13,10 +13,10 @@ from boneage_jax.analysis import evaluate
 from boneage_jax.data.reading import view_of
 from boneage_jax.data.sources import Dataset
 from boneage_jax.files import replacing, write_text
+from boneage_jax.runs.inference import predict_with
+from boneage_jax.runs.predict_step import compile_score_step
+from boneage_jax.runs.run_folder import LoadedRun
 from boneage_jax.tasks import Score
-from boneage_jax.train.predict import predict_with
-from boneage_jax.train.run import LoadedRun
-from boneage_jax.train.step import compile_score_step
 
 
 @dataclasses.dataclass(frozen=True)

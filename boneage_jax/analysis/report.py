@@ -15,8 +15,8 @@ from boneage_jax.analysis import figures
 from boneage_jax.analysis.evaluate import Evaluation
 from boneage_jax.analysis.scores import Score
 from boneage_jax.files import replacing, write_text
+from boneage_jax.runs.run_folder import LoadedRun
 from boneage_jax.train import logs
-from boneage_jax.train.run import LoadedRun
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from boneage_jax import NOT_A_MEDICAL_DEVICE, __version__, environment, errors
 from boneage_jax.cli import data, hands, models, runs
 from boneage_jax.cli.options import command, path, positive
-from boneage_jax.experiment import is_config_argument
+from boneage_jax.config.loading import is_config_argument
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -112,8 +112,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _demo(options: argparse.Namespace, config_arguments: list[str]) -> None:
-    from boneage_jax import demo
-    from boneage_jax.data import parallel
+    from boneage_jax import parallel
+    from boneage_jax.workflows import demo
 
     workers = options.workers or parallel.default_workers()
     print(demo.demo(options.out, workers=workers, arguments=config_arguments, quick=options.quick))

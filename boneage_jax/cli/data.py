@@ -112,7 +112,8 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _data_build(options: argparse.Namespace, _: list[str]) -> None:
-    from boneage_jax.data import build, parallel
+    from boneage_jax import parallel
+    from boneage_jax.workflows import build
 
     workers = options.workers or parallel.default_workers()
     dataset = build.build(
@@ -131,7 +132,7 @@ def _data_build(options: argparse.Namespace, _: list[str]) -> None:
 
 
 def _data_info(options: argparse.Namespace, _: list[str]) -> None:
-    from boneage_jax.data import build
+    from boneage_jax.workflows import build
 
     description = build.describe(options.out, options.dataset)
     print(build.as_json(description) if options.json else build.as_text(description))
@@ -141,14 +142,14 @@ def _phantom(options: argparse.Namespace, _: list[str]) -> None:
     from boneage_jax.phantom import export
 
     height, width = options.size
-    sitter = export.Sitter(options.sex, options.seed, height, width, options.view, options.counterfactual)
+    subject = export.Subject(options.sex, options.seed, height, width, options.view, options.counterfactual)
     written = [options.out]
     if options.plate:
-        export.write_plate(sitter, options.out)
+        export.write_plate(subject, options.out)
     elif options.ages:
-        export.write_sweep(sitter, options.ages, options.out)
+        export.write_sweep(subject, options.ages, options.out)
     else:
-        written = export.write_one(sitter, options.age, options.out, with_truth=options.truth)
+        written = export.write_one(subject, options.age, options.out, with_truth=options.truth)
     print("\n".join(str(path) for path in written))
 
 

@@ -6,7 +6,7 @@ import argparse
 import pathlib
 
 from boneage_jax.cli.options import command, count, names, numbers, path, positive
-from boneage_jax.hand.sexes import SEX_CONFLICTS
+from boneage_jax.workflows.sexes import SEX_CONFLICTS
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -40,11 +40,11 @@ def add(commands: argparse._SubParsersAction) -> None:
         commands,
         "calibrate",
         _calibrate,
-        "take limits of trust from what masks and key points say of ordinary hands",
+        "take quality thresholds from what masks and key points say of ordinary hands",
         "boneage calibrate hand_phantom/raw --segmentation runs/segmentation --landmarks runs/landmarks \\\n"
-        "    --split 'validation[:200]' --out runs/limits.json\n"
+        "    --split 'validation[:200]' --out runs/thresholds.json\n"
         "boneage register hand_phantom/raw --segmentation runs/segmentation --landmarks runs/landmarks \\\n"
-        "    --limits runs/limits.json",
+        "    --thresholds runs/thresholds.json",
     )
     calibrate.add_argument("dataset", help="built dataset of radiographs, as in hand_phantom/raw")
     _add_networks(calibrate)
@@ -55,10 +55,10 @@ def add(commands: argparse._SubParsersAction) -> None:
         "--split", default="validation", help="of hands that were not trained on (default: validation)"
     )
     calibrate.add_argument(
-        "--share", type=float, default=0.04, help="of these that the limits may flag (default: 0.04)"
+        "--share", type=float, default=0.04, help="of these that the thresholds may flag (default: 0.04)"
     )
     calibrate.add_argument("--views", type=int, choices=(1, 2, 6), default=6, help="as the pipeline will be used")
-    calibrate.add_argument("--no-second-look", action="store_true", help="likewise")
+    calibrate.add_argument("--coarse-only", action="store_true", help="likewise")
     calibrate.add_argument("--out", type=path, required=True, help="file to write")
 
     register = command(
@@ -104,8 +104,8 @@ def add(commands: argparse._SubParsersAction) -> None:
         default=6,
         help="that each network's last look takes: 2 with the mirror image, 6 with turned ones too (default: 6)",
     )
-    register.add_argument("--limits", type=path, help="limits of trust, as boneage calibrate writes them")
-    register.add_argument("--no-second-look", action="store_true", help="networks look once: half the time, less exact")
+    register.add_argument("--thresholds", type=path, help="quality thresholds, as boneage calibrate writes them")
+    register.add_argument("--coarse-only", action="store_true", help="networks look once: half the time, less exact")
     register.add_argument("--batch-size", type=positive, default=16, help="images the networks see at once")
     register.add_argument("--threads", type=positive, default=4, help="threads between the networks (default: 4)")
     register.add_argument("--drop-flagged", action="store_true", help="leave images with flags out of the dataset")
@@ -142,7 +142,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     predict.add_argument("--segmentation", type=path, help="folder of a run (default: the bundle's)")
     predict.add_argument("--landmarks", type=path, help="folder of a run (default: the bundle's)")
-    predict.add_argument("--limits", type=path, help="limits of trust of these two, of boneage calibrate")
+    predict.add_argument("--thresholds", type=path, help="quality thresholds of these two, of boneage calibrate")
     predict.add_argument("--bundle", type=path, help="file of boneage bundle (default: the shipped one)")
     predict.add_argument("--as-is", action="store_true", help="pictures show registered hands on the whole canvas")
     predict.add_argument("--out", type=path, help="CSV to write: file,months,spread,sex,flags,problem")
@@ -185,7 +185,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     bundle.add_argument(
         "--debias", action="store_true", help="correct the linear bias of what they say together, fitted on --split"
     )
-    bundle.add_argument("--limits", type=path, help="limits of trust for its hands, of boneage calibrate")
+    bundle.add_argument("--thresholds", type=path, help="quality thresholds for its hands, of boneage calibrate")
     bundle.add_argument("--split", default="validation", help="of the first run's dataset (default: validation)")
     bundle.add_argument("--data", type=path, help="folder of built datasets (default: the first run's)")
 
@@ -196,11 +196,11 @@ def _add_networks(parser: argparse.ArgumentParser) -> None:
 
 
 def _mine(options: argparse.Namespace, config_arguments: list[str]) -> None:
-    from boneage_jax import experiment
-    from boneage_jax.hand import mining
+    from boneage_jax.config import loading
+    from boneage_jax.workflows import mining
 
     request = mining.MiningRequest(
-        experiment.load(config_arguments),
+        loading.load(config_arguments),
         options.out,
         options.masks,
         options.labelled,
@@ -214,7 +214,7 @@ def _mine(options: argparse.Namespace, config_arguments: list[str]) -> None:
 
 
 def _calibrate(options: argparse.Namespace, _: list[str]) -> None:
-    from boneage_jax.hand import calibrate
+    from boneage_jax.workflows import calibrate
 
     request = calibrate.CalibrateRequest(
         options.dataset,
@@ -225,16 +225,16 @@ def _calibrate(options: argparse.Namespace, _: list[str]) -> None:
         options.split,
         options.share,
         options.views,
-        not options.no_second_look,
+        not options.coarse_only,
     )
     print(calibrate.as_text(calibrate.write(request), options.out))
 
 
 def _register(options: argparse.Namespace, _: list[str]) -> None:
     from boneage_jax.canvas import Canvas
-    from boneage_jax.hand import commands
+    from boneage_jax.workflows import register
 
-    request = commands.RegisterRequest(
+    request = register.RegisterRequest(
         options.dataset,
         options.data,
         options.segmentation,
@@ -247,16 +247,16 @@ def _register(options: argparse.Namespace, _: list[str]) -> None:
         threads=options.threads,
         canvas=Canvas.of(*options.canvas) if options.canvas else Canvas(),
         views=options.views,
-        second_look=not options.no_second_look,
+        fine_stage=not options.coarse_only,
         drop_flagged=options.drop_flagged,
         annotations=options.annotations,
-        limits=options.limits,
+        thresholds=options.thresholds,
     )
-    print(commands.register(request))
+    print(register.register(request))
 
 
 def _predict(options: argparse.Namespace, _: list[str]) -> int:
-    from boneage_jax.hand import assess, commands
+    from boneage_jax.workflows import assess, register
 
     request = assess.AssessRequest(
         tuple(options.images),
@@ -265,7 +265,7 @@ def _predict(options: argparse.Namespace, _: list[str]) -> int:
         bundle=options.bundle,
         segmentation=options.segmentation,
         landmarks=options.landmarks,
-        limits=options.limits,
+        thresholds=options.thresholds,
         as_is=options.as_is,
         sex=options.sex,
         sex_csv=options.sex_csv,
@@ -273,13 +273,13 @@ def _predict(options: argparse.Namespace, _: list[str]) -> int:
         views=options.views,
         batch_size=options.batch_size,
     )
-    text, status = commands.predict(request, options.out, options.page)
+    text, status = register.predict(request, options.out, options.page)
     print(text)
     return status
 
 
 def _bundle(options: argparse.Namespace, _: list[str]) -> None:
-    from boneage_jax.hand import bundling
+    from boneage_jax.workflows import bundling
 
     request = bundling.BundleRequest(
         options.segmentation,
@@ -290,6 +290,6 @@ def _bundle(options: argparse.Namespace, _: list[str]) -> None:
         debias=options.debias,
         split=options.split,
         data=options.data,
-        limits=options.limits,
+        thresholds=options.thresholds,
     )
     print(bundling.make(request))

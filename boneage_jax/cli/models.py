@@ -66,11 +66,11 @@ def add(commands: argparse._SubParsersAction) -> None:
         "paper",
         _paper,
         "train and score the paper's table: models, heads, regions, sexes; ensembles; errors by stage",
-        "boneage paper --out paper --tiny --cells 'm46-*'          # on phantoms, each cell a minute\n"
+        "boneage paper --out paper --tiny --experiments 'm46-*'          # on phantoms, each experiment a minute\n"
         "boneage paper --out paper --dry-run                       # what there is to do, and what it costs\n"
         "boneage paper --out paper --dataset registered_hands/rsna_bone_age-full --data data\n"
-        "boneage paper --out folds --dataset registered_hands/rsna_bone_age-full --folds 5 --cells 'm46-*-all'\n"
-        "boneage paper --out paper --cells 'm46-*-all' --beside runs/best-0 --beside runs/best-1\n\n"
+        "boneage paper --out folds --dataset registered_hands/rsna_bone_age-full --folds 5 --experiments 'm46-*-all'\n"
+        "boneage paper --out paper --experiments 'm46-*-all' --beside runs/best-0 --beside runs/best-1\n\n"
         "the same command goes on where it was cut short",
         takes_config=False,
     )
@@ -81,24 +81,29 @@ def add(commands: argparse._SubParsersAction) -> None:
     paper.add_argument(
         "--dataset", default="hand_phantom/registered", help="registered hands (default: hand_phantom/registered)"
     )
-    paper.add_argument("--cells", type=names, default=(), help="as in 'm46-*-A-all,resnet50-*' (default: all 36)")
-    paper.add_argument("--tiny", action="store_true", help="train the cells' tiny twins")
+    paper.add_argument("--experiments", type=names, default=(), help="as in 'm46-*-A-all,resnet50-*' (default: all 36)")
+    paper.add_argument("--tiny", action="store_true", help="train the experiments' tiny twins")
     paper.add_argument("--validation", default="validation", help="split that ensembles are fitted on")
     paper.add_argument("--test", default="test", help="split that is reported")
     paper.add_argument(
-        "--folds", type=count, default=0, help="cross-validation: train each cell so often, report the training split"
+        "--folds",
+        type=count,
+        default=0,
+        help="cross-validation: train each experiment so often, report the training split",
     )
     paper.add_argument("--patients", type=path, help="with --folds: CSV of image and patient, dealt together")
-    paper.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="setting of every cell's config")
+    paper.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="setting of every experiment's config"
+    )
     paper.add_argument(
         "--beside",
         type=path,
         action="append",
         default=[],
         metavar="RUN",
-        help="run of another age model, scored beside the cells and part of the ensembles; or several",
+        help="run of another age model, scored beside the experiments and part of the ensembles; or several",
     )
-    paper.add_argument("--dry-run", action="store_true", help="list cells, costs and what is done; train nothing")
+    paper.add_argument("--dry-run", action="store_true", help="list experiments, costs and what is done; train nothing")
 
     importance = command(
         commands,
@@ -133,10 +138,10 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _train(options: argparse.Namespace, config_arguments: list[str]) -> None:
-    from boneage_jax import experiment
+    from boneage_jax.config import loading
 
-    config = experiment.load(config_arguments)
-    from boneage_jax.train import processes
+    config = loading.load(config_arguments)
+    from boneage_jax.distributed import processes
     from boneage_jax.train.loop import train
 
     world = processes.World.of(
@@ -144,15 +149,15 @@ def _train(options: argparse.Namespace, config_arguments: list[str]) -> None:
     )
     with processes.joined(world):
         result = train(config, options.run)
-        if processes.leads():
+        if processes.is_process_zero():
             print(result.summary())
 
 
 def _evaluate(options: argparse.Namespace, _: list[str]) -> None:
     from boneage_jax.analysis import evaluate, per_image, report
-    from boneage_jax.train import run
+    from boneage_jax.runs import run_folder
 
-    loaded = run.load(options.run, step=options.step)
+    loaded = run_folder.load(options.run, step=options.step)
     where = {"split": options.split, "data_dir": options.data, "dataset": options.dataset, "out": options.out}
     if not loaded.task.needs_age:
         print(f"checkpoint of {loaded.chosen}\n{per_image.score(loaded, **where).as_text()}")
@@ -165,13 +170,13 @@ def _evaluate(options: argparse.Namespace, _: list[str]) -> None:
 
 
 def _paper(options: argparse.Namespace, _: list[str]) -> None:
-    from boneage_jax.analysis import paper, paper_page, paper_results
+    from boneage_jax.paper import page, plan, results
 
-    request = paper.PaperRequest(
+    request = plan.PaperRequest(
         options.out,
         options.data,
         options.dataset,
-        options.cells,
+        options.experiments,
         tiny=options.tiny,
         overrides=tuple(f"--config.{setting}" for setting in options.set),
         validation=options.validation,
@@ -181,13 +186,13 @@ def _paper(options: argparse.Namespace, _: list[str]) -> None:
         beside=tuple(options.beside),
     )
     if options.dry_run:
-        print(paper.dry_run(request))
+        print(plan.dry_run(request))
         return
-    print(paper_page.as_text(paper_page.write(paper_results.results(request), options.out)))
+    print(page.as_text(page.write(results.results(request), options.out)))
 
 
 def _importance(options: argparse.Namespace, _: list[str]) -> None:
-    from boneage_jax.data import parallel
+    from boneage_jax import parallel
     from boneage_jax.importance import page, study
 
     request = study.ImportanceRequest(

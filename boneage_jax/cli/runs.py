@@ -108,12 +108,12 @@ def add(commands: argparse._SubParsersAction) -> None:
 def _plan(options: argparse.Namespace, config_arguments: list[str]) -> None:
     import json
 
-    from boneage_jax import experiment
+    from boneage_jax.config import loading
     from boneage_jax.files import write_text
     from boneage_jax.planning import plan
 
     request = plan.PlanRequest(
-        experiment.load(config_arguments),
+        loading.load(config_arguments),
         options.topology,
         options.batch_a_chip,
         options.images,
@@ -127,11 +127,11 @@ def _plan(options: argparse.Namespace, config_arguments: list[str]) -> None:
 
 
 def _scaling(options: argparse.Namespace, config_arguments: list[str]) -> None:
-    from boneage_jax import experiment
+    from boneage_jax.config import loading
     from boneage_jax.scaling import page, study
 
     request = study.ScalingRequest(
-        experiment.load(config_arguments),
+        loading.load(config_arguments),
         options.out,
         options.images,
         options.widths,

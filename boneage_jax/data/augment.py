@@ -68,7 +68,7 @@ def augment(example: Layers, keys_b: Key[Array, " b"], config: AugmentConfig) ->
     moves = config.shift or config.zoom or config.rotation or config.flip
 
     def one(layers: Layers, key: Array) -> Layers:
-        key_move, key_light, key_blur, key_grain, key_invert = _keys(key)
+        key_move, key_light, key_blur, key_noise, key_invert = _keys(key)
         if config.invert:
             # Before it moves: what comes in from outside is black either way.
             layers = {**layers, "image": _inverted(layers["image"], key_invert, config.invert)}
@@ -78,8 +78,8 @@ def augment(example: Layers, keys_b: Key[Array, " b"], config: AugmentConfig) ->
             layers = {**layers, "image": _relight(layers["image"], key_light, config)}
         if config.blur:
             layers = {**layers, "image": _blurred(layers["image"], key_blur, config.blur)}
-        if config.grain:
-            layers = {**layers, "image": _grained(layers["image"], key_grain, config.grain)}
+        if config.noise:
+            layers = {**layers, "image": _noisy(layers["image"], key_noise, config.noise)}
         return layers
 
     return jax.vmap(one)(example, keys_b)
@@ -163,7 +163,7 @@ def _blurred(image: Array, key: Array, limit: float) -> Array:
     return jnp.where(image > 0, soft, 0.0)
 
 
-def _grained(image: Array, key: Array, limit: float) -> Array:
+def _noisy(image: Array, key: Array, limit: float) -> Array:
     """Adds noise to a picture; what is black stays so."""
     of_strength, of_pixels = jax.random.split(key)
     strength = limit * jax.random.uniform(of_strength)

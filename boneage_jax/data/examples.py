@@ -10,7 +10,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from boneage_jax import anatomy
-from boneage_jax.data import frames, images, pairing
+from boneage_jax.config import InputLayout
+from boneage_jax.data import images, input_layout, pairing
 from boneage_jax.data.folds import Fold
 from boneage_jax.geometry import Similarity
 
@@ -43,7 +44,7 @@ class View:
     Attributes:
       height: pixels that images are fitted into; 0 to keep their size.
       width: likewise.
-      frame: how they are laid into it; see `frames`.
+      input_layout: how they are laid into it; see `input_layout`.
       local_contrast: whether whole images are equalised locally; see `contrast.local`.
       features: which stored images are read.
       regions: of the canvas, that are cut from each of them; empty for the whole image.
@@ -55,7 +56,7 @@ class View:
 
     height: int = 0
     width: int = 0
-    frame: frames.Frame = "image"
+    input_layout: InputLayout = "image"
     local_contrast: bool = False
     features: tuple[str, ...] = ("image",)
     regions: tuple[str, ...] = ()
@@ -88,11 +89,11 @@ class Labels(Protocol):
 
 
 def needed_for(view: View) -> set[Layer]:
-    """Returns the layers that examples hold or that the frame is laid by."""
+    """Returns the layers that examples hold or that the layout needs."""
     needed: set[Layer] = set(view.layers)
-    if view.frame != "image":
+    if view.input_layout != "image":
         needed.add("hand")
-    if view.frame in ("canvas", "open"):
+    if view.input_layout in ("masked_canvas", "canvas"):
         needed.add("key_points")
     return needed
 
@@ -113,35 +114,35 @@ def lay_out(
       pictures: of one child, at their own sizes.
       male: 1 for male, 0 for female.
       bone_age: in months; NaN where unknown.
-      mask: the hand, at the first picture's size; for the layer `hand` and all frames but `image`.
-      key_points: in the first picture's pixels; for the layer of that name and the frames `canvas` and
-        `open`.
+      mask: the hand, at the first picture's size; for the layer `hand` and all layouts but `image`.
+      key_points: in the first picture's pixels; for the layer of that name and the layouts `masked_canvas`
+        and `canvas`.
     """
     example: Example = {"image": pictures[0], "male": np.float32(male), "bone_age": np.float32(bone_age)}
     if not view.height:
         return example
     height, width = view.height, view.width
     if view.regions or len(pictures) > 1:
-        if view.frame == "canvas":
+        if view.input_layout == "masked_canvas":
             assert mask is not None
             assert key_points is not None
-            planes = frames.on_canvas(
+            planes = input_layout.on_canvas(
                 pictures[0], mask, key_points, [_REGIONS[name] for name in view.regions], height, width
             )
         else:
             planes = [plane for picture in pictures for plane in regions_of(view, picture)]
         example["image"] = planes[0] if len(planes) == 1 else np.stack(planes, axis=-1)
         return example
-    framed = frames.lay(
-        view.frame, pictures[0], height, width, mask=mask, key_points=key_points, local=view.local_contrast
+    framed = input_layout.lay(
+        view.input_layout, pictures[0], height, width, mask=mask, key_points=key_points, local=view.local_contrast
     )
     example["image"] = framed.image
     if "hand" in view.layers and mask is not None:
         soft = images.of_mask(mask)
-        # The whole picture is fitted, and so is its mask; other frames are laid by a transform.
+        # The whole picture is fitted, and so is its mask; other layouts are laid by a transform.
         example["hand"] = (
             images.fit(soft, height, width)
-            if view.frame == "image"
+            if view.input_layout == "image"
             else images.warp(soft, framed.transform, height, width)
         )
     if "key_points" in view.layers and key_points is not None:
@@ -158,4 +159,4 @@ def regions_of(view: View, picture: images.Grey) -> list[images.Grey]:
     if not view.regions:
         return [images.fit(picture, *size)]
     to_canvas = Similarity.scaling(anatomy.CANVAS[0] / picture.shape[0])
-    return [frames.cut(picture, to_canvas, *_REGIONS[name], *size) for name in view.regions]
+    return [input_layout.cut(picture, to_canvas, *_REGIONS[name], *size) for name in view.regions]

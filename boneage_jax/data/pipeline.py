@@ -49,7 +49,7 @@ def training_batches(
     batch_size: int,
     seed: int,
     start_step: int = 0,
-    echoes: int = 1,
+    echo_factor: int = 1,
     share: Share = Share(),
     threads: int = 4,
     prefetch: int = 8,
@@ -61,15 +61,15 @@ def training_batches(
       batch_size: global batch size, a multiple of the number of processes.
       seed: of the order.
       start_step: number of the first batch.
-      echoes: times that each example is used before the next ones are read; see `Echoed`.
+      echo_factor: times that each example is used before the next ones are read; see `Echoed`.
       share: this process's part.
       threads: that read and decode.
       prefetch: batches read ahead.
     """
     # "Without end" is 2^40 examples: Grain's own infinity overflows when it is cut into batches of one.
     stream = grain.MapDataset.source(source).seed(seed).shuffle().repeat(2**40 // len(source))
-    if echoes > 1:
-        stream = grain.MapDataset.source(Echoed(stream, echoes, _ECHO_AFTER * batch_size))
+    if echo_factor > 1:
+        stream = grain.MapDataset.source(Echoed(stream, echo_factor, _ECHO_AFTER * batch_size))
     stream = stream.map_with_index(lambda n, example: _numbered(example, n % batch_size))
     return _read(stream, batch_size, start_step, share, threads, prefetch)
 
@@ -111,33 +111,33 @@ class Echoed:
     augmentation, which is drawn on the device. Threads may share it.
     """
 
-    def __init__(self, source: Source | grain.MapDataset, echoes: int, block: int):
+    def __init__(self, source: Source | grain.MapDataset, echo_factor: int, block: int):
         """Prepares to repeat.
 
         Args:
           source: of examples.
-          echoes: times that each comes.
+          echo_factor: times that each comes.
           block: examples until the first of them comes again; those of one block are held in memory.
         """
-        self._source, self._echoes, self._block = source, echoes, block
-        self._held: collections.OrderedDict[int, Any] = collections.OrderedDict()
+        self._source, self._echo_factor, self._block = source, echo_factor, block
+        self._held_out: collections.OrderedDict[int, Any] = collections.OrderedDict()
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
-        return len(self._source) // self._block * self._block * self._echoes
+        return len(self._source) // self._block * self._block * self._echo_factor
 
     def __getitem__(self, index: SupportsIndex) -> Any:
-        block, place = divmod(int(index), self._block * self._echoes)
+        block, place = divmod(int(index), self._block * self._echo_factor)
         number = block * self._block + place % self._block
         with self._lock:
-            if number in self._held:
-                return self._held[number]
+            if number in self._held_out:
+                return self._held_out[number]
         example = self._source[number]
         with self._lock:
-            self._held[number] = example
+            self._held_out[number] = example
             # Twice a block, for threads read ahead.
-            while len(self._held) > 2 * self._block:
-                self._held.popitem(last=False)
+            while len(self._held_out) > 2 * self._block:
+                self._held_out.popitem(last=False)
         return example
 
 

@@ -7,7 +7,6 @@ import pathlib
 
 from boneage_jax.config import DataConfig
 from boneage_jax.data import annotations as drawn
-from boneage_jax.data import frames
 from boneage_jax.data.examples import Labels, Layer, View
 from boneage_jax.data.folds import Fold, read_patients
 from boneage_jax.data.sources import Dataset, Interleaved, Repeated, Source
@@ -35,7 +34,7 @@ def view_of(config: DataConfig, layers: tuple[Layer, ...] = (), *, split: str = 
     return View(
         config.height,
         config.width,
-        looks_of(config, layers)[0],
+        config.input_layouts[0],
         config.contrast == "local",
         tuple(config.feature.split("+")),
         tuple(filter(None, config.regions.split("+"))),
@@ -53,32 +52,20 @@ def _fold_of(config: DataConfig, split: str, *, evaluation: bool) -> Fold | None
     return Fold(config.folds, config.fold, evaluation, patients)
 
 
-def looks_of(config: DataConfig, layers: tuple[Layer, ...]) -> tuple[frames.Frame, ...]:
-    """Returns the frames that a network learns from, in the order in which it looks at a picture.
-
-    Args:
-      config: of the data.
-      layers: that its task learns from: masks are looked for in the whole picture first, key points in the hand's box.
-    """
-    if config.frame == "looks":
-        return ("box", "open") if "key_points" in layers else ("image", "box")
-    return ("image", "upright") if config.frame == "upright" else (config.frame,)
-
-
 def source_of(dataset: Dataset, split: str, config: DataConfig, view: View) -> Source:
-    """Returns what training reads: the records of a split, once for each of the looks that the network learns.
+    """Returns what training reads: the records of a split, once for each stage that the network learns.
 
-    Images of `data.emphasis` come as often as all together.
+    Images of `data.oversampled_masks` are drawn as often as all together.
 
     Raises:
       UserError: for annotation files that cannot be used, or that name no image of the split.
     """
-    views = [dataclasses.replace(view, frame=frame) for frame in looks_of(config, view.layers)]
+    views = [dataclasses.replace(view, input_layout=layout) for layout in config.input_layouts]
     sources: list[Source] = [dataset.split(split, one) for one in views]
-    if config.emphasis:
-        labels = drawn.AnnotatedLabels(tuple(drawn.read(pathlib.Path(config.emphasis).expanduser())))
+    if config.oversampled_masks:
+        labels = drawn.AnnotatedLabels(tuple(drawn.read(pathlib.Path(config.oversampled_masks).expanduser())))
         few = [dataset.split(split, dataclasses.replace(one, labels=labels)) for one in views]
         if not len(few[0]):
-            raise UserError(f"{config.emphasis}: names no image of the split {split!r} of {dataset.path}")
+            raise UserError(f"{config.oversampled_masks}: names no image of the split {split!r} of {dataset.path}")
         sources += [Repeated(one, len(sources[0])) for one in few]
     return sources[0] if len(sources) == 1 else Interleaved(sources)

@@ -24,7 +24,7 @@ class Mask:
       border: part of the image's edge that the hand touches, as a fraction of the hand's circumference.
       agreement: lowest IoU of a single view's mask with the mask of their mean, at the network's size.
       expected: IoU that the probabilities themselves promise: of their sum inside over the hand and their sum outside.
-      change: IoU with the mask of the first look; 1 where there was no second.
+      change: IoU with the mask of the coarse stage; 1 where there was no fine stage.
     """
 
     inside: Bool[np.ndarray, "h w"]
@@ -73,8 +73,8 @@ def clean(
     )
 
 
-def second_thoughts(first: Mask, second: Mask) -> Mask:
-    """Returns the mask of a second, closer look, unless it lost what the first had found.
+def combined_stages(first: Mask, second: Mask) -> Mask:
+    """Returns the mask of the fine stage, unless it lost what the coarse stage had found.
 
     Two hands show in the first alone, and so does the rest of the picture.
     """

@@ -10,10 +10,10 @@ from jaxtyping import Float32, UInt8
 
 from boneage_jax.data.augment import Move
 from boneage_jax.data.images import Grey
+from boneage_jax.distributed.mesh import to_devices
 from boneage_jax.errors import UserError
-from boneage_jax.train.mesh import to_devices
-from boneage_jax.train.run import LoadedRun
-from boneage_jax.train.step import compile_predict_step
+from boneage_jax.runs.predict_step import compile_predict_step
+from boneage_jax.runs.run_folder import LoadedRun
 
 
 class Network:

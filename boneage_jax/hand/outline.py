@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float
 
-from boneage_jax.data import frames
+from boneage_jax.data import input_layout
 from boneage_jax.data.images import Grey
 
 _LARGEST = 640
@@ -43,7 +43,7 @@ def steps(picture: Grey, mask: Bool[np.ndarray, "h w"]) -> Float[np.ndarray, " n
         mask = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
     # Windows around the outline reach so far beyond the hand's box, and no farther.
     reach = _WINDOW // 2
-    x0, y0, x1, y1 = frames.box(mask)
+    x0, y0, x1, y1 = input_layout.box(mask)
     seen = np.s_[max(0, y0 - reach) : y1 + reach, max(0, x0 - reach) : x1 + reach]
     picture, mask = picture[seen], mask[seen]
     inner, outer = (

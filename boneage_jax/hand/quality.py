@@ -1,4 +1,4 @@
-"""Whether a registered hand can be trusted: a verdict with reasons, from what the chain itself saw on its way."""
+"""Whether a registered hand can be trusted: flags with reasons, from what the pipeline measured on its way."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from boneage_jax.canvas import FINGERTIP, THUMB, Canvas, hand_length
-from boneage_jax.data import frames
+from boneage_jax.data import input_layout
 from boneage_jax.data.images import Grey
 from boneage_jax.geometry import Similarity
 from boneage_jax.hand import outline
@@ -19,8 +19,8 @@ from boneage_jax.hand.register import Registration
 
 
 @dataclasses.dataclass(frozen=True)
-class Limits:
-    """Where trust ends: chosen by `benchmarks.hand_limits` so that of good held-out phantoms one in 25 is flagged.
+class Thresholds:
+    """Where trust ends: chosen by `benchmarks.hand_thresholds` so that of good held-out phantoms one in 25 is flagged.
 
     Lengths are fractions of the hand's length, from middle fingertip to capitate.
 
@@ -29,13 +29,13 @@ class Limits:
       hand: smallest IoU that a mask promises by itself; less is no hand at all.
       expected: likewise; less is an uncertain mask.
       agreement: smallest IoU of a single view's mask with the mask of all.
-      change: smallest IoU of the masks of the first look and of the second.
+      change: smallest IoU of the masks of the coarse stage and of the second.
       faint: largest part of the mask's outline that the picture does not bear out; see `outline.faint`.
       second: largest second piece of the mask, as a fraction of the hand's area.
       cut: largest length of fingers and palm along the picture's edge.
       beyond: largest distance of a key point from the picture, where it lies outside.
-      disagreement: largest distance of a view of the last look from the mean of its views.
-      moved: largest way of a key point from the first look to the last.
+      disagreement: largest distance of a view of the last stage from the mean of its views.
+      moved: largest way of a key point from the coarse stage to the last.
       spread: largest width of a key point's heat map, as a multiple of the width it was trained to have.
       side: smallest distance of the thumb's tip from the axis of the hand.
       thumb: x, y ranges of the thumb's tip on the paper's canvas, in its pixels.
@@ -65,13 +65,13 @@ class Limits:
 
 
 @dataclasses.dataclass(frozen=True)
-class Looks:
+class KeyPointViews:
     """What the network said of the key points of one hand, in pixels of the original.
 
     Attributes:
-      first: x, y of the key points at the first look.
-      points: the same at the last look, view by view.
-      spreads: widths of the last look's heat maps, as multiples of the width they were trained to have.
+      first: x, y of the key points at the coarse stage.
+      points: the same at the last stage, view by view.
+      spreads: widths of the last stage's heat maps, as multiples of the width they were trained to have.
     """
 
     first: Float[np.ndarray, "3 2"]
@@ -80,17 +80,17 @@ class Looks:
 
     @property
     def settled(self) -> Float[np.ndarray, "3 2"]:
-        """The key points: the mean over the views of the last look."""
+        """The key points: the mean over the views of the last stage."""
         return self.points.mean(0)
 
 
 @dataclasses.dataclass(frozen=True)
-class Verdict:
+class QualityReport:
     """Whether a registration can be trusted.
 
     Attributes:
       flags: what speaks against it; empty where nothing does.
-      measures: what was looked at, by name; see `Limits`.
+      measures: what was looked at, by name; see `Thresholds`.
     """
 
     flags: tuple[str, ...]
@@ -108,37 +108,37 @@ MEASURES = (
     "area", "expected", "agreement", "change", "faint", "second", "contrast", "cut", "disagreement", "moved", "spread",
     "side", "thumb_x", "thumb_y", "outside", "inside", "beyond",
 )  # fmt: skip
-"""All that a verdict may have measured; what needs a registration is left out where there is none."""
+"""All that may be measured; what needs a registration is left out where there is none."""
 
 
-def judge(
+def check(
     image: Grey,
     mask: Mask,
-    looks: Looks | None,
+    views: KeyPointViews | None,
     placed: Registration | None,
     *,
-    limits: Limits = Limits(),
-) -> Verdict:
-    """Returns the verdict on one image.
+    thresholds: Thresholds = Thresholds(),
+) -> QualityReport:
+    """Returns the quality report of one image.
 
     Args:
       image: as it came.
       mask: that was found.
-      looks: at its key points; None where no hand was found.
+      views: of its key points; None where no hand was found.
       placed: its registration; None where there is none.
-      limits: where trust ends.
+      thresholds: beyond which a measure raises a flag.
     """
-    measures = measured(image, mask, looks, placed)
-    return Verdict(flags_of(measures, limits), measures)
+    measures = measured(image, mask, views, placed)
+    return QualityReport(flags_of(measures, thresholds), measures)
 
 
-def measured(image: Grey, mask: Mask, looks: Looks | None, placed: Registration | None) -> dict[str, float]:
+def measured(image: Grey, mask: Mask, views: KeyPointViews | None, placed: Registration | None) -> dict[str, float]:
     """Returns what is looked at, by name: of `MEASURES` those that there is something to measure of.
 
     Args:
-      image: see `judge`, and so the rest.
+      image: see `check`, and so the rest.
       mask: that was found.
-      looks: at its key points.
+      views: of its key points.
       placed: its registration.
     """
     measures = {
@@ -152,16 +152,16 @@ def measured(image: Grey, mask: Mask, looks: Looks | None, placed: Registration 
     if mask.area:
         low, high = np.percentile(image[mask.inside], (1, 99))
         measures["contrast"] = float(high - low)
-    if looks is None or placed is None:
+    if views is None or placed is None:
         return measures
 
-    # On the paper's canvas, whichever one the hand is laid on: so limits stay what they are.
+    # On the paper's canvas, whichever one the hand is laid on: so thresholds stay what they are.
     upright = Canvas().transform(placed.key_points)
     length = max(float(hand_length(placed.key_points)), 1e-6)
     measures["cut"] = _along_the_edge(mask.inside, upright) / length
-    measures["disagreement"] = float(np.linalg.norm(looks.points - looks.settled, axis=-1).max() / length)
-    measures["moved"] = float(np.linalg.norm(looks.first - looks.settled, axis=-1).max() / length)
-    measures["spread"] = float(looks.spreads.max())
+    measures["disagreement"] = float(np.linalg.norm(views.points - views.settled, axis=-1).max() / length)
+    measures["moved"] = float(np.linalg.norm(views.first - views.settled, axis=-1).max() / length)
+    measures["spread"] = float(views.spreads.max())
     measures["side"] = placed.side
     measures["thumb_x"], measures["thumb_y"] = (float(value) for value in upright(placed.key_points)[THUMB])
     measures["outside"] = max(_distance(mask.inside, point) for point in placed.key_points) / length
@@ -170,44 +170,44 @@ def measured(image: Grey, mask: Mask, looks: Looks | None, placed: Registration 
     return measures
 
 
-def flags_of(measures: Mapping[str, float], limits: Limits) -> tuple[str, ...]:
+def flags_of(measures: Mapping[str, float], thresholds: Thresholds) -> tuple[str, ...]:
     """Returns what speaks against a hand.
 
     Args:
       measures: from `measured`. Without those of key points there is no hand, whatever else speaks against it.
-      limits: where trust ends.
+      thresholds: beyond which a measure raises a flag.
     """
     found = []
     contrast = measures.get("contrast", 0.0)
     # Where every pixel is alike there is nothing to see, whatever a network makes of it.
-    if measures["area"] < limits.area or measures["expected"] < limits.hand or contrast < 1.0:
+    if measures["area"] < thresholds.area or measures["expected"] < thresholds.hand or contrast < 1.0:
         found.append(NO_HAND)
     uncertain = (
-        measures["expected"] < limits.expected
-        or measures["agreement"] < limits.agreement
-        or measures["change"] < limits.change
-        or measures["faint"] > limits.faint
+        measures["expected"] < thresholds.expected
+        or measures["agreement"] < thresholds.agreement
+        or measures["change"] < thresholds.change
+        or measures["faint"] > thresholds.faint
     )
     if uncertain:
         found.append("uncertain mask")
-    if measures["second"] > limits.second:
+    if measures["second"] > thresholds.second:
         found.append("two hands")
-    if measures["area"] and contrast < limits.contrast:
+    if measures["area"] and contrast < thresholds.contrast:
         found.append("low contrast")
     if "side" not in measures:
         return tuple(found or [NO_HAND])
 
-    if measures["cut"] > limits.cut or measures["beyond"] > limits.beyond:
+    if measures["cut"] > thresholds.cut or measures["beyond"] > thresholds.beyond:
         found.append("cut off")
-    if abs(measures["side"]) < limits.side:
+    if abs(measures["side"]) < thresholds.side:
         found.append("wrong side")
-    (left, right), (top, bottom) = limits.thumb
+    (left, right), (top, bottom) = thresholds.thumb
     implausible = (
-        measures["disagreement"] > limits.disagreement
-        or measures["moved"] > limits.moved
-        or measures["spread"] > limits.spread
-        or measures["outside"] > limits.outside
-        or measures["inside"] > limits.inside
+        measures["disagreement"] > thresholds.disagreement
+        or measures["moved"] > thresholds.moved
+        or measures["spread"] > thresholds.spread
+        or measures["outside"] > thresholds.outside
+        or measures["inside"] > thresholds.inside
         or not (left <= measures["thumb_x"] <= right and top <= measures["thumb_y"] <= bottom)
     )
     if implausible:
@@ -244,7 +244,7 @@ def _distance(inside: Bool[np.ndarray, "h w"], point: Float[np.ndarray, " 2"]) -
 
 def _deepest(inside: Bool[np.ndarray, "h w"], points: Float[np.ndarray, "n 2"]) -> float:
     """Pixels from a point to the nearest that is not hand, the most of all points; beyond the picture nothing is."""
-    x0, y0, x1, y1 = frames.box(inside)
+    x0, y0, x1, y1 = input_layout.box(inside)
     # A pixel of border: what lies outside the box, as outside the picture, is not hand, and so has no depth.
     first, last = (x0 - 1, y0 - 1), (x1, y1)
     x, y = (np.clip(np.rint(points), first, last) - first).astype(int).T

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from boneage_jax.canvas import Canvas, thumb_side
-from boneage_jax.data import contrast, frames, images
+from boneage_jax.data import contrast, images, input_layout
 from boneage_jax.data.images import Grey
 from boneage_jax.geometry import Similarity
 from boneage_jax.hand.regions import Region
@@ -63,7 +63,7 @@ def cut(image: Grey, mask: Bool[np.ndarray, "h w"], placed: Registration, region
     """
     alone = contrast.equalise(image, mask, inverted=placed.inverted)
     return {
-        region.name: frames.cut(alone, placed.to_canvas, region.rows, region.columns, region.height, region.width)
+        region.name: input_layout.cut(alone, placed.to_canvas, region.rows, region.columns, region.height, region.width)
         for region in regions
     }
 

@@ -9,14 +9,14 @@ from typing import Any
 import cv2
 import numpy as np
 
-from boneage_jax.data import frames
+from boneage_jax.config import InputLayout
+from boneage_jax.data import input_layout
 from boneage_jax.data.images import Grey
-from boneage_jax.data.reading import looks_of
 from boneage_jax.geometry import Similarity
 from boneage_jax.hand import masks
 from boneage_jax.hand.masks import Mask
 from boneage_jax.hand.network import Network, expect_task
-from boneage_jax.train.run import LoadedRun
+from boneage_jax.runs.run_folder import LoadedRun
 
 TURNS = (0.0, 12.0, -12.0)
 """Degrees by which what is looked at closely is turned, for six views with the mirror images."""
@@ -41,7 +41,7 @@ class Segmenter:
         *,
         batch_size: int = 16,
         views: int = 6,
-        second_look: bool = True,
+        fine_stage: bool = True,
     ):
         """Opens a run.
 
@@ -49,8 +49,8 @@ class Segmenter:
           loaded: a run of the task `segmentation`.
           pool: threads for the work on single images.
           batch_size: most pictures at a time.
-          views: of the last look: 1, 2 with the mirror image, 6 with turned ones too.
-          second_look: whether the hand's box is looked at again, where the network was trained to.
+          views: of the last stage: 1, 2 with the mirror image, 6 with turned ones too.
+          fine_stage: whether the hand's box is looked at again, where the network was trained to.
 
         Raises:
           UserError: for a run of another task.
@@ -59,15 +59,15 @@ class Segmenter:
         self.network = Network(loaded, batch_size)
         self._pool, self._views = pool, views
         self._local = loaded.config.data.contrast == "local"
-        _, *further = looks_of(loaded.config.data, loaded.task.layers)
-        self._again: frames.Frame | None = next(iter(further), None) if second_look else None
+        _, *further = loaded.config.data.input_layouts
+        self._again: InputLayout | None = next(iter(further), None) if fine_stage else None
 
-    def inputs(self, pictures: Sequence[Grey]) -> list[frames.Framed]:
+    def inputs(self, pictures: Sequence[Grey]) -> list[input_layout.LaidOut]:
         """Returns whole pictures as the network sees them first."""
         size = self.network.size
-        return self._map(lambda n: frames.lay("image", pictures[n], *size, local=self._local), len(pictures))
+        return self._map(lambda n: input_layout.lay("image", pictures[n], *size, local=self._local), len(pictures))
 
-    def masks(self, pictures: Sequence[Grey], inputs: list[frames.Framed] | None = None) -> list[Mask]:
+    def masks(self, pictures: Sequence[Grey], inputs: list[input_layout.LaidOut] | None = None) -> list[Mask]:
         """Returns the hand in each of at most `batch_size` pictures.
 
         Args:
@@ -75,25 +75,25 @@ class Segmenter:
           inputs: what `inputs` returned for them, where it is known already.
         """
         inputs = self.inputs(pictures) if inputs is None else inputs
-        # A first look that is followed by another has only to find the hand's box.
+        # A coarse stage that is followed by another has only to find the hand's box.
         maps = self._maps([frame.image for frame in inputs], flips=self._views > 1 and not self._again)
         found = self._map(lambda n: masks.clean([view[n] for view in maps], pictures[n].shape), len(pictures))
         if not self._again:
             return found
         closer = self._closely(self._again, pictures, found)
-        return [masks.second_thoughts(one, other) for one, other in zip(found, closer, strict=True)]
+        return [masks.combined_stages(one, other) for one, other in zip(found, closer, strict=True)]
 
-    def _closely(self, closer: frames.Frame, pictures: Sequence[Grey], found: Sequence[Mask]) -> list[Mask]:
-        """Masks from views of each hand's box, laid as the second look is."""
+    def _closely(self, closer: InputLayout, pictures: Sequence[Grey], found: Sequence[Mask]) -> list[Mask]:
+        """Masks from views of each hand's box, laid as the fine stage is."""
         size, local = self.network.size, self._local
         insides = [mask.inside for mask in found]
-        ready = self._map(lambda n: frames.prepared(closer, pictures[n], insides[n], local=local), len(pictures))
-        framed: list[frames.Framed] = []
+        ready = self._map(lambda n: input_layout.prepared(closer, pictures[n], insides[n], local=local), len(pictures))
+        framed: list[input_layout.LaidOut] = []
         views: list[np.ndarray] = []
         for turn in turns_of(self._views):
 
-            def again(n: int, turn: float = turn) -> frames.Framed:
-                return frames.lay_prepared(closer, ready[n], insides[n], *size, local=local, turn=turn)
+            def again(n: int, turn: float = turn) -> input_layout.LaidOut:
+                return input_layout.lay_prepared(closer, ready[n], insides[n], *size, local=local, turn=turn)
 
             turned = self._map(again, len(pictures))
             framed = framed or turned

@@ -11,22 +11,22 @@ from jaxtyping import Float, Int
 from boneage_jax.analysis.scores import CONFIDENCE, Score
 
 
-def shares(importance: Float[np.ndarray, "n cells"]) -> Float[np.ndarray, " cells"]:
-    """Returns each cell's part of the importance of all, over all images: the mean size, whichever its sign."""
+def shares(importance: Float[np.ndarray, "n areas"]) -> Float[np.ndarray, " areas"]:
+    """Returns each area's part of the importance of all, over all images: the mean size, whichever its sign."""
     size = np.abs(np.asarray(importance, np.float64)).mean(0)
     return size / max(float(size.sum()), 1e-12)
 
 
-def explained(importance: Float[np.ndarray, "n cells"]) -> Float[np.ndarray, " cells"]:
-    """Returns each cell's part of what the sums over all cells differ by from image to image.
+def explained(importance: Float[np.ndarray, "n areas"]) -> Float[np.ndarray, " areas"]:
+    """Returns each area's part of what the sums over all areas differ by from image to image.
 
-    The covariance of a cell's part with the sum, over the variance of the sum: the parts add up to 1 (Shapley effects,
+    The covariance of an area's part with the sum, over the variance of the sum: the parts add up to 1 (Shapley effects,
     Owen 2014, "Sobol' indices and Shapley value", for the Shapley values of a network's own predictions). For methods
     whose parts add up to a difference of predictions. What a network makes of a bone without reason is as often up as
     down: it counts in `shares`, and cancels here.
 
     Args:
-      importance: of each image's cells, with its sign.
+      importance: of each image's areas, with its sign.
     """
     values = np.asarray(importance, np.float64)
     total = values.sum(1)
@@ -35,8 +35,8 @@ def explained(importance: Float[np.ndarray, "n cells"]) -> Float[np.ndarray, " c
 
 
 def shares_with_interval(
-    importance: Float[np.ndarray, "n cells"],
-    of: Callable[[Float[np.ndarray, "n cells"]], Float[np.ndarray, " cells"]] = shares,
+    importance: Float[np.ndarray, "n areas"],
+    of: Callable[[Float[np.ndarray, "n areas"]], Float[np.ndarray, " areas"]] = shares,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns `shares`, or other parts of a whole, and both ends of their 95% bootstrap intervals."""
     low, high = bootstrapped(lambda rows: of(importance[rows]), len(importance))
@@ -59,11 +59,11 @@ def bootstrapped(
     return np.percentile(values, tail, axis=0), np.percentile(values, 100 - tail, axis=0)
 
 
-def agreement(importance: Float[np.ndarray, "n cells"], truth: Float[np.ndarray, "n cells"]) -> Score:
-    """Returns the rank correlation of a method's cells with the truth's, for the mean over all images (Spearman).
+def agreement(importance: Float[np.ndarray, "n areas"], truth: Float[np.ndarray, "n areas"]) -> Score:
+    """Returns the rank correlation of a method's areas with the truth's, for the mean over all images (Spearman).
 
     Args:
-      importance: of each image's cells; its sign is left out.
+      importance: of each image's areas; its sign is left out.
       truth: likewise: the change of the prediction when the bone alone is aged.
     """
 
@@ -74,8 +74,8 @@ def agreement(importance: Float[np.ndarray, "n cells"], truth: Float[np.ndarray,
     return Score(float(of(np.arange(len(importance)))), float(low), float(high))
 
 
-def agreement_by_image(importance: Float[np.ndarray, "n cells"], truth: Float[np.ndarray, "n cells"]) -> float:
-    """Returns the mean over images of the rank correlation of each image's own cells."""
+def agreement_by_image(importance: Float[np.ndarray, "n areas"], truth: Float[np.ndarray, "n areas"]) -> float:
+    """Returns the mean over images of the rank correlation of each image's own areas."""
     pairs = zip(np.abs(importance), np.abs(truth), strict=True)
     return float(np.mean([rank_correlation(mine, theirs) for mine, theirs in pairs]))
 
@@ -87,23 +87,23 @@ def rank_correlation(a: Float[np.ndarray, " k"], b: Float[np.ndarray, " k"]) -> 
     return float(scipy.stats.spearmanr(a, b).statistic)
 
 
-def places(importance: Float[np.ndarray, "n cells"]) -> Int[np.ndarray, "n cells"]:
-    """Returns each cell's place in the order of importance, 0 the most important."""
+def places(importance: Float[np.ndarray, "n areas"]) -> Int[np.ndarray, "n areas"]:
+    """Returns each area's place in the order of importance, 0 the most important."""
     order = np.argsort(-np.abs(importance), axis=1, kind="stable")
     return np.argsort(order, axis=1, kind="stable").astype(np.int32)
 
 
 def deletion(months: Float[np.ndarray, "n steps"]) -> float:
-    """Returns how soon the age leaves what it was as cells are replaced, most important first: 0 to about 1.
+    """Returns how soon the age leaves what it was as areas are replaced, most important first: 0 to about 1.
 
     The mean distance from the first age over all steps, as a part of that at the last step. Half is what an order that
-    knows nothing gets where all cells count alike; more is better.
+    knows nothing gets where all areas count alike; more is better.
     """
     way = np.abs(months - months[:, :1])
     return float(way.mean() / max(float(way[:, -1].mean()), 1e-12))
 
 
 def insertion(months: Float[np.ndarray, "n steps"]) -> float:
-    """Returns how soon the age comes back as cells return to the filling: 1 at once, 0 only at the very end."""
+    """Returns how soon the age comes back as areas return to the filling: 1 at once, 0 only at the very end."""
     way = np.abs(months - months[:, -1:])
     return float(1 - way.mean() / max(float(way[:, 0].mean()), 1e-12))

@@ -11,11 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from boneage_jax.data import parallel
+from boneage_jax import parallel
+from boneage_jax.distributed.mesh import replicated, split, to_devices
+from boneage_jax.runs.run_folder import LoadedRun
+from boneage_jax.runs.state import Arrays, Network
 from boneage_jax.tasks import Task
-from boneage_jax.train.mesh import replicated, split, to_devices
-from boneage_jax.train.run import LoadedRun
-from boneage_jax.train.state import Arrays, Network
 
 Months = Callable[[Float[Array, "b h w p"]], Float[Array, " b"]]
 """From pictures, grey levels in [0, 1], to bone ages in months: differentiable."""

@@ -93,10 +93,10 @@ def grad_cam(
     return jnp.stack(planes, axis=-1)
 
 
-def over_cells(values: Float[Array, "b h w p"], cells: Int[Array, "b h w p"], count: int) -> Float[Array, "b cells"]:
-    """Returns the sum of each cell's values, over all planes."""
+def over_areas(values: Float[Array, "b h w p"], areas: Int[Array, "b h w p"], count: int) -> Float[Array, "b areas"]:
+    """Returns the sum of each area's values, over all planes."""
 
-    def one(value: Array, cell: Array) -> Array:
-        return jax.ops.segment_sum(value.reshape(-1), cell.reshape(-1).astype(jnp.int32), num_segments=count)
+    def one(value: Array, area: Array) -> Array:
+        return jax.ops.segment_sum(value.reshape(-1), area.reshape(-1).astype(jnp.int32), num_segments=count)
 
-    return jax.vmap(one)(values, cells)
+    return jax.vmap(one)(values, areas)

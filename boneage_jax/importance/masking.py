@@ -15,20 +15,20 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, UInt8
 
-from boneage_jax.importance.cells import ELSEWHERE
+from boneage_jax.importance.atlas import ELSEWHERE
 from boneage_jax.importance.function import Months
 
 Filling = Literal["other", "mean", "blur", "black"]
 
 
 def filling(
-    images: UInt8[np.ndarray, "n h w p"], cells: UInt8[np.ndarray, "n h w p"], kind: Filling, seed: int
+    images: UInt8[np.ndarray, "n h w p"], areas: UInt8[np.ndarray, "n h w p"], kind: Filling, seed: int
 ) -> UInt8[np.ndarray, "n h w p"]:
     """Returns what parts of each picture are replaced by.
 
     Args:
       images: all pictures.
-      cells: of each of their pixels.
+      areas: of each of their pixels.
       kind: the same place in another child's picture, as if exposed like this one; or in the mean of all; the picture
         itself blurred by a twelfth of its height; or black.
       seed: who the other child is; nobody is his own.
@@ -36,7 +36,7 @@ def filling(
     if kind == "other":
         shift = 1 + np.random.default_rng(seed).integers(max(1, len(images) - 1))
         made = np.roll(images, int(shift), axis=0)
-        for other, picture, hand in zip(made, images, cells != ELSEWHERE, strict=True):
+        for other, picture, hand in zip(made, images, areas != ELSEWHERE, strict=True):
             other[hand] = exposed_like(other[hand], picture[hand])
         return made
     if kind == "mean":
@@ -64,13 +64,13 @@ def exposed_like(pixels: UInt8[np.ndarray, " k"], like: UInt8[np.ndarray, " l"])
 def occlusion(
     months: Months,
     image: Float[Array, "b h w p"],
-    cells: Int[Array, "b h w p"],
+    areas: Int[Array, "b h w p"],
     fill: Float[Array, "b h w p"],
     count: int,
-) -> Float[Array, "b cells"]:
-    """Returns by how many months the age falls when a cell is replaced, cell by cell (Zeiler and Fergus 2014)."""
+) -> Float[Array, "b areas"]:
+    """Returns by how many months the age falls when an area is replaced, area by area (Zeiler and Fergus 2014)."""
     before = months(image)
-    after = jax.lax.map(lambda cell: months(jnp.where(cells == cell, fill, image)), jnp.arange(count))
+    after = jax.lax.map(lambda area: months(jnp.where(areas == area, fill, image)), jnp.arange(count))
     return before[:, None] - after.T
 
 
@@ -116,22 +116,22 @@ def shapley(values: Float[np.ndarray, "n subsets"]) -> Float[np.ndarray, "n play
 def deletion_and_insertion(
     months: Months,
     image: Float[Array, "b h w p"],
-    cells: Int[Array, "b h w p"],
+    areas: Int[Array, "b h w p"],
     fill: Float[Array, "b h w p"],
-    places: Int[Array, "b cells"],
+    places: Int[Array, "b areas"],
 ) -> tuple[Float[Array, "b steps"], Float[Array, "b steps"]]:
-    """Returns the ages, in months, as cells are replaced in order, and as they come back into the filling in order.
+    """Returns the ages, in months, as areas are replaced in order, and as they come back into the filling in order.
 
-    Petsiuk, Das and Saenko 2018, "RISE", cell by cell instead of pixel by pixel.
+    Petsiuk, Das and Saenko 2018, "RISE", area by area instead of pixel by pixel.
 
     Args:
       months: the network.
       image: grey levels in [0, 1].
-      cells: of each pixel.
+      areas: of each pixel.
       fill: the filling.
-      places: of each cell in the order, 0 the first.
+      places: of each area in the order, 0 the first.
     """
-    place = jax.vmap(lambda one, cell: one[cell.astype(jnp.int32)])(places, cells)
+    place = jax.vmap(lambda one, area: one[area.astype(jnp.int32)])(places, areas)
 
     def at(step: Array) -> tuple[Array, Array]:
         gone = place < step

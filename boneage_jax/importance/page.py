@@ -21,8 +21,8 @@ from boneage_jax.data.sources import REGISTERED, Dataset, as_str
 from boneage_jax.errors import UserError
 from boneage_jax.files import replacing, write_text
 from boneage_jax.geometry import Similarity
-from boneage_jax.importance import cells, faithfulness, plates
-from boneage_jax.importance.cells import CELLS, GROUPS, Picture
+from boneage_jax.importance import atlas, faithfulness, plates
+from boneage_jax.importance.atlas import AREAS, GROUPS, Picture
 from boneage_jax.importance.study import ADDITIVE, CAM, INTEGRATED, METHODS, OCCLUSION, SMOOTH, TRUTH, Findings, maps_of
 
 PAGE = "importance.html"
@@ -157,7 +157,7 @@ def _of_bones(findings: Findings) -> Table:
     methods = [name for name in (TRUTH, *METHODS) if name in findings.bones]
     share = {name: faithfulness.shares(findings.bones[name]) for name in methods}
     order = np.argsort(-share[methods[0]], kind="stable")
-    rows = tuple((CELLS[n], *(f"{100 * share[name][n]:.1f}%" for name in methods)) for n in order)
+    rows = tuple((AREAS[n], *(f"{100 * share[name][n]:.1f}%" for name in methods)) for n in order)
     caption = f"Share of each bone in all importance, over all ages. {_what(findings)}."
     return Table("bones", caption, ("bone", *methods), rows)
 
@@ -166,26 +166,26 @@ def _explained(findings: Findings) -> Table:
     """What predictions differ by, by region, after the methods whose parts add up to it."""
     rows = []
     for name in ADDITIVE:
-        parts = cells.by_region(findings.groups[name])
+        parts = atlas.by_region(findings.groups[name])
         value, low, high = faithfulness.shares_with_interval(parts, faithfulness.explained)
         shown = (f"{100 * v:.0f}% [{100 * a:.0f}, {100 * b:.0f}]" for v, a, b in zip(value, low, high, strict=True))
-        rows.append((name, *shown, cells.REGIONS[int(value.argmax())]))
+        rows.append((name, *shown, atlas.REGIONS[int(value.argmax())]))
     caption = (
         "Part of each region of the hand in what predictions differ by from image to image; 95% bootstrap interval. "
         f"What a network makes of a region without reason, as often up as down, cancels here. {_what(findings)}."
     )
-    return Table("explained", caption, ("method", *cells.REGIONS, "most important"), tuple(rows))
+    return Table("explained", caption, ("method", *atlas.REGIONS, "most important"), tuple(rows))
 
 
 def _of_regions(findings: Findings) -> Table:
     """Shares of the hand's regions, by every method."""
     rows = []
     for name in ((TRUTH,) if TRUTH in findings.groups else ()) + METHODS:
-        value, low, high = faithfulness.shares_with_interval(cells.by_region(np.abs(findings.groups[name])))
+        value, low, high = faithfulness.shares_with_interval(atlas.by_region(np.abs(findings.groups[name])))
         shown = (f"{100 * v:.0f}% [{100 * a:.0f}, {100 * b:.0f}]" for v, a, b in zip(value, low, high, strict=True))
-        rows.append((name, *shown, cells.REGIONS[int(value.argmax())]))
+        rows.append((name, *shown, atlas.REGIONS[int(value.argmax())]))
     caption = f"Share of each region of the hand in all importance; 95% bootstrap interval. {_what(findings)}."
-    return Table("hand", caption, ("method", *cells.REGIONS, "most important"), tuple(rows))
+    return Table("hand", caption, ("method", *atlas.REGIONS, "most important"), tuple(rows))
 
 
 def _beside(findings: Findings) -> Table:
@@ -208,16 +208,16 @@ def _beside(findings: Findings) -> Table:
     return Table("regions", caption, ("network", *stages.NAMES), tuple(rows))
 
 
-def _bones_of(findings: Findings, method: str) -> Float[np.ndarray, "n cells"]:
+def _bones_of(findings: Findings, method: str) -> Float[np.ndarray, "n areas"]:
     """Sizes of importance by bone, groups shared out among theirs."""
     if method in findings.bones:
         return np.abs(findings.bones[method])
     return np.stack([plates.of_groups(row) for row in np.abs(findings.groups[method])])
 
 
-def _share_of_bones(values: Float[np.ndarray, "n cells"], weights: Float[np.ndarray, " n"]) -> np.ndarray:
+def _share_of_bones(values: Float[np.ndarray, "n areas"], weights: Float[np.ndarray, " n"]) -> np.ndarray:
     mean = (values * weights[:, None]).sum(0)
-    mean[cells.ELSEWHERE] = 0
+    mean[atlas.ELSEWHERE] = 0
     return np.asarray(mean / max(float(mean.sum()), 1e-12))
 
 
@@ -260,7 +260,7 @@ def _animation(findings: Findings) -> bytes:
 
 
 def _examples(findings: Findings) -> bytes:
-    """Some images over the ages: the picture, its cells by occlusion, and attributions pixel by pixel."""
+    """Some images over the ages: the picture, its areas by occlusion, and attributions pixel by pixel."""
     subjects = findings.subjects
     order = np.argsort(subjects.reading)
     rows = order[np.linspace(0, len(order) - 1, _SHOWN + 2).round().astype(int)][1:-1]
@@ -272,7 +272,7 @@ def _examples(findings: Findings) -> bytes:
             child = (
                 f"{'boy' if subjects.male[n] else 'girl'} {subjects.reading[n]:.0f}, said {subjects.predicted[n]:.0f}"
             )
-            over = plates.cells_over(picture, subjects.cells[n, ..., plane], np.abs(findings.bones[OCCLUSION][n]))
+            over = plates.areas_over(picture, subjects.areas[n, ..., plane], np.abs(findings.bones[OCCLUSION][n]))
             shown = [(np.repeat(picture[..., None], 3, -1), child), (over, OCCLUSION)]
             shown += [(plates.heat(picture, maps[name][place, ..., plane]), name) for name in (INTEGRATED, SMOOTH, CAM)]
             drawn.append(plates.row([plates.captioned(_at_least(one), text) for one, text in shown], 300))
@@ -304,7 +304,7 @@ def _carried_back(findings: Findings) -> bytes:
             continue
         original = source.image(known[as_str(row["id"])])
         place = Picture((original.shape[0], original.shape[1]), Similarity.of_matrix(matrix))
-        over = plates.cells_over(original, cells.on_picture(findings.subjects.territories[n], place), share[n])
+        over = plates.areas_over(original, atlas.on_picture(findings.subjects.territories[n], place), share[n])
         drawn.append(plates.captioned(_at_least(over, 320), f"read {findings.subjects.reading[n]:.0f} months"))
     return plates.as_jpeg(plates.row(drawn, 340)) if drawn else b""
 
@@ -326,22 +326,22 @@ def _facts(findings: Findings) -> dict[str, Any]:
         },
         "regions": {
             name: dict(
-                zip(cells.REGIONS, faithfulness.shares(cells.by_region(np.abs(value))).round(5).tolist(), strict=True)
+                zip(atlas.REGIONS, faithfulness.shares(atlas.by_region(np.abs(value))).round(5).tolist(), strict=True)
             )
             for name, value in findings.groups.items()
         },
         "explained": {
             name: dict(
                 zip(
-                    cells.REGIONS,
-                    faithfulness.explained(cells.by_region(findings.groups[name])).round(5).tolist(),
+                    atlas.REGIONS,
+                    faithfulness.explained(atlas.by_region(findings.groups[name])).round(5).tolist(),
                     strict=True,
                 )
             )
             for name in ADDITIVE
         },
         "bones": {
-            name: dict(zip(CELLS, faithfulness.shares(value).round(5).tolist(), strict=True))
+            name: dict(zip(AREAS, faithfulness.shares(value).round(5).tolist(), strict=True))
             for name, value in findings.bones.items()
         },
         "notice": NOT_A_MEDICAL_DEVICE,

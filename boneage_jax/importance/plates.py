@@ -15,9 +15,9 @@ from PIL import Image
 from boneage_jax import anatomy
 from boneage_jax.data import images
 from boneage_jax.data.images import Grey
-from boneage_jax.importance.cells import CELLS, GROUP_OF, GROUPS
+from boneage_jax.importance.atlas import AREAS, GROUP_OF, GROUPS
 from boneage_jax.phantom import export
-from boneage_jax.phantom.export import Sitter
+from boneage_jax.phantom.export import Subject
 
 SIZE = (416, 320)
 """Height and width of a plate's hand."""
@@ -31,30 +31,30 @@ Colour = UInt8[np.ndarray, "h w 3"]
 
 @functools.lru_cache(maxsize=128)
 def _hand(age: float, sex: str) -> tuple[Grey, np.ndarray]:
-    """A registered phantom and the cell of each of its bones' pixels; the same child at all ages."""
-    phantom = export.draw(Sitter(sex=sex, seed=3, height=SIZE[0], width=SIZE[1], view="registered"), age)
+    """A registered phantom and the area of each of its bones' pixels; the same child at all ages."""
+    phantom = export.draw(Subject(sex=sex, seed=3, height=SIZE[0], width=SIZE[1], view="registered"), age)
     names = [name.removeprefix("epiphysis of ") for name in anatomy.INSTANCES]
-    lookup = np.array([0, *(CELLS.index(name) for name in names)])
+    lookup = np.array([0, *(AREAS.index(name) for name in names)])
     return export.grey(phantom), lookup[np.asarray(phantom.instances)]
 
 
-def hand(age: float, sex: str, of_bones: Float[np.ndarray, " cells"], *, top: float, caption: str) -> Colour:
+def hand(age: float, sex: str, of_bones: Float[np.ndarray, " areas"], *, top: float, caption: str) -> Colour:
     """Returns a hand of an age whose bones are as bright as they are important, over a caption.
 
     Args:
       age: in months.
       sex: M or F.
-      of_bones: importance of each of `CELLS`, at least 0.
+      of_bones: importance of each of `AREAS`, at least 0.
       top: importance that is brightest.
       caption: text.
     """
-    picture, cells = _hand(float(age), sex)
-    level = np.clip(np.asarray(of_bones) / max(top, 1e-12), 0, 1)[cells]
+    picture, areas = _hand(float(age), sex)
+    level = np.clip(np.asarray(of_bones) / max(top, 1e-12), 0, 1)[areas]
     # Bones keep their relief: the colour is laid over the picture.
     relief = 0.45 + 0.55 * picture[..., None] / 255.0
     colour = _MAP(0.12 + 0.88 * level)[..., :3] * relief
     grey = np.repeat(picture[..., None] / 255.0 * 0.5, 3, axis=-1)
-    drawn = np.where((cells > 0)[..., None], colour, grey)
+    drawn = np.where((areas > 0)[..., None], colour, grey)
     return captioned((255 * drawn).astype(np.uint8), caption)
 
 
@@ -65,7 +65,7 @@ def captioned(picture: Colour, caption: str) -> Colour:
     return np.vstack([picture, strip])
 
 
-def of_groups(groups: Float[np.ndarray, " groups"]) -> Float[np.ndarray, " cells"]:
+def of_groups(groups: Float[np.ndarray, " groups"]) -> Float[np.ndarray, " areas"]:
     """Returns groups' importance shared out evenly among their bones."""
     members = np.array(GROUP_OF)
     counts = np.bincount(members, minlength=len(GROUPS))
@@ -90,11 +90,11 @@ def heat(picture: Grey, values: Float[np.ndarray, "h w"]) -> Colour:
     return (255 * (grey * (1 - 0.7 * strength) + colour * 0.7 * strength)).astype(np.uint8)
 
 
-def cells_over(picture: Grey, cells: UInt8[np.ndarray, "h w"], of_cells: Float[np.ndarray, " cells"]) -> Colour:
-    """Returns a radiograph with each cell tinted by its importance."""
-    level = np.clip(np.asarray(of_cells) / max(float(np.max(of_cells)), 1e-12), 0, 1)[cells]
+def areas_over(picture: Grey, areas: UInt8[np.ndarray, "h w"], of_areas: Float[np.ndarray, " areas"]) -> Colour:
+    """Returns a radiograph with each area tinted by its importance."""
+    level = np.clip(np.asarray(of_areas) / max(float(np.max(of_areas)), 1e-12), 0, 1)[areas]
     grey = np.repeat(picture[..., None] / 255.0, 3, axis=-1)
-    tint = 0.55 * ((cells > 0) * level)[..., None]
+    tint = 0.55 * ((areas > 0) * level)[..., None]
     return (255 * (grey * (1 - tint) + _MAP(0.25 + 0.75 * level)[..., :3] * tint)).astype(np.uint8)
 
 

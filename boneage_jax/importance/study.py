@@ -17,25 +17,25 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
-from boneage_jax import anatomy
+from boneage_jax import anatomy, parallel
 from boneage_jax.analysis.stages import stages_of
-from boneage_jax.data import images, parallel
+from boneage_jax.data import images
 from boneage_jax.data.examples import View
 from boneage_jax.data.reading import view_of
 from boneage_jax.data.sources import Dataset, Records
 from boneage_jax.errors import UserError
 from boneage_jax.files import check_writable, replacing
 from boneage_jax.geometry import Similarity
-from boneage_jax.importance import cells, faithfulness, gradients, masking, truth
-from boneage_jax.importance.cells import CELLS, GROUPS, Picture, Territory
+from boneage_jax.importance import atlas, faithfulness, gradients, masking, truth
+from boneage_jax.importance.atlas import AREAS, GROUPS, Picture, Territory
 from boneage_jax.importance.function import AgeFunction, Months, Step, over_all
 from boneage_jax.importance.masking import Filling
 from boneage_jax.phantom.series import Series
+from boneage_jax.runs import run_folder
+from boneage_jax.runs.inference import predict_ages
+from boneage_jax.runs.run_folder import LoadedRun
+from boneage_jax.runs.state import Arrays, Network
 from boneage_jax.shown import command
-from boneage_jax.train import run
-from boneage_jax.train.predict import predict_ages
-from boneage_jax.train.run import LoadedRun
-from boneage_jax.train.state import Arrays, Network
 
 OCCLUSION, SHAPLEY, INTEGRATED = "occlusion", "Shapley values", "integrated gradients"
 SMOOTH, CAM = "SmoothGrad", "Grad-CAM"
@@ -90,16 +90,16 @@ class Subjects:
     Attributes:
       ids: of them.
       image: what the network sees.
-      cells: of each of its pixels.
+      areas: of each of its pixels.
       male: whether each child is a boy.
       reading: bone age as labelled, in months; where it is not, as predicted.
       predicted: bone age as predicted, in months.
-      territories: the same cells, on the canvas.
+      territories: the same areas, on the canvas.
     """
 
     ids: list[str]
     image: UInt8[np.ndarray, "n h w p"]
-    cells: UInt8[np.ndarray, "n h w p"]
+    areas: UInt8[np.ndarray, "n h w p"]
     male: Bool[np.ndarray, " n"]
     reading: Float[np.ndarray, " n"]
     predicted: Float[np.ndarray, " n"]
@@ -112,7 +112,7 @@ class Subjects:
 
 
 @dataclasses.dataclass(frozen=True)
-class Faith:
+class Faithfulness:
     """How far a method can be believed.
 
     Attributes:
@@ -145,7 +145,7 @@ class Findings:
       records: of its split.
       numbers: of the subjects among them.
       subjects: the images.
-      bones: importance of each image's cells by method, in each method's unit; `TRUTH` too, on phantoms.
+      bones: importance of each image's areas by method, in each method's unit; `TRUTH` too, on phantoms.
       groups: likewise of `GROUPS`.
       faith: by method.
       most_trusted: the method to believe.
@@ -160,7 +160,7 @@ class Findings:
     subjects: Subjects
     bones: dict[str, np.ndarray]
     groups: dict[str, np.ndarray]
-    faith: dict[str, Faith]
+    faith: dict[str, Faithfulness]
     most_trusted: str
     regions: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
 
@@ -171,7 +171,7 @@ def study(request: ImportanceRequest) -> Findings:
     Raises:
       UserError: for runs and data that cannot be used, and folders that cannot be written.
     """
-    loaded = run.load(request.run)
+    loaded = run_folder.load(request.run)
     if not loaded.task.needs_age or not hasattr(_module(loaded), "from_maps"):
         raise UserError(f"{request.run}: a run of the task {loaded.config.task.name!r}, expected 'bone_age'")
     config = loaded.config.data
@@ -194,15 +194,15 @@ def study(request: ImportanceRequest) -> Findings:
     blank = explainer.untrained()
     shown = _spread(len(numbers), _BLIND)
     blind = {name: explainer.of(name, blank, "untrained", shown) for name in METHODS}
-    bones = {name: value for name, value in found.items() if value.shape[1] == len(CELLS)}
-    groups = {name: cells.grouped(v) if v.shape[1] == len(CELLS) else v for name, v in found.items()}
+    bones = {name: value for name, value in found.items() if value.shape[1] == len(AREAS)}
+    groups = {name: atlas.grouped(v) if v.shape[1] == len(AREAS) else v for name, v in found.items()}
     groups[OCCLUSION] = explainer.occluded_groups(loaded.arrays)
 
     # ---- truth and trust -----------------------------------------------------------------------------------------
     if series is not None:
         aged = _aged(kept, loaded, explainer, series, records, view, numbers, subjects, request)
-        bones[TRUTH], groups[TRUTH] = aged, cells.grouped(aged)
-    faith = {name: _faith(name, bones, groups, (shown, cells_of(blind[name])), explainer) for name in METHODS}
+        bones[TRUTH], groups[TRUTH] = aged, atlas.grouped(aged)
+    faith = {name: _faith(name, bones, groups, (shown, areas_of(blind[name])), explainer) for name in METHODS}
     return Findings(
         request,
         loaded,
@@ -218,9 +218,9 @@ def study(request: ImportanceRequest) -> Findings:
     )
 
 
-def cells_of(importance: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n groups"]:
-    """Returns importance by group, whether it came by group or by cell."""
-    return importance if importance.shape[1] == len(GROUPS) else cells.grouped(importance)
+def areas_of(importance: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n groups"]:
+    """Returns importance by group, whether it came by group or by area."""
+    return importance if importance.shape[1] == len(GROUPS) else atlas.grouped(importance)
 
 
 def _module(loaded: LoadedRun) -> Any:
@@ -247,13 +247,13 @@ class _Kept:
 
     def __init__(self, request: ImportanceRequest, loaded: LoadedRun, dataset: Dataset, numbers: np.ndarray):
         asked = {
-            "run": run.digest(loaded),
+            "run": run_folder.digest(loaded),
             "data": dataset.fingerprint,
             "split": request.split,
             "images": numbers.tolist(),
             "filling": [request.filling, "exposed alike"],
             "seed": request.seed,
-            "cells": [*CELLS, *GROUPS, cells.MARGIN],
+            "areas": [*AREAS, *GROUPS, atlas.MARGIN],
             "blind": _BLIND,
         }
         key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
@@ -280,7 +280,7 @@ def _subjects(
     numbers: np.ndarray,
     request: ImportanceRequest,
 ) -> Subjects:
-    """Reads the images and finds their cells."""
+    """Reads the images and finds their areas."""
     examples = [records[int(n)] for n in numbers]
     pictures = np.stack([example["image"] for example in examples])
     image = pictures if pictures.ndim == 4 else pictures[..., None]
@@ -299,27 +299,27 @@ def _subjects(
 
     def territory(n: int) -> Territory:
         if series is None:
-            return cells.atlas(int(stages_of(reading[n : n + 1], male[n : n + 1])[0]), bool(male[n]))
+            return atlas.atlas(int(stages_of(reading[n : n + 1], male[n : n + 1])[0]), bool(male[n]))
         child = truth.Child.of(records.row(int(numbers[n])))
-        return cells.of_child(series, child.split, child.number, child.age, child.male)
+        return atlas.of_child(series, child.split, child.number, child.age, child.male)
 
     def drawn() -> dict[str, np.ndarray]:
         count = len(numbers)
         made = parallel.ordered_map(territory, range(count), workers=request.workers, kind="thread")
         places = list(parallel.progress(made, total=count, label="anatomy"))
         stacked = [
-            cells.on_planes(place, view, _stored_pictures(dataset, records, int(n), place, series is not None))
+            atlas.on_planes(place, view, _stored_pictures(dataset, records, int(n), place, series is not None))
             for n, place in zip(numbers, places, strict=True)
         ]
         return {
             "planes": np.stack(stacked),
-            **{f"cells{n}": place.cells for n, place in enumerate(places)},
+            **{f"areas{n}": place.areas for n, place in enumerate(places)},
             "to_canvas": np.stack([place.to_canvas.matrix for place in places]),
         }
 
     stored = kept("anatomy", drawn)
     places = [
-        Territory(stored[f"cells{n}"], Similarity.of_matrix(matrix)) for n, matrix in enumerate(stored["to_canvas"])
+        Territory(stored[f"areas{n}"], Similarity.of_matrix(matrix)) for n, matrix in enumerate(stored["to_canvas"])
     ]
     ids = records.ids()
     return Subjects([ids[n] for n in numbers], image, stored["planes"], male, reading, predicted, places)
@@ -330,7 +330,7 @@ def _stored_pictures(
 ) -> list[Picture]:
     """Where the pictures that a record's view reads lie on the canvas."""
     if is_drawn:
-        return [Picture(place.cells.shape, place.to_canvas)]
+        return [Picture(place.areas.shape, place.to_canvas)]
     facts = dataset.facts
     if not facts["registered"]:
         networks = ("--segmentation", "shipped", "--landmarks", "shipped")
@@ -356,13 +356,13 @@ class _Explainer:
     def __init__(self, loaded: LoadedRun, subjects: Subjects, request: ImportanceRequest, kept: _Kept):
         self._loaded, self._request, self._kept = loaded, request, kept
         self._function = AgeFunction(loaded.network, loaded.task)
-        lookup = np.array(cells.GROUP_OF, np.uint8)
+        lookup = np.array(atlas.GROUP_OF, np.uint8)
         self.columns = {
             "image": subjects.image,
-            "fill": masking.filling(subjects.image, subjects.cells, request.filling, request.seed),
+            "fill": masking.filling(subjects.image, subjects.areas, request.filling, request.seed),
             "male": subjects.male.astype(np.float32),
-            "cells": subjects.cells,
-            "groups": lookup[subjects.cells],
+            "areas": subjects.areas,
+            "groups": lookup[subjects.areas],
             "number": np.arange(len(subjects.ids), dtype=np.int32),
         }
 
@@ -372,7 +372,7 @@ class _Explainer:
         return {"params": params, "batch_stats": batch_stats}
 
     def of(self, method: str, arrays: Arrays, which: str, rows: Int[np.ndarray, " m"] | None = None) -> np.ndarray:
-        """Returns each image's importance, or that of some, by cell; by group for Shapley values."""
+        """Returns each image's importance, or that of some, by area; by group for Shapley values."""
 
         def make() -> dict[str, np.ndarray]:
             value = self.run(self._steps()[method], arrays, f"{method}, {which}", rows=rows)
@@ -383,7 +383,7 @@ class _Explainer:
         return self._kept(f"{method}-{which}", make)["importance"]
 
     def occluded_groups(self, arrays: Arrays) -> np.ndarray:
-        """Returns occlusion with all cells of a group replaced at once."""
+        """Returns occlusion with all areas of a group replaced at once."""
 
         def step(arrays: Arrays, batch: dict[str, Array]) -> Array:
             months = self.months(arrays, batch)
@@ -442,7 +442,7 @@ class _Explainer:
     def _steps(self) -> dict[str, Step]:
         def occlusion(arrays: Arrays, batch: dict[str, Array]) -> Array:
             months = self.months(arrays, batch)
-            return masking.occlusion(months, batch["image"], batch["cells"], batch["fill"], len(CELLS))
+            return masking.occlusion(months, batch["image"], batch["areas"], batch["fill"], len(AREAS))
 
         def subsets(arrays: Arrays, batch: dict[str, Array]) -> Array:
             months = self.months(arrays, batch)
@@ -453,7 +453,7 @@ class _Explainer:
                 found = self.maps(method, arrays, batch)
                 # The parts of integrated gradients add up, their sign with them; slopes and maps of features do not.
                 values = found if method == INTEGRATED else jnp.abs(found)
-                return gradients.over_cells(values, batch["cells"], len(CELLS))
+                return gradients.over_areas(values, batch["areas"], len(AREAS))
 
             return step
 
@@ -471,7 +471,7 @@ def _aged(
     subjects: Subjects,
     request: ImportanceRequest,
 ) -> np.ndarray:
-    """Changes of the prediction, in months, with one bone aged; cell 0 is nobody's and stays 0."""
+    """Changes of the prediction, in months, with one bone aged; area 0 is nobody's and stays 0."""
     children = [truth.Child.of(records.row(int(n))) for n in numbers]
     function = AgeFunction(loaded.network, loaded.task)
 
@@ -504,13 +504,13 @@ def _faith(
     groups: dict[str, np.ndarray],
     untrained: tuple[np.ndarray, np.ndarray],
     explainer: _Explainer,
-) -> Faith:
+) -> Faithfulness:
     # What belongs to no bone has no truth, and is left out of the correlations.
     mine = groups[name][:, 1:]
     deletion, insertion = explainer.curves(name, groups[name])
     known = TRUTH in groups
     shown, blind = untrained
-    return Faith(
+    return Faithfulness(
         faithfulness.agreement(bones[name][:, 1:], bones[TRUTH][:, 1:]) if known and name in bones else None,
         faithfulness.agreement(mine, groups[TRUTH][:, 1:]) if known else None,
         faithfulness.agreement_by_image(mine, groups[TRUTH][:, 1:]) if known else float("nan"),
@@ -520,7 +520,7 @@ def _faith(
     )
 
 
-def _most_trusted(faith: dict[str, Faith]) -> str:
+def _most_trusted(faith: dict[str, Faithfulness]) -> str:
     """By the truth image by image where there is one, else by deleting and inserting."""
 
     def merit(name: str) -> float:
@@ -536,7 +536,7 @@ def _regions(
     """Predictions, readings and sexes of runs that see other regions, on the whole split."""
     found = {}
     for folder in (request.run, *request.beside) if request.beside else ():
-        one = loaded if folder == request.run else run.load(folder)
+        one = loaded if folder == request.run else run_folder.load(folder)
         if not one.task.needs_age:
             raise UserError(f"{folder}: a run of the task {one.config.task.name!r}, expected 'bone_age'")
         records = dataset.split(request.split, view_of(one.config.data))

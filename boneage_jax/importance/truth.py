@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from boneage_jax import anatomy
-from boneage_jax.data import images, parallel
+from boneage_jax import anatomy, parallel
+from boneage_jax.data import images
 from boneage_jax.data.examples import View, lay_out
 from boneage_jax.data.sources import Dataset, Records, as_str
 from boneage_jax.errors import UserError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flax import nnx
 
 from boneage_jax.config import ModelConfig
-from boneage_jax.models.reader import Reader
+from boneage_jax.models.regressor import Regressor
 from boneage_jax.models.unet import UNet
 
 __all__ = ["build"]
@@ -32,4 +32,4 @@ def build(
     """
     if config.name == "unet":
         return UNet(config, image_shape, outputs=outputs, axis_name=axis_name, rngs=rngs)
-    return Reader(config, image_shape, pictures=pictures, outputs=outputs, axis_name=axis_name, rngs=rngs)
+    return Regressor(config, image_shape, pictures=pictures, outputs=outputs, axis_name=axis_name, rngs=rngs)

@@ -28,7 +28,7 @@ FRAMES_PER_SECOND = 8
 
 
 @dataclasses.dataclass(frozen=True)
-class Sitter:
+class Subject:
     """Who is drawn, and how.
 
     Attributes:
@@ -48,22 +48,22 @@ class Sitter:
     counterfactual: str = ""
 
 
-def draw(sitter: Sitter, age: float) -> render.Phantom:
+def draw(subject: Subject, age: float) -> render.Phantom:
     """Renders one phantom. Raises `UserError` for ages, sexes, bones, views and sizes that cannot be."""
     anatomy.check_age(age)
-    chosen = views.view(sitter.view)
+    chosen = views.view(subject.view)
     ages = None
-    if sitter.counterfactual:
-        bones, _, months = sitter.counterfactual.rpartition("=")
+    if subject.counterfactual:
+        bones, _, months = subject.counterfactual.rpartition("=")
         try:
             ages = jnp.asarray(render.counterfactual(bones, float(months)))
         except ValueError as error:
-            raise UserError(f"{sitter.counterfactual!r}: expected BONES=MONTHS, as in 'carpals=120'") from error
+            raise UserError(f"{subject.counterfactual!r}: expected BONES=MONTHS, as in 'carpals=120'") from error
     drawn: render.Phantom = render.render(
-        jax.random.key(sitter.seed),
+        jax.random.key(subject.seed),
         jnp.float32(age),
-        jnp.float32(anatomy.is_male(sitter.sex)),
-        chosen.sized(sitter.height, sitter.width),
+        jnp.float32(anatomy.is_male(subject.sex)),
+        chosen.sized(subject.height, subject.width),
         Variation(),
         chosen.exposure,
         ages,
@@ -92,7 +92,7 @@ def truth(phantom: render.Phantom) -> dict[str, object]:
     }
 
 
-def write_one(sitter: Sitter, age: float, path: pathlib.Path, *, with_truth: bool) -> list[pathlib.Path]:
+def write_one(subject: Subject, age: float, path: pathlib.Path, *, with_truth: bool) -> list[pathlib.Path]:
     """Writes a phantom as a PNG; with its truth also as `.mask.png`, `.bones.png` and `.json` beside it.
 
     Returns:
@@ -103,7 +103,7 @@ def write_one(sitter: Sitter, age: float, path: pathlib.Path, *, with_truth: boo
     """
     if path.suffix.lower() != ".png":
         raise UserError(f"{path}: expected a file named .png for one phantom; use --ages for a .gif")
-    phantom = draw(sitter, age)
+    phantom = draw(subject, age)
     planes = {path: grey(phantom)}
     if with_truth:
         planes[path.with_suffix(".mask.png")] = np.asarray(phantom.mask).astype(np.uint8) * 255
@@ -113,12 +113,12 @@ def write_one(sitter: Sitter, age: float, path: pathlib.Path, *, with_truth: boo
     if not with_truth:
         return [path]
     notes = path.with_suffix(".json")
-    facts = {"months": age, **dataclasses.asdict(sitter), **truth(phantom)}
+    facts = {"months": age, **dataclasses.asdict(subject), **truth(phantom)}
     write_text(notes, json.dumps(facts, indent=1) + "\n")
     return [*planes, notes]
 
 
-def write_sweep(sitter: Sitter, ages: Sequence[float], path: pathlib.Path) -> None:
+def write_sweep(subject: Subject, ages: Sequence[float], path: pathlib.Path) -> None:
     """Writes one child at several ages: as an animation where the file is named `.gif`, as a strip where `.png`.
 
     Raises:
@@ -128,19 +128,23 @@ def write_sweep(sitter: Sitter, ages: Sequence[float], path: pathlib.Path) -> No
         raise UserError(f"{path}: expected a file named .gif for an animation or .png for a strip")
     for age in ages:
         anatomy.check_age(age)
-    frames = [_captioned(grey(draw(sitter, age)), f"{age:g} months") for age in ages]
+    frames = [_captioned(grey(draw(subject, age)), f"{age:g} months") for age in ages]
     _write(path, frames if path.suffix.lower() == ".gif" else [np.hstack(frames)])
 
 
-def write_plate(sitter: Sitter, path: pathlib.Path) -> None:
-    """Writes examples by age (columns) and sex (rows), in the sitter's view. Raises `UserError` as `write_one` does."""
+def write_plate(subject: Subject, path: pathlib.Path) -> None:
+    """Writes examples by age (columns) and sex (rows), in the subject's view.
+
+    Raises:
+      UserError: as `write_one` does.
+    """
     if path.suffix.lower() != ".png":
         raise UserError(f"{path}: expected a file named .png for a plate")
     rows = []
     for row, sex in enumerate("FM"):
         cells = []
         for column, age in enumerate(PLATE_AGES):
-            child = dataclasses.replace(sitter, sex=sex, seed=sitter.seed + len(PLATE_AGES) * row + column)
+            child = dataclasses.replace(subject, sex=sex, seed=subject.seed + len(PLATE_AGES) * row + column)
             cells.append(_captioned(grey(draw(child, age)), f"{sex} {age:g} months"))
         rows += [np.hstack(cells[: len(cells) // 2]), np.hstack(cells[len(cells) // 2 :])]
     _write(path, [np.vstack(rows)])

@@ -15,7 +15,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Key
 
 from boneage_jax.phantom import texture
-from boneage_jax.phantom.dice import Dice
+from boneage_jax.phantom.random_draws import RandomDraws
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,10 +61,10 @@ class Exposure:
     masked: bool = False
 
 
-CALM = Exposure()
+CLEAN = Exposure()
 """A plain picture: one exposure, grain, nothing beside the hand."""
 
-WILD = Exposure(
+DISTURBED = Exposure(
     bone=(0.7, 2.6),
     hardness=(0.3, 1.8),
     contrast=(0.02, 0.38),
@@ -103,7 +103,7 @@ _MIDDLING_BONE = 45 / 105
 
 @functools.partial(
     jax.tree_util.register_dataclass,
-    data_fields=["bone", "flesh", "inside", "corners", "right"],
+    data_fields=["bone", "soft_tissue", "inside", "corners", "right"],
     meta_fields=[],
 )
 @dataclasses.dataclass(frozen=True)
@@ -112,14 +112,14 @@ class Scene:
 
     Attributes:
       bone: way through bone.
-      flesh: way through soft tissue.
+      soft_tissue: way through soft tissue.
       inside: whether a pixel shows the hand.
       corners: bounding box of the hand in pixels: x0, y0, x1, y1.
       right: whether it is a right hand.
     """
 
     bone: Float[Array, "h w"]
-    flesh: Float[Array, "h w"]
+    soft_tissue: Float[Array, "h w"]
     inside: Bool[Array, "h w"]
     corners: Float[Array, " 4"]
     right: Bool[Array, ""]
@@ -138,24 +138,24 @@ def expose(key: Key[Array, ""], scene: Scene, exposure: Exposure) -> tuple[Float
       Grey levels in [0, 1], and the hand as far as it lies within the exposed field.
     """
     of_scene, of_noise = jax.random.split(key)
-    dice = Dice(of_scene, 128)
-    flattening, inverted = dice.uniform(*exposure.flattening), dice.chance(exposure.inverted)
-    floor = dice.uniform(0.02, 0.10)
+    draws = RandomDraws(of_scene, 128)
+    flattening, inverted = draws.uniform(*exposure.flattening), draws.chance(exposure.inverted)
+    floor = draws.uniform(0.02, 0.10)
     # Each has numbers of its own, used or not, so that what is left out does not change the rest.
-    of_plate, of_field, of_marker, of_label, of_levels = (dice.part(count) for count in (8, 16, 24, 24, 4))
+    of_plate, of_field, of_marker, of_label, of_levels = (draws.part(count) for count in (8, 16, 24, 24, 4))
     height, width = scene.bone.shape
-    hardness = dice.uniform(*exposure.hardness)
-    flesh_only = 1 - jnp.exp(-hardness * scene.flesh / 330.0)
-    bone_factor = dice.uniform(*exposure.bone)
-    level = 1 - jnp.exp(-hardness * (scene.flesh / 330.0 + bone_factor * scene.bone / 105.0))
+    hardness = draws.uniform(*exposure.hardness)
+    soft_tissue_only = 1 - jnp.exp(-hardness * scene.soft_tissue / 330.0)
+    bone_factor = draws.uniform(*exposure.bone)
+    level = 1 - jnp.exp(-hardness * (scene.soft_tissue / 330.0 + bone_factor * scene.bone / 105.0))
     # Scattered light follows the soft tissue at large: it fills the shadows around and under the bones.
-    part = dice.uniform(*exposure.scatter)
-    level = (1 - part) * level + part * _coarse(flesh_only)
+    part = draws.uniform(*exposure.scatter)
+    level = (1 - part) * level + part * _coarse(soft_tissue_only)
 
-    # The machine exposes for the hand at large, and so does this: by its flesh, which bones do not change.
-    mean = _mean(flesh_only, scene.inside)
-    spread = jnp.sqrt(_mean((flesh_only - mean) ** 2, scene.inside)) + 0.06
-    brightness, contrast = dice.uniform(*exposure.brightness), dice.uniform(*exposure.contrast)
+    # The machine exposes for the hand at large, and so does this: by its soft tissue, which bones do not change.
+    mean = _mean(soft_tissue_only, scene.inside)
+    spread = jnp.sqrt(_mean((soft_tissue_only - mean) ** 2, scene.inside)) + 0.06
+    brightness, contrast = draws.uniform(*exposure.brightness), draws.uniform(*exposure.contrast)
     if exposure.masked:
         # Stretched to the whole range, as after segmentation: middling bone goes to a bright grey.
         bone = 1 - (1 - mean) * jnp.exp(-hardness * bone_factor * _MIDDLING_BONE)
@@ -166,7 +166,7 @@ def expose(key: Key[Array, ""], scene: Scene, exposure: Exposure) -> tuple[Float
 
     y = jnp.linspace(-1, 1, height)[:, None]
     x = jnp.linspace(-1, 1, width)[None, :]
-    tilt = exposure.gradient * dice.uniform(-1.0, 1.0, (3,))
+    tilt = exposure.gradient * draws.uniform(-1.0, 1.0, (3,))
     grey = grey + tilt[0] * y + tilt[1] * x + 0.5 * tilt[2] * (x**2 + y**2)
 
     field = jnp.ones((height, width))
@@ -184,13 +184,13 @@ def expose(key: Key[Array, ""], scene: Scene, exposure: Exposure) -> tuple[Float
 
     # Grain first, then detector and processing act on it as they do on the rest.
     # It is that of the film: a picture of little contrast has little of it.
-    grain = dice.uniform(*exposure.grain) * jnp.clip(contrast / 0.2, 0.1, 1.0)
+    grain = draws.uniform(*exposure.grain) * jnp.clip(contrast / 0.2, 0.1, 1.0)
     noise = jax.random.normal(of_noise, grey.shape)
     grey = grey + grain * noise
     blurred = _binomial(grey)
-    blur = dice.uniform(*exposure.blur)
+    blur = draws.uniform(*exposure.blur)
     soft = grey + jnp.minimum(blur / 0.7, 1.0) * (blurred - grey)
-    grey = soft + dice.uniform(*exposure.sharpening) * (grey - _binomial(blurred)) * (blur < 0.35)
+    grey = soft + draws.uniform(*exposure.sharpening) * (grey - _binomial(blurred)) * (blur < 0.35)
     mask = scene.inside & (field > 0.5)
     if exposure.masked:
         grey = jnp.where(mask, jnp.maximum(grey, floor), 0.0)
@@ -237,15 +237,15 @@ def enlarged(small: Array, step: int, shape: tuple[int, int]) -> Array:
     return weights(shape[0], small.shape[0]) @ small @ weights(shape[1], small.shape[1]).T
 
 
-def _collimate(dice: Dice, grey: Array, scene: Scene, chance: float) -> tuple[Array, Array]:
+def _collimate(draws: RandomDraws, grey: Array, scene: Scene, chance: float) -> tuple[Array, Array]:
     """Borders of the exposed field: a turned rectangle about the hand, with or without a bright seam."""
     height, width = grey.shape
     x0, y0, x1, y1 = scene.corners
-    margins = dice.uniform(-0.01, 0.16, (4,)) * height
+    margins = draws.uniform(-0.01, 0.16, (4,)) * height
     # The forearm may leave the field, fingers seldom do.
-    below = dice.uniform(-0.12, 0.12) * height
+    below = draws.uniform(-0.12, 0.12) * height
     middle = jnp.stack([(x0 + x1) / 2, (y0 + y1) / 2])
-    angle = dice.normal(math.radians(8.0))
+    angle = draws.normal(math.radians(8.0))
     c, s = jnp.cos(angle), jnp.sin(angle)
     x = jnp.arange(width, dtype=jnp.float32)[None, :] - middle[0]
     y = jnp.arange(height, dtype=jnp.float32)[:, None] - middle[1]
@@ -255,23 +255,23 @@ def _collimate(dice: Dice, grey: Array, scene: Scene, chance: float) -> tuple[Ar
         jnp.minimum(half[0] + margins[0] - across, across + half[0] + margins[1]),
         jnp.minimum(half[1] + below - along, along + half[1] + jnp.abs(margins[2])),
     )
-    has = dice.chance(chance)
+    has = draws.chance(chance)
     inside = jnp.where(has, inside, 1e6)
-    edge = jax.nn.sigmoid(inside / dice.uniform(0.3, 0.008 * height + 0.31))
-    outside = jnp.where(dice.chance(0.65), dice.uniform(0.0, 0.15), dice.uniform())
-    seam = jnp.maximum(dice.uniform(-0.5, 0.5), 0.0)
+    edge = jax.nn.sigmoid(inside / draws.uniform(0.3, 0.008 * height + 0.31))
+    outside = jnp.where(draws.chance(0.65), draws.uniform(0.0, 0.15), draws.uniform())
+    seam = jnp.maximum(draws.uniform(-0.5, 0.5), 0.0)
     seam = seam * jnp.exp(-0.5 * (inside / (0.006 * height)) ** 2)
     return edge * grey + (1 - edge) * outside + seam, edge
 
 
-def _cassette(dice: Dice, grey: Array, x: Array, y: Array, chance: float) -> Array:
+def _cassette(draws: RandomDraws, grey: Array, x: Array, y: Array, chance: float) -> Array:
     """A straight edge at one side, beyond which the picture is brighter or darker, and a faint strip."""
-    angle = dice.whole(0, 4) * jnp.pi / 2 + dice.normal(0.03)
-    distance = dice.uniform(0.82, 0.98) - (jnp.cos(angle) * x + jnp.sin(angle) * y)
-    step = dice.uniform(-0.6, 0.6)
+    angle = draws.whole(0, 4) * jnp.pi / 2 + draws.normal(0.03)
+    distance = draws.uniform(0.82, 0.98) - (jnp.cos(angle) * x + jnp.sin(angle) * y)
+    step = draws.uniform(-0.6, 0.6)
     beyond = jax.nn.sigmoid(-distance * 150.0)
     changed = grey + beyond * step + 0.1 * jnp.exp(-0.5 * (distance * 120.0) ** 2)
-    return jnp.where(dice.chance(chance), changed, grey)
+    return jnp.where(draws.chance(chance), changed, grey)
 
 
 def _write(
@@ -312,24 +312,24 @@ def _write(
     return lax.scan(add, grey, (letters, places, sizes, ink))[0]
 
 
-def _mark(dice: Dice, grey: Array, scene: Scene, chance: float) -> Array:
+def _mark(draws: RandomDraws, grey: Array, scene: Scene, chance: float) -> Array:
     """A side marker of lead, with initials beside it or without, where the hand is not."""
     height, width = grey.shape
     x0, y0, x1, y1 = scene.corners
-    size = dice.uniform(0.035, 0.10) * height
+    size = draws.uniform(0.035, 0.10) * height
     # Beside the thumb or the little finger, or at a corner; a few times out of ten someone has marked the wrong side.
     low = jnp.stack([jnp.minimum(size, x0), jnp.maximum(y0 - 0.05 * height, size)])
     high = jnp.stack([jnp.maximum(width - size, x1), jnp.minimum(y1, height - size)])
-    spot = dice.uniform(shape=(2,))
-    left = dice.chance(0.5)
+    spot = draws.uniform(shape=(2,))
+    left = draws.chance(0.5)
     near = jnp.where(left, low[0] + spot[0] * 0.15 * width, high[0] - spot[0] * 0.15 * width)
     middle = jnp.stack([near, low[1] + spot[1] * (high[1] - low[1])])
-    angle = jnp.where(dice.chance(0.7), 0.15, 1.6) * dice.normal()
-    shown = dice.chance(chance)
-    value = dice.uniform(0.75, 1.1)
+    angle = jnp.where(draws.chance(0.7), 0.15, 1.6) * draws.normal()
+    shown = draws.chance(chance)
+    value = draws.uniform(0.75, 1.1)
     side = jnp.where(scene.right, 1, 0)
-    letters = jnp.concatenate([side[None], dice.whole(2, len(texture.LETTERS), (3,))])
-    initials = dice.chance(0.4)
+    letters = jnp.concatenate([side[None], draws.whole(2, len(texture.LETTERS), (3,))])
+    initials = draws.chance(0.4)
     steps = jnp.stack([-jnp.sin(angle), jnp.cos(angle)])
     rows = jnp.stack([jnp.cos(angle), jnp.sin(angle)])
     small = 0.55 * size
@@ -340,14 +340,14 @@ def _mark(dice: Dice, grey: Array, scene: Scene, chance: float) -> Array:
     return _write(grey, letters, places, sizes, angle, value, ink, int(0.16 * height) + 2)
 
 
-def _label(dice: Dice, grey: Array, chance: float) -> Array:
+def _label(draws: RandomDraws, grey: Array, chance: float) -> Array:
     """A line of burnt-in text along an edge."""
     height, width = grey.shape
-    size = dice.uniform(0.018, 0.03) * height
-    corner = dice.uniform(0.05, 0.35, (2,)) * jnp.array([width, 0.1 * height])
-    at = jnp.where(dice.chance(0.5), corner + size, jnp.array([corner[0], height - corner[1] - size]))
-    letters = dice.whole(2, len(texture.LETTERS), (9,))
-    shown = dice.chance(chance)
+    size = draws.uniform(0.018, 0.03) * height
+    corner = draws.uniform(0.05, 0.35, (2,)) * jnp.array([width, 0.1 * height])
+    at = jnp.where(draws.chance(0.5), corner + size, jnp.array([corner[0], height - corner[1] - size]))
+    letters = draws.whole(2, len(texture.LETTERS), (9,))
+    shown = draws.chance(chance)
     places = at + jnp.arange(9)[:, None] * jnp.stack([0.72 * size, jnp.zeros(())])
     sizes, ink = jnp.full(9, size), jnp.full(9, 1.0 * shown)
     return _write(grey, letters, places, sizes, jnp.zeros(()), jnp.ones(()), ink, int(0.05 * height) + 2)

@@ -18,9 +18,9 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from boneage_jax import anatomy
-from boneage_jax.phantom import flesh, layout, shapes, skeleton
-from boneage_jax.phantom.dice import Dice
+from boneage_jax.phantom import layout, shapes, skeleton, soft_tissue
 from boneage_jax.phantom.maturity import Variation, maturity
+from boneage_jax.phantom.random_draws import RandomDraws
 from boneage_jax.phantom.skeleton import FOREARM_LENGTH, FOREARM_WIDTHS, Skeleton, unit
 
 MAX_LENGTHS = {"metacarpal": 640.0, "proximal phalanx": 520.0, "middle phalanx": 370.0, "distal phalanx": 290.0}
@@ -122,7 +122,7 @@ class Parts:
 
 @functools.partial(
     jax.tree_util.register_dataclass,
-    data_fields=["shafts", "epiphyses", "rounds", "flesh", "folds", "joints", "key_points", "areas", "maturity"],
+    data_fields=["shafts", "epiphyses", "rounds", "soft_tissue", "folds", "joints", "key_points", "areas", "maturity"],
     meta_fields=[],
 )
 @dataclasses.dataclass(frozen=True)
@@ -133,7 +133,7 @@ class Hand:
       shafts: of `anatomy.TUBULAR_BONES`, u from the metaphysis to the other end.
       epiphyses: of `anatomy.TUBULAR_BONES`, u across the bone; all halves are 0 where one has not appeared.
       rounds: `anatomy.ROUND_BONES`, u along x.
-      flesh: capsules of soft tissue that melt into one another: x, y, radius of one end and of the other.
+      soft_tissue: capsules of soft tissue that melt into one another: x, y, radius of one end and of the other.
       folds: capsules of soft tissue that lie upon the others with an edge of their own: the ball of the thumb.
       joints: x, y of `anatomy.JOINTS`.
       key_points: x, y of `anatomy.KEY_POINTS`.
@@ -144,7 +144,7 @@ class Hand:
     shafts: Parts
     epiphyses: Parts
     rounds: Parts
-    flesh: Float[Array, "n 6"]
+    soft_tissue: Float[Array, "n 6"]
     folds: Float[Array, "m 6"]
     joints: Float[Array, "26 2"]
     key_points: Float[Array, "3 2"]
@@ -173,26 +173,26 @@ def grow(
     """
     of_age, of_layout, of_shape = jax.random.split(key, 3)
     months = maturity(of_age, age, variation, ages)
-    dice = Dice(of_shape, 512)
+    draws = RandomDraws(of_shape, 512)
     appears, fuses = (
         jnp.where(male > 0.5, table[:, 0], table[:, 1])
         for table in (jnp.array([b.appears for b in anatomy.BONES]), jnp.array([b.fuses for b in anatomy.BONES]))
     )
     progress = (months - appears) / (fuses - appears)
-    density = (1 + variation.density * dice.uniform(-1.0)) * (1 + dice.normal(0.06, (len(anatomy.BONES),)))
-    bones = skeleton.draw(dice, layout.sample(of_layout, age, male, variation.layout), age, male, variation)
+    density = (1 + variation.density * draws.uniform(-1.0)) * (1 + draws.normal(0.06, (len(anatomy.BONES),)))
+    bones = skeleton.draw(draws, layout.sample(of_layout, age, male, variation.layout), age, male, variation)
     n = len(anatomy.TUBULAR_BONES)
     shafts, epiphyses = _tubular(
-        dice, bones, progress[:n], months[:n] - appears[:n], months[:n] - fuses[:n], density[:n], samples
+        draws, bones, progress[:n], months[:n] - appears[:n], months[:n] - fuses[:n], density[:n], samples
     )
-    rounds = _rounds(dice, bones, progress[n:], months[n:] - appears[n:], density[n:], samples)
-    capsules, folds = flesh.grow(dice, bones, age, variation)
+    rounds = _rounds(draws, bones, progress[n:], months[n:] - appears[n:], density[n:], samples)
+    capsules, folds = soft_tissue.grow(draws, bones, age, variation)
     joints = [points[np.array([*range(len(points) - 2), -1])] for points in bones.digits.values()]
     return Hand(
         shafts=shafts,
         epiphyses=epiphyses,
         rounds=rounds,
-        flesh=capsules,
+        soft_tissue=capsules,
         folds=folds,
         joints=jnp.concatenate([*joints, bones.forearm[:, 0]]),
         key_points=jnp.stack([bones.digits[3][-1], bones.digits[1][-1], bones.capitate]),
@@ -263,7 +263,7 @@ def _by_bone() -> dict[str, np.ndarray]:
 
 
 def _tubular(
-    dice: Dice,
+    draws: RandomDraws,
     bones: Skeleton,
     progress: Array,
     since_appearance: Array,
@@ -274,13 +274,13 @@ def _tubular(
     """Shafts and epiphyses of all tubular bones."""
     count = len(anatomy.TUBULAR_BONES)
     own = {
-        "bend": dice.normal(0.012, (count,)),
-        "skew": dice.normal(0.03, (count,)),
-        "cortex": dice.uniform(0.75, 1.25) * jnp.ones(count),
-        "height": 1 + dice.normal(0.08, (count,)),
+        "bend": draws.normal(0.012, (count,)),
+        "skew": draws.normal(0.03, (count,)),
+        "cortex": draws.uniform(0.75, 1.25) * jnp.ones(count),
+        "height": 1 + draws.normal(0.08, (count,)),
     }
     near, far, widths = _tubular_places(bones)
-    widths = widths * bones.breadth * (1 + dice.normal(0.03, (count, 3)))
+    widths = widths * bones.breadth * (1 + draws.normal(0.03, (count, 3)))
     family = {name: jnp.array(values) for name, values in _by_bone().items()}
     return jax.vmap(functools.partial(_tubular_bone, samples=samples))(
         near, far, widths, progress, since_appearance, since_fusion, density, own, family
@@ -392,14 +392,14 @@ def _facing(table: Array, axis: Array, v: Array) -> Array:
 
 
 def _rounds(
-    dice: Dice, bones: Skeleton, progress: Array, since_appearance: Array, density: Array, samples: int
+    draws: RandomDraws, bones: Skeleton, progress: Array, since_appearance: Array, density: Array, samples: int
 ) -> Parts:
     """Carpals and the sesamoid, from dots to facetted outlines."""
     count = len(anatomy.ROUND_BONES)
     inside = jnp.clip(progress, 0.0, 1.0)
     emerged = jnp.sqrt(jnp.clip(since_appearance / 4.0, 0.0, 1.0))
     size = emerged * (0.08 + 0.92 * jnp.maximum(inside, 1e-4) ** _CARPAL_GROWTH)
-    size = 1.09 * size * (0.92 + 0.08 * bones.breadth) * (1 + dice.normal(0.05, (count,)))
+    size = 1.09 * size * (0.92 + 0.08 * bones.breadth) * (1 + draws.normal(0.05, (count,)))
     sharpness = jnp.clip((inside - 0.15) / 0.7, 0.0, 1.0)
     sharpness = sharpness * sharpness * (3 - 2 * sharpness)
 
@@ -408,13 +408,13 @@ def _rounds(
     # The proximal row keeps between capitate and radius, however far apart these are.
     room = jnp.clip((bones.forearm[0, 1, 1] - bones.capitate[1] + 22.0) / 240.0, 0.85, 1.15)
     away = away * jnp.where(away > 0, jnp.stack([jnp.ones(()), room]), 1.0)
-    away = away * (1 + 0.12 * (1 - inside[:-1, None])) + dice.normal(5.0, (count - 1, 2))
+    away = away * (1 + 0.12 * (1 - inside[:-1, None])) + draws.normal(5.0, (count - 1, 2))
     carpals = (bones.capitate + away).at[0].set(bones.capitate)
     thumb = bones.digits[1]
     axis = unit(thumb[2] - thumb[1])
     beside = jnp.stack([axis[1], -axis[0]])
     beside = jnp.where(beside[0] < 0, beside, -beside)
-    sesamoid = thumb[1] + _SESAMOID_PLACE[0] * beside + _SESAMOID_PLACE[1] * axis + dice.normal(4.0, (2,))
+    sesamoid = thumb[1] + _SESAMOID_PLACE[0] * beside + _SESAMOID_PLACE[1] * axis + draws.normal(4.0, (2,))
     middles = jnp.concatenate([carpals, sesamoid[None]])
 
     reaches = jnp.array([*(reach for _, reach in _OUTLINES), shapes.ellipse(17.0, 12.0)])
@@ -423,8 +423,8 @@ def _rounds(
         size,
         jnp.clip(inside / 0.3, 0.0, 1.0).at[-1].set(1.0),
         sharpness.at[-1].set(0.0),
-        dice.normal(0.07, (count,)),
-        dice.normal(0.03, (count, 4)),
+        draws.normal(0.07, (count,)),
+        draws.normal(0.03, (count, 4)),
     )
     depth = 0.72 * reaches.mean(1) * size
     table, first, extent = jax.vmap(functools.partial(shapes.outline, samples))(

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from boneage_jax.phantom.dice import Dice
+from boneage_jax.phantom.random_draws import RandomDraws
 
 ASSET = pathlib.Path(__file__).with_name("layout.json")
 """The fitted numbers; `python -m benchmarks.phantom_layout` makes them anew."""
@@ -84,7 +84,7 @@ def sample(
       variation: 0 gives the mean hand of that age and sex, 1 the spread of real ones.
     """
     numbers = fitted()
-    dice = Dice(key, len(numbers["modes"]) + len(PARAMETERS))
-    modes, rest = dice.normal(1.03, (len(numbers["modes"]),)), dice.normal(1.03, (len(PARAMETERS),))
+    draws = RandomDraws(key, len(numbers["modes"]) + len(PARAMETERS))
+    modes, rest = draws.normal(1.03, (len(numbers["modes"]),)), draws.normal(1.03, (len(PARAMETERS),))
     mean = features(jnp.clip(age, 6.0, 216.0), male) @ numbers["weights"]
     return from_parameters(mean + variation * (modes @ numbers["modes"] + rest * numbers["rest"]))

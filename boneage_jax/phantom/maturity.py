@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from boneage_jax import anatomy
-from boneage_jax.phantom.dice import Dice
+from boneage_jax.phantom.random_draws import RandomDraws
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Variation:
       bone_sd: standard deviation of one bone's maturity about its region's, in months.
       layout: factor on the spread of proportions and pose, where 1 is that of real hands.
       breadth_sd: standard deviation of the breadth of all bones, as a fraction.
-      flesh_sd: standard deviation of the thickness of the soft tissue, as a fraction.
+      soft_tissue_sd: standard deviation of the thickness of the soft tissue, as a fraction.
       density: largest deviation of a child's bone density, as a fraction.
     """
 
@@ -31,7 +31,7 @@ class Variation:
     bone_sd: float = 3.0
     layout: float = 1.0
     breadth_sd: float = 0.07
-    flesh_sd: float = 0.10
+    soft_tissue_sd: float = 0.10
     density: float = 0.25
 
 
@@ -57,9 +57,9 @@ def maturity(
       variation: how far regions and bones stray from it.
       ages: bone ages that are set for single bones, NaN where they are not: the handle for counterfactuals.
     """
-    dice = Dice(key, len(anatomy.REGIONS) + len(anatomy.BONES))
+    draws = RandomDraws(key, len(anatomy.REGIONS) + len(anatomy.BONES))
     places = np.array([anatomy.REGIONS.index(bone.region) for bone in anatomy.BONES])
-    offsets = dice.normal(variation.region_sd, (len(anatomy.REGIONS),))[places]
-    offsets = offsets + dice.normal(variation.bone_sd, (len(anatomy.BONES),))
+    offsets = draws.normal(variation.region_sd, (len(anatomy.REGIONS),))[places]
+    offsets = offsets + draws.normal(variation.bone_sd, (len(anatomy.BONES),))
     own = jnp.clip(age + scatter_at(age) * offsets, 0.0, anatomy.MAX_MONTHS)
     return own if ages is None else jnp.where(jnp.isnan(ages), own, ages)

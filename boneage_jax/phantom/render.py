@@ -21,8 +21,8 @@ from boneage_jax import anatomy
 from boneage_jax.errors import UserError
 from boneage_jax.phantom import exposure as exposures
 from boneage_jax.phantom import growth, shapes, texture
-from boneage_jax.phantom.dice import Dice
 from boneage_jax.phantom.maturity import Variation
+from boneage_jax.phantom.random_draws import RandomDraws
 from boneage_jax.phantom.skeleton import FOREARM_LENGTH
 
 MIN_SIDE = 64
@@ -34,7 +34,7 @@ CANVAS_TIP_TO_CAPITATE = anatomy.CANVAS_CAPITATE[1] - anatomy.CANVAS_FINGERTIP[1
 _ANCHOR = (860.0, 1010.0)
 """Middle of the hand proper on the canvas; it goes near the middle of the picture."""
 
-_FLESH_STEP = 4
+_SOFT_TISSUE_STEP = 4
 """Soft tissue is smooth: it is worked out at every fourth pixel and its square interpolated."""
 
 _MELT = 9.0
@@ -128,7 +128,7 @@ def render(
     male: Float[Array, ""],
     camera: Camera = Camera(),
     variation: Variation = Variation(),
-    exposure: exposures.Exposure = exposures.CALM,
+    exposure: exposures.Exposure = exposures.CLEAN,
     ages: Float[Array, " 30"] | None = None,
 ) -> Phantom:
     """Grows and photographs one hand. Fit for `jax.jit` and `jax.vmap`; its parts are compiled in any case.
@@ -174,9 +174,9 @@ def _lay(key: Key[Array, ""], hand: growth.Hand, camera: Camera) -> tuple[exposu
     """Lays a hand before the camera."""
     to_pixels, scale, right = _pose(key, camera)
     bone, instances = _bones(hand, to_pixels, scale, camera)
-    flesh = _flesh(hand, to_pixels, scale, camera)
+    soft_tissue = _soft_tissue(hand, to_pixels, scale, camera)
     corners = _corners(hand, to_pixels, camera)
-    scene = exposures.Scene(bone, jnp.sqrt(jnp.maximum(flesh, 0.0)), flesh > 0, corners, right)
+    scene = exposures.Scene(bone, jnp.sqrt(jnp.maximum(soft_tissue, 0.0)), soft_tissue > 0, corners, right)
     truth = {
         "instances": instances,
         "key_points": to_pixels(hand.key_points),
@@ -220,15 +220,15 @@ def _pose(key: Array, camera: Camera) -> tuple[ToPixels, Array, Array]:
         margin = (jnp.array([camera.width, camera.height]) - scale * jnp.array(anatomy.CANVAS[::-1])) / 2
         # Pixel centres lie at whole numbers on both sides.
         return lambda points: (points + 0.5) * scale + margin - 0.5, scale, jnp.zeros((), bool)
-    dice = Dice(key, 7)
-    angle = jnp.deg2rad(camera.rotation) * dice.uniform(-1.0)
-    quarter = jnp.where(dice.chance(0.5), 1.0, -1.0) * dice.chance(camera.lying)
+    draws = RandomDraws(key, 7)
+    angle = jnp.deg2rad(camera.rotation) * draws.uniform(-1.0)
+    quarter = jnp.where(draws.chance(0.5), 1.0, -1.0) * draws.chance(camera.lying)
     angle = angle + quarter * jnp.pi / 2
-    reach = dice.uniform(*camera.size) * camera.height
+    reach = draws.uniform(*camera.size) * camera.height
     reach = jnp.where(quarter == 0, reach, reach * min(1.0, camera.width / camera.height))
     scale = reach / CANVAS_TIP_TO_CAPITATE
-    shift = camera.shift * dice.uniform(-1.0, 1.0, (2,)) * jnp.array([camera.width, camera.height])
-    right = dice.chance(camera.mirror)
+    shift = camera.shift * draws.uniform(-1.0, 1.0, (2,)) * jnp.array([camera.width, camera.height])
+    right = draws.chance(camera.mirror)
     c, s = jnp.cos(angle), jnp.sin(angle)
     turn = jnp.where(right, jnp.array([-1.0, 1.0]), jnp.ones(2))[:, None] * jnp.array([[c, s], [-s, c]])
     centre = jnp.array([camera.width / 2, camera.height * 0.5]) + shift
@@ -373,9 +373,9 @@ def _chord(v: Array, half2: Array, depth: Array, flatness: Array, scale: Array) 
     return 2 * depth * fainter * jnp.sqrt(jnp.maximum(1 - q * (1 - flatness + flatness * q), 0.0))
 
 
-def _flesh(hand: growth.Hand, to_pixels: ToPixels, scale: Array, camera: Camera) -> Float[Array, "h w"]:
+def _soft_tissue(hand: growth.Hand, to_pixels: ToPixels, scale: Array, camera: Camera) -> Float[Array, "h w"]:
     """Square of the way through soft tissue, in canvas pixels; negative outside the hand."""
-    step = _FLESH_STEP if camera.height >= 256 else 2
+    step = _SOFT_TISSUE_STEP if camera.height >= 256 else 2
     rows, columns = -(-camera.height // step), -(-camera.width // step)
     y = (jnp.arange(rows, dtype=jnp.float32) * step + (step - 1) / 2)[:, None]
     x = (jnp.arange(columns, dtype=jnp.float32) * step + (step - 1) / 2)[None, :]
@@ -395,7 +395,7 @@ def _flesh(hand: growth.Hand, to_pixels: ToPixels, scale: Array, camera: Camera)
         return (total + weight, radii + weight * radius), None
 
     zeros = jnp.zeros((rows, columns))
-    (total, radii), _ = lax.scan(add, (zeros + 1e-18, zeros + 1e-16), hand.flesh)
+    (total, radii), _ = lax.scan(add, (zeros + 1e-18, zeros + 1e-16), hand.soft_tissue)
     # Of one capsule this is its chord, squared; palm and forearm are wider than they are thick.
     inside, radius = _MELT * jnp.log(total), jnp.minimum(radii / total, _THICKEST)
     inside = jnp.minimum(inside, radius)

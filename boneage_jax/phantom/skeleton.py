@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from boneage_jax import anatomy
-from boneage_jax.phantom.dice import Dice
 from boneage_jax.phantom.maturity import Variation
+from boneage_jax.phantom.random_draws import RandomDraws
 
 FOREARM_LENGTH = 1150.0
 """How far radius and ulna are drawn below their growth plates."""
@@ -49,11 +49,11 @@ class Skeleton:
     areas: Array
 
 
-def draw(dice: Dice, places: Float[Array, "17 2"], age: Array, male: Array, variation: Variation) -> Skeleton:
+def draw(draws: RandomDraws, places: Float[Array, "17 2"], age: Array, male: Array, variation: Variation) -> Skeleton:
     """Places all joints and turns the hand so that fingertip and capitate lie where the canvas wants them.
 
     Args:
-      dice: source of the individual.
+      draws: source of the individual.
       places: middles of `anatomy.OSSIFICATION_AREAS`, as `layout.sample` draws them.
       age: bone age in months.
       male: 1 for a boy, 0 for a girl.
@@ -61,9 +61,9 @@ def draw(dice: Dice, places: Float[Array, "17 2"], age: Array, male: Array, vari
     """
     dip, pip, mcp, (radius, ulna, wrist) = places[:4], places[4:9], places[9:14], places[14:]
     shift = wrist - jnp.array(_WRIST)
-    bases = jnp.array(list(_CARPOMETACARPAL.values()), jnp.float32) + shift + dice.normal(7.0, (5, 2))
-    lengths = jnp.exp(dice.normal(0.06, (5, 2)))
-    bends = dice.normal(0.05, (5,))
+    bases = jnp.array(list(_CARPOMETACARPAL.values()), jnp.float32) + shift + draws.normal(7.0, (5, 2))
+    lengths = jnp.exp(draws.normal(0.06, (5, 2)))
+    bends = draws.normal(0.05, (5,))
     digits = {}
     for digit in range(1, 6):
         last = [pip[0]] if digit == 1 else [pip[digit - 1], dip[digit - 2]]
@@ -71,7 +71,7 @@ def draw(dice: Dice, places: Float[Array, "17 2"], age: Array, male: Array, vari
         onward = _turned(unit(chain[-1] - chain[-2]), bends[digit - 1])
         bone, skin = (length * factor for length, factor in zip(_TIP_LENGTHS[digit], lengths[digit - 1], strict=True))
         digits[digit] = jnp.stack([*chain, chain[-1] + bone * onward, chain[-1] + (bone + skin) * onward])
-    lean = jnp.array([0.02, 0.012]) + dice.normal(0.05)
+    lean = jnp.array([0.02, 0.012]) + draws.normal(0.05)
     capitate = jnp.array(_CAPITATE) + shift
     # The wrist's bones need room: the few draws that leave them less are moved.
     plates = jnp.stack([radius, ulna])
@@ -94,7 +94,7 @@ def draw(dice: Dice, places: Float[Array, "17 2"], age: Array, male: Array, vari
     young = jnp.exp(
         0.12 * (120 - seen) / 100 + 0.09 * jnp.maximum(60 - seen, 0) / 60 + 0.04 * jnp.maximum(seen - 140, 0) / 60
     )
-    breadth = young * (1 + dice.normal(variation.breadth_sd))
+    breadth = young * (1 + draws.normal(variation.breadth_sd))
     breadth = breadth * (1 + 0.02 * male)
     plates, ends = place(plates), place(ends)
     # A reader's area has its middle near the growth plate: the joint lies most of a grown epiphysis before it.

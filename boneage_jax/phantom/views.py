@@ -31,12 +31,12 @@ class View:
 
 VIEWS: dict[str, View] = {
     "plain": View(
-        "upright hands, even exposure, nothing else in the picture: quick models and tests", Camera(), exposure.CALM
+        "upright hands, even exposure, nothing else in the picture: quick models and tests", Camera(), exposure.CLEAN
     ),
     "raw": View(
         "as acquired, all disturbances on: segmentation, key points, the whole chain",
         Camera(rotation=35.0, size=(0.40, 0.68), shift=0.07, mirror=0.25, lying=0.02),
-        exposure.WILD,
+        exposure.DISTURBED,
     ),
     "registered": View(
         "background gone, laid on the canvas of 2080 x 1600: age models", Camera(registered=True), exposure.MASKED

@@ -12,12 +12,12 @@ from jax.sharding import AxisType, Mesh
 
 from boneage_jax import tasks
 from boneage_jax.config import ExperimentConfig
+from boneage_jax.distributed.mesh import make_mesh
 from boneage_jax.errors import UserError, install_line, reason
 from boneage_jax.planning.chips import Chip, Topology, known_topologies
 from boneage_jax.planning.collectives import Collective, collectives_of
-from boneage_jax.train.mesh import make_mesh
-from boneage_jax.train.optimizer import make_optimizer, make_schedule
-from boneage_jax.train.state import TrainState, abstract_state
+from boneage_jax.runs.optimizer import make_optimizer, make_schedule
+from boneage_jax.runs.state import TrainState, abstract_state
 from boneage_jax.train.step import compile_train_step
 
 

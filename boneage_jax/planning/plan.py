@@ -13,12 +13,12 @@ from jax.sharding import Mesh
 
 from boneage_jax.config import Duration, ExperimentConfig
 from boneage_jax.data.sources import Dataset
+from boneage_jax.distributed.mesh import check_batch_size, make_mesh
 from boneage_jax.errors import UserError
 from boneage_jax.planning import chips
 from boneage_jax.planning.chips import Chip, Topology
 from boneage_jax.planning.collectives import Account, account, seconds_on_slice, seconds_on_switch
 from boneage_jax.planning.cost import DoesNotFit, StepCost, step_cost, tpu_mesh
-from boneage_jax.train.mesh import check_batch_size, make_mesh
 
 RSNA_IMAGES = 12_611
 """Of the training split, where the dataset is not there to be counted."""

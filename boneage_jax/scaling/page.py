@@ -35,7 +35,7 @@ _NAMES = {
 def write(found: Study) -> pathlib.Path:
     """Writes tables, `FACTS` and the page into the study's folder; returns the page's path."""
     folder = found.request.out
-    tables = [_runs(found), _law(found), _held(found), _frontier(found)]
+    tables = [_runs(found), _law(found), _held_out(found), _frontier(found)]
     tables = [table for table in tables if table.rows]
     for table in tables:
         table.write(folder / "tables")
@@ -95,7 +95,7 @@ def _law(found: Study) -> Table:
     return Table("law", caption, ("", "value"), tuple(rows))
 
 
-def _held(found: Study) -> Table:
+def _held_out(found: Study) -> Table:
     rows = tuple(
         (
             one.outcome.kind.name,

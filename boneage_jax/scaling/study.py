@@ -21,9 +21,9 @@ from boneage_jax.data.sources import Dataset
 from boneage_jax.errors import UserError, fail_if_any
 from boneage_jax.files import check_writable, replacing
 from boneage_jax.planning.cost import operations_an_image
+from boneage_jax.runs.run_folder import shapes_of
 from boneage_jax.scaling.law import Compute, Fitted, fit_with_intervals
 from boneage_jax.train.loop import train
-from boneage_jax.train.run import shapes_of
 
 AXES = ("images", "width", "depth", "scale", "batch")
 
@@ -134,7 +134,7 @@ class Outcome:
 
 
 @dataclasses.dataclass(frozen=True)
-class Held:
+class HeldOut:
     """How the law of smaller runs goes on to a larger one.
 
     Attributes:
@@ -171,7 +171,7 @@ class Study:
     alone: dict[str, list[Outcome]]
     fitted: Fitted | None
     shown: Fitted | None
-    held: list[Held]
+    held: list[HeldOut]
     compute: Compute
 
 
@@ -263,7 +263,7 @@ def collected(request: ScalingRequest) -> Study:
         alone,
         _fitted(grid),
         shown,
-        _held(shown, held) if shown else [],
+        _held_out(shown, held) if shown else [],
         compute,
     )
 
@@ -283,11 +283,11 @@ def _columns(outcomes: Sequence[Outcome]) -> tuple[np.ndarray, np.ndarray, np.nd
     return weights, images, error
 
 
-def _held(shown: Fitted, outcomes: Sequence[Outcome]) -> list[Held]:
+def _held_out(shown: Fitted, outcomes: Sequence[Outcome]) -> list[HeldOut]:
     weights, images, _ = _columns(outcomes)
     expected = shown.law(weights, images)
     low, high = shown.band(weights, images, of_a_run=True)
-    return [Held(*row) for row in zip(outcomes, expected.tolist(), low.tolist(), high.tolist(), strict=True)]
+    return [HeldOut(*row) for row in zip(outcomes, expected.tolist(), low.tolist(), high.tolist(), strict=True)]
 
 
 def _folder(request: ScalingRequest, kind: Kind, seed: int) -> pathlib.Path:

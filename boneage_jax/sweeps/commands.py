@@ -16,10 +16,10 @@ from boneage_jax import shown, tasks
 from boneage_jax.config import ExperimentConfig
 from boneage_jax.data.sources import Dataset
 from boneage_jax.errors import UserError
+from boneage_jax.runs import run_folder
 from boneage_jax.sweeps.space import Sweep, Values, read
 from boneage_jax.sweeps.study import Direction, Folder, as_values, optuna_here
 from boneage_jax.sweeps.worker import Worker
-from boneage_jax.train import run
 
 STATES = ("COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING")
 _SHOWN = {"COMPLETE": "done", "PRUNED": "given up", "FAIL": "failed", "RUNNING": "running", "WAITING": "waiting"}
@@ -187,7 +187,7 @@ def best(folder: Folder) -> str:
         [
             f"trial {trial.number}: {folder.metric} {trial.value:.6g}",
             *(f"  {key} = {_at(config, key)}" for key in folder.sweep.space),
-            *([f"  checkpoint of {run.chosen(place)}"] if (place / "checkpoints").is_dir() else []),
+            *([f"  checkpoint of {run_folder.chosen(place)}"] if (place / "checkpoints").is_dir() else []),
             f"its run lies in {folder.run(trial.number)}; the same again:",
             f"  {again}",
         ]

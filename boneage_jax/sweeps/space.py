@@ -11,8 +11,8 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from boneage_jax import experiment, resources
-from boneage_jax.config import ExperimentConfig, all_keys
+from boneage_jax import resources
+from boneage_jax.config import ExperimentConfig, all_keys, loading
 from boneage_jax.errors import UserError, fail_if_any, reason
 from boneage_jax.settings import did_you_mean
 
@@ -152,11 +152,11 @@ class Sweep:
                 problems += _wrong_range(key, part, self.sampler)
         fail_if_any(problems, f"the sweep over {self.config} cannot be used", "Mend the sweep's file.")
         first = {key: _ends(part)[0] for key, part in self.space.items()}
-        config = experiment.load(self.arguments(first))
+        config = loading.load(self.arguments(first))
         for key, part in self.space.items():
             for value in _ends(part)[1:]:
                 try:
-                    experiment.load(self.arguments({**first, key: value}))
+                    loading.load(self.arguments({**first, key: value}))
                 except UserError as error:
                     problems.append(f"{key}: {value}: {str(error).splitlines()[-1].strip()}")
         fail_if_any(problems, f"the sweep over {self.config} cannot be used", "Mend the sweep's file.")

@@ -16,19 +16,21 @@ from boneage_jax.config import MAY_DIFFER_ON_RESUME, Duration, ExperimentConfig,
 from boneage_jax.data.pipeline import training_batches
 from boneage_jax.data.reading import source_of, view_of
 from boneage_jax.data.sources import Dataset, Source
+from boneage_jax.distributed import processes
+from boneage_jax.distributed.feed import DeviceFeed
+from boneage_jax.distributed.mesh import check_batch_size, make_mesh, replicated, share
+from boneage_jax.distributed.signals import StoppedEarly, stop_on_signals
 from boneage_jax.errors import EXIT_NOT_FINITE, UserError
 from boneage_jax.phantom.fresh import FreshPhantoms
+from boneage_jax.runs import checkpoint, run_folder
+from boneage_jax.runs.inference import predict_all
+from boneage_jax.runs.optimizer import make_optimizer, make_schedule
+from boneage_jax.runs.predict_step import compile_score_step
+from boneage_jax.runs.state import initial_state
 from boneage_jax.settings import flatten
-from boneage_jax.train import checkpoint, processes, run
-from boneage_jax.train.feed import DeviceFeed
+from boneage_jax.train.initial_weights import start_from_run, start_from_weights
 from boneage_jax.train.logs import RunLog, Window, progress_bar
-from boneage_jax.train.mesh import check_batch_size, make_mesh, replicated, share
-from boneage_jax.train.optimizer import make_optimizer, make_schedule
-from boneage_jax.train.predict import predict_all
-from boneage_jax.train.pretrained import start_from_run, start_from_weights
-from boneage_jax.train.signals import StoppedEarly, stop_on_signals
-from boneage_jax.train.state import initial_state
-from boneage_jax.train.step import Metrics, compile_score_step, compile_train_step
+from boneage_jax.train.step import Metrics, compile_train_step
 
 
 class NonFiniteLoss(UserError):
@@ -119,7 +121,7 @@ def train(config: ExperimentConfig, folder: pathlib.Path) -> Result:
     """
     # ---- devices and data ----------------------------------------------------------------------------------------
     processes.agree(_settings(config) | checkpoint.versions())
-    with processes.alike():
+    with processes.raise_together():
         mesh = make_mesh(config.train.devices)
         check_batch_size("train.batch_size", config.train.batch_size, mesh, accumulation=config.train.accumulation)
         check_batch_size("eval.batch_size", config.eval.batch_size, mesh)
@@ -132,8 +134,8 @@ def train(config: ExperimentConfig, folder: pathlib.Path) -> Result:
     about = checkpoint.describe(config, f"{train_source.fingerprint} {eval_source.fingerprint}", dataset.facts)
     processes.agree({"the data's fingerprint": about["data_fingerprint"]})
     with contextlib.ExitStack() as stack:
-        processes.led(lambda: stack.enter_context(run.held(folder)))
-        processes.led(lambda: run.claim(folder, about))
+        processes.on_process_zero(lambda: stack.enter_context(run_folder.locked(folder)))
+        processes.on_process_zero(lambda: run_folder.claim(folder, about))
 
         # ---- network, optimiser, compiled steps ------------------------------------------------------------------
         schedule = make_schedule(config.optimizer, total_steps=plan.total, warmup_steps=plan.warmup)
@@ -155,16 +157,16 @@ def train(config: ExperimentConfig, folder: pathlib.Path) -> Result:
             restored = start_from_weights(state, config, mesh)
         state = restored or state
         done = int(state.step)
-        leads = processes.leads()
+        is_process_zero = processes.is_process_zero()
         if done >= plan.total:
-            if leads:
+            if is_process_zero:
                 print(
                     f"{folder}: nothing left to do, step {done} of {plan.total} is reached. To train for longer, with "
-                    f"a schedule of its own: {run.way_to_lengthen(folder)}",
+                    f"a schedule of its own: {run_folder.way_to_lengthen(folder)}",
                     file=sys.stderr,
                 )
             return Result(folder, done, math.nan, "", task, _split_to_evaluate(config, task, dataset, eval_split))
-        if leads:
+        if is_process_zero:
             size = sum(x.size for x in jax.tree.leaves(state.params))
             of_processes = f" of {jax.process_count()} processes" if jax.process_count() > 1 else ""
             print(
@@ -181,14 +183,16 @@ def train(config: ExperimentConfig, folder: pathlib.Path) -> Result:
                 batch_size=config.train.batch_size,
                 seed=config.train.seed,
                 start_step=done,
-                echoes=config.data.echoes,
+                echo_factor=config.data.echo_factor,
                 share=share(mesh),
                 **reading,
             ),
             mesh,
         )
-        log = stack.enter_context(RunLog(folder, from_step=done, tensorboard=config.log.tensorboard, enabled=leads))
-        bar = stack.enter_context(progress_bar(total_steps=plan.total, done=done, enabled=leads))
+        log = stack.enter_context(
+            RunLog(folder, from_step=done, tensorboard=config.log.tensorboard, enabled=is_process_zero)
+        )
+        bar = stack.enter_context(progress_bar(total_steps=plan.total, done=done, enabled=is_process_zero))
         stop = stack.enter_context(stop_on_signals())
         votes = processes.Votes(mesh)
         window = Window(config.train.batch_size, feed)
@@ -200,7 +204,7 @@ def train(config: ExperimentConfig, folder: pathlib.Path) -> Result:
         for step in range(done + 1, plan.total + 1):
             # ---- one step --------------------------------------------------------------------------------------
             batch = next(feed)
-            state, metrics = processes.in_turn(step_fn(state, batch))
+            state, metrics = processes.serialised(step_fn(state, batch))
             if pending is not None:
                 window.add(_finite(*pending, folder, checkpoints))
             pending = (step, metrics)
@@ -234,7 +238,7 @@ def train(config: ExperimentConfig, folder: pathlib.Path) -> Result:
                 )
                 score = float(scored.mean())
                 log.write(step, {f"eval_{task.score.name}": score})
-                if leads:
+                if is_process_zero:
                     bar.write(f"step {step}: {config.data.eval_split} {task.score.shown(score)}", file=sys.stderr)
             if saves:
                 with jax.transfer_guard("allow"):

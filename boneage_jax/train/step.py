@@ -1,8 +1,8 @@
-"""One training step and one prediction, as pure functions compiled over the mesh."""
+"""One training step, as a pure function compiled over the mesh."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -12,15 +12,14 @@ from jax.sharding import Mesh
 from jaxtyping import Array
 
 from boneage_jax.config import ExperimentConfig
-from boneage_jax.data.augment import Move, augment, example_keys, moved
+from boneage_jax.data.augment import augment, example_keys
+from boneage_jax.distributed.mesh import replicated, split
+from boneage_jax.runs.predict_step import DeviceBatch, layers_of
+from boneage_jax.runs.state import Arrays, Network, TrainState
 from boneage_jax.tasks import Task
-from boneage_jax.train.mesh import replicated, split
-from boneage_jax.train.state import Arrays, Network, TrainState
 
-DeviceBatch = dict[str, Array]
 Metrics = dict[str, Array]
 TrainStep = Callable[[TrainState, DeviceBatch], tuple[TrainState, Metrics]]
-EvalStep = Callable[[Arrays, DeviceBatch], Any]
 
 
 def train_step(
@@ -52,7 +51,7 @@ def train_step(
     def loss_of(
         params: Arrays, batch_stats: Arrays, part: DeviceBatch, part_keys: Array
     ) -> tuple[Array, tuple[Metrics, Arrays]]:
-        part = {**part, **augment(_layers(part), part_keys, config.augment)}
+        part = {**part, **augment(layers_of(part), part_keys, config.augment)}
         outputs, batch_stats = network.apply(
             params, batch_stats, task.model_input(part["image"]), part["male"], dropout_keys_b=part_keys, train=True
         )
@@ -91,12 +90,6 @@ def train_step(
     return TrainState(state.step + 1, params, batch_stats, opt_state, average), metrics
 
 
-def _layers(batch: DeviceBatch) -> DeviceBatch:
-    """The image and what moves with it; pictures in [0, 1]."""
-    layers = {name: batch[name].astype(jnp.float32) / 255.0 for name in batch if name in ("image", "hand")}
-    return layers | {name: batch[name] for name in batch if name == "key_points"}
-
-
 def _sum(tree: Any, axis_name: str | None) -> Any:
     """Sums over a mapped axis; under `jit` the global view has summed already."""
     return jax.lax.psum(tree, axis_name) if axis_name else tree
@@ -120,41 +113,3 @@ def compile_train_step(
 
     whole = replicated(mesh)
     return jax.jit(step, donate_argnums=0, in_shardings=(whole, split(mesh)), out_shardings=(whole, whole))
-
-
-def compile_predict_step(mesh: Mesh, *, network: Network, task: Task, moves: Sequence[Move] = (Move(),)) -> EvalStep:
-    """Returns a function from (`TrainState.evaluated`, batch) to the task's prediction for each image.
-
-    With several moves it is the mean of the predictions for the pictures so moved: test-time augmentation, for
-    predictions that do not move along.
-    """
-
-    def predict(arrays: Arrays, batch: DeviceBatch) -> Any:
-        images = _layers(batch)["image"]
-
-        def one(move: Move) -> Array:
-            seen = images if move == Move() else jax.vmap(lambda image: moved({"image": image}, move)["image"])(images)
-            outputs, _ = network.apply(arrays["params"], arrays["batch_stats"], task.model_input(seen), batch["male"])
-            return task.prediction(outputs, (images.shape[1], images.shape[2]))
-
-        return one(moves[0]) if len(moves) == 1 else jnp.mean(jnp.stack([one(move) for move in moves]), axis=0)
-
-    return _compiled(predict, mesh)
-
-
-def compile_score_step(mesh: Mesh, *, network: Network, task: Task) -> EvalStep:
-    """Returns a function from (`TrainState.evaluated`, batch) to the task's score of each image."""
-
-    def score(arrays: Arrays, batch: DeviceBatch) -> Array:
-        batch = {**batch, **_layers(batch)}
-        outputs, _ = network.apply(
-            arrays["params"], arrays["batch_stats"], task.model_input(batch["image"]), batch["male"]
-        )
-        return task.losses(outputs, batch)[task.score.name]
-
-    return _compiled(score, mesh)
-
-
-def _compiled(function: Callable[[Arrays, DeviceBatch], Any], mesh: Mesh) -> EvalStep:
-    whole = replicated(mesh)
-    return jax.jit(function, in_shardings=(whole, split(mesh)), out_shardings=whole)

@@ -1,1 +1,1 @@
-"""The cells of the paper's table."""
+"""The experiments of the paper's table."""

@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from boneage_jax import anatomy
-from boneage_jax.analysis import cells, stages
+from boneage_jax.analysis import stages
 from boneage_jax.analysis.comparison import compare, holm
 from boneage_jax.analysis.ensemble import Blend, Debias, average, fitted_weights, mixture
 from boneage_jax.analysis.tables import Table
 from boneage_jax.errors import UserError
+from boneage_jax.paper import grid
 
 
 def members(seed=0, n=400):
@@ -103,12 +104,12 @@ def test_tables_in_three_notations(tmp_path):
 
 
 def test_cells_by_pattern():
-    assert len(cells.matching([])) == 36
-    assert [cell.name for cell in cells.matching(["m46-regression-*-all"])] == [
+    assert len(grid.matching([])) == 36
+    assert [experiment.name for experiment in grid.matching(["m46-regression-*-all"])] == [
         f"m46-regression-{region}-all" for region in "ABC"
     ]
     with pytest.raises(UserError, match=r"m47.*expected MODEL-HEAD-REGION-SEX"):
-        cells.matching(["m47-*"])
+        grid.matching(["m47-*"])
 
 
 def test_a_mixture_is_what_draws_from_it_are():

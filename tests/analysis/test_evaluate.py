@@ -8,7 +8,7 @@ import pytest
 
 from boneage_jax.analysis import evaluate, per_image
 from boneage_jax.errors import UserError
-from boneage_jax.train import run
+from boneage_jax.runs import run_folder
 from tests.test_cli import call
 
 FILES = {"predictions.csv", "scores.json", "scores.txt", "report.html", "figures"}
@@ -27,12 +27,12 @@ def test_to_a_folder_of_ones_own(trained, phantoms, data_dir, tmp_path, capsys):
     assert names(out) == FILES
     assert f"table, JSON and predictions lie in {out}" in said
     assert {path: path.stat().st_mtime_ns for path in trained.rglob("*")} == before
-    chosen = run.load(trained).chosen
+    chosen = run_folder.load(trained).chosen
     assert chosen
     assert said.startswith(f"checkpoint of {chosen}\n")
     assert f"the checkpoint of {chosen}." in (out / "report.html").read_text()
     facts = json.loads((out / "scores.json").read_text())
-    assert (facts["checkpoint_step"], facts["checkpoint_chosen"]) == (run.load(trained).step, chosen)
+    assert (facts["checkpoint_step"], facts["checkpoint_chosen"]) == (run_folder.load(trained).step, chosen)
 
     assert call(capsys, "evaluate", trained, "--report")[0] == 0
     inside = evaluate.folder_of(trained, phantoms.name, "test")
@@ -48,7 +48,7 @@ def test_a_destination_is_looked_at_before_work_begins(trained, phantoms, tmp_pa
     monkeypatch.setattr(evaluate, "predict_ages", fails)
     monkeypatch.setattr(per_image, "predict_with", fails)
     (tmp_path / "file").touch()
-    loaded = run.load(trained)
+    loaded = run_folder.load(trained)
     for one in (evaluate.evaluate, per_image.score):
         with pytest.raises(UserError, match=r"file/x: cannot be written \(Not a directory\).* as in --out results"):
             one(loaded, out=tmp_path / "file" / "x")

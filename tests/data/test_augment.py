@@ -152,7 +152,7 @@ def test_blur_is_gaussian_and_leaves_half_of_the_images_sharp():
 
 
 def test_neither_blur_nor_grain_light_up_what_is_black():
-    config, count = dataclasses.replace(NONE, blur=2.0, grain=0.1), 24
+    config, count = dataclasses.replace(NONE, blur=2.0, noise=0.1), 24
     images = np.full((count, 48, 40), 0.5, np.float32)
     images[:, :10] = 0.0
     changed = np.asarray(augmented(jnp.asarray(images), keys(count), config))

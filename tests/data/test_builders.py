@@ -15,10 +15,11 @@ from PIL import Image
 
 from boneage_jax import anatomy
 from boneage_jax.data import annotations as drawn
-from boneage_jax.data import build, folds, images
+from boneage_jax.data import folds, images
 from boneage_jax.data.examples import View
 from boneage_jax.data.sources import INDEX, Dataset
 from boneage_jax.errors import UserError
+from boneage_jax.workflows import build
 from tests import rsna_layouts as make
 from tests.conftest import REAL, needs_real
 from tests.data.test_tree import zipped

@@ -9,7 +9,7 @@ from boneage_jax.data.examples import View
 from boneage_jax.data.folds import Fold, read_patients
 from boneage_jax.data.pairing import Images
 from boneage_jax.errors import UserError
-from boneage_jax.train import run
+from boneage_jax.runs import run_folder
 from boneage_jax.train.loop import train as train_run
 from tests.conftest import small_config
 
@@ -73,7 +73,7 @@ def test_a_run_learns_from_the_others_and_is_evaluated_on_its_fold(phantoms, dat
         data_dir, phantoms, data__folds=3, data__fold=1, data__patients=str(tmp_path / "patients.csv")
     )
     train_run(config, tmp_path / "run")
-    loaded = run.load(tmp_path / "run")
+    loaded = run_folder.load(tmp_path / "run")
     held_out = phantoms.split("train", View(fold=Fold(3, 1, True, patients))).ids()
     assert 0 < len(held_out) < len(everyone)
     assert evaluate.evaluate(loaded, split="train").ids == held_out

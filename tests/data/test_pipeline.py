@@ -98,7 +98,7 @@ def test_echoes_bring_each_example_again_in_blocks_and_read_it_once():
             reads.append(int(index))
             return super().__getitem__(index)
 
-    batches = training_batches(Counted(2000), batch_size=8, seed=3, echoes=3, threads=1, prefetch=1)
+    batches = training_batches(Counted(2000), batch_size=8, seed=3, echo_factor=3, threads=1, prefetch=1)
     block = 32 * 8
     seen = ages([next(batches) for _ in range(3 * 32)]).reshape(3, block)
     assert len(set(seen[0])) == block
@@ -111,9 +111,9 @@ def test_echoes_bring_each_example_again_in_blocks_and_read_it_once():
 
 @pytest.mark.parametrize("start", [1, 40, 70])
 def test_echoes_resume_and_divide_like_anything_else(start):
-    whole = read(2000, start + 3, echoes=3)[start:]
-    np.testing.assert_array_equal(ages(read(2000, 3, echoes=3, start_step=start)), ages(whole))
-    parts = [ages(read(2000, 3, echoes=3, start_step=start, share=Share(p, 2))) for p in (0, 1)]
+    whole = read(2000, start + 3, echo_factor=3)[start:]
+    np.testing.assert_array_equal(ages(read(2000, 3, echo_factor=3, start_step=start)), ages(whole))
+    parts = [ages(read(2000, 3, echo_factor=3, start_step=start, share=Share(p, 2))) for p in (0, 1)]
     np.testing.assert_array_equal(np.concatenate(parts, axis=1), ages(whole))
 
 

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensorflow_datasets.core import shuffle
 
-from boneage_jax.data import build, spool
+from boneage_jax.data import spool
 from boneage_jax.data.spool import SpooledShuffler
+from boneage_jax.workflows import build
 
 COUNTS = {"train": 24, "validation": 6, "test": 5}
 

@@ -1,7 +1,5 @@
 """Masks: largest piece, holes, sizes; grey levels; regions; what is carried both ways."""
 
-import dataclasses
-
 import cv2
 import numpy as np
 import pytest
@@ -9,13 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from boneage_jax.canvas import Canvas
-from boneage_jax.config import default_config, validate
-from boneage_jax.data import contrast, frames, images
-from boneage_jax.data.reading import looks_of
+from boneage_jax.data import contrast, images, input_layout
 from boneage_jax.errors import UserError
 from boneage_jax.geometry import Similarity
 from boneage_jax.hand import masks, quality, regions, register
-from boneage_jax.hand.quality import Looks
+from boneage_jax.hand.quality import KeyPointViews
 
 
 def disc(shape, x, y, r):
@@ -54,8 +50,8 @@ def test_views_are_averaged_and_the_strangest_is_compared():
 def test_no_hand_is_an_empty_mask():
     found = masks.clean([np.zeros((32, 32), np.float32)], (64, 64))
     assert not found.inside.any()
-    verdict = quality.judge(np.zeros((64, 64), np.uint8), found, None, None)
-    assert quality.NO_HAND in verdict.flags
+    report = quality.check(np.zeros((64, 64), np.uint8), found, None, None)
+    assert quality.NO_HAND in report.flags
 
 
 def test_grey_levels_come_to_one_range_whichever_way_round():
@@ -94,16 +90,16 @@ def test_few_grey_levels_fill_the_whole_range():
     assert len(np.unique(contrast.local(np.full((256, 256), 120, np.uint8)))) == 1
 
 
-@pytest.mark.parametrize("frame", ["box", "upright", "open"])
+@pytest.mark.parametrize("frame", ["hand_box", "upright_box", "canvas"])
 def test_closer_looks_show_bone_bright_whichever_way_round(frame):
     picture, mask, points, pose = placed_hand()
     picture = np.where(disc(picture.shape, *pose((800, 1000)), 40), 220, picture).astype(np.uint8)
     plain, inverted = (
-        frames.lay(frame, image, 128, 96, mask=mask, key_points=points, local=True).image
+        input_layout.lay(frame, image, 128, 96, mask=mask, key_points=points, local=True).image
         for image in (picture, 255 - picture)
     )
     np.testing.assert_allclose(plain.astype(int), inverted.astype(int), atol=8)
-    as_is = frames.lay(frame, 255 - picture, 128, 96, mask=mask, key_points=points)
+    as_is = input_layout.lay(frame, 255 - picture, 128, 96, mask=mask, key_points=points)
     x, y = as_is.transform(pose((800.0, 1000.0))).round().astype(int)
     assert plain[y, x] > plain.mean()
     assert as_is.image[y, x] == 35
@@ -186,13 +182,13 @@ def test_region_lists_are_cut_at_the_right_commas():
 
 def looks_at(points, spread=1.0, shift=0.0):
     views = np.stack([points, points + shift])
-    return Looks(points, views, np.full((2, 3), spread))
+    return KeyPointViews(points, views, np.full((2, 3), spread))
 
 
-def verdict(picture, mask, points, **changes):
+def report(picture, mask, points, **changes):
     found = masks.clean([mask.astype(np.float32)] * 2, mask.shape)
     placed = register.registration(picture, found.inside, points)
-    return quality.judge(picture, found, looks_at(points, **changes), placed)
+    return quality.check(picture, found, looks_at(points, **changes), placed)
 
 
 def with_fingers(mask, points, *, beyond=0.0):
@@ -210,7 +206,7 @@ def test_a_plain_hand_is_good():
     picture, mask, points, _ = placed_hand()
     mask = with_fingers(mask, points)
     picture = np.where(mask, 140, 30).astype(np.uint8) + (np.indices(mask.shape).sum(0) % 40).astype(np.uint8)
-    good = verdict(picture, mask, points)
+    good = report(picture, mask, points)
     assert good.good
     assert good.measures["inside"] < 0.01
 
@@ -218,28 +214,28 @@ def test_a_plain_hand_is_good():
 def test_a_mask_that_ends_elsewhere_than_the_finger_is_doubted():
     picture, mask, points, _ = placed_hand()
     picture = picture + (np.indices(mask.shape).sum(0) % 40).astype(np.uint8)
-    assert "implausible key points" in verdict(picture, with_fingers(mask, points, beyond=-0.1), points).flags
+    assert "implausible key points" in report(picture, with_fingers(mask, points, beyond=-0.1), points).flags
     wide = cv2.dilate(with_fingers(mask, points, beyond=0.1).astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
-    assert "implausible key points" in verdict(picture, wide, points).flags
+    assert "implausible key points" in report(picture, wide, points).flags
 
 
 def test_reasons_are_named():
     picture, mask, points, _ = placed_hand()
-    assert "low contrast" in verdict(picture, mask, points).flags
-    assert "implausible key points" in verdict(picture, mask, points, spread=4.0).flags
-    assert "implausible key points" in verdict(picture, mask, points, shift=20.0).flags
+    assert "low contrast" in report(picture, mask, points).flags
+    assert "implausible key points" in report(picture, mask, points, spread=4.0).flags
+    assert "implausible key points" in report(picture, mask, points, shift=20.0).flags
     outside = points - (0, points[0, 1] + 30)
-    assert "cut off" in verdict(picture, mask, outside).flags
+    assert "cut off" in report(picture, mask, outside).flags
     straight = points.copy()
     straight[1] = 0.5 * (points[0] + points[2])
-    assert "wrong side" in verdict(picture, mask, straight).flags
+    assert "wrong side" in report(picture, mask, straight).flags
     two = masks.clean([(disc((100, 200), 45, 50, 30) | disc((100, 200), 150, 50, 28)).astype(np.float32)], (100, 200))
-    assert "two hands" in quality.judge(np.zeros((100, 200), np.uint8), two, None, None).flags
+    assert "two hands" in quality.check(np.zeros((100, 200), np.uint8), two, None, None).flags
 
 
 def test_the_frame_of_a_hand_holds_it_whole():
     mask = disc((400, 300), 180, 220, 70)
-    framed = frames.lay("hand", mask.astype(np.uint8) * 99, 256, 192, mask=mask)
+    framed = input_layout.lay("hand", mask.astype(np.uint8) * 99, 256, 192, mask=mask)
     assert framed.image.shape == (256, 192)
     border = np.concatenate([framed.image[0], framed.image[-1], framed.image[:, 0], framed.image[:, -1]])
     assert (border == 0).all()
@@ -257,13 +253,13 @@ def test_a_hand_is_stood_upright(degrees, long, short, sideways):
     mask = np.zeros((300, 320), np.uint8)
     turned = Similarity.turning(degrees, 301, 321)(np.array([160, 150]) + np.array(CORNERS) * (long, short))
     cv2.fillPoly(mask, [np.round(turned).astype(np.int32)], 1)
-    framed = frames.lay("upright", mask * 200, height, width, mask=mask > 0)
+    framed = input_layout.lay("upright", mask * 200, height, width, mask=mask > 0)
     assert abs(framed.transform.degrees) <= 90 + 1e-6
     rows, columns = np.nonzero(framed.image > 100)
     tall, wide = np.ptp(rows) + 1, np.ptp(columns) + 1
     if long > 1.3 * short:
         assert tall / wide == pytest.approx(long / short, rel=0.12)
-    border = frames.UPRIGHT_MARGIN * max(tall, wide)
+    border = input_layout.UPRIGHT_MARGIN * max(tall, wide)
     assert tall + 2 * border == pytest.approx(height, rel=0.05) or wide + 2 * border == pytest.approx(width, rel=0.05)
     assert tall < height
     assert wide < width
@@ -274,7 +270,7 @@ def test_a_hand_is_stood_upright(degrees, long, short, sideways):
 def test_what_has_no_long_side_is_fitted_all_the_same(pixels):
     mask = np.zeros((40, 30), bool)
     mask[20, 10 : 10 + pixels] = True
-    framed = frames.lay("upright", np.full((40, 30), 9, np.uint8), 64, 64, mask=mask)
+    framed = input_layout.lay("upright", np.full((40, 30), 9, np.uint8), 64, 64, mask=mask)
     assert np.isfinite(framed.transform.matrix).all()
     assert framed.transform.scale > 0
 
@@ -285,22 +281,10 @@ def test_an_open_look_keeps_what_the_mask_has_lost():
     tip = disc(picture.shape, *points[0], 3)
     picture = np.where(tip, 255, picture).astype(np.uint8)
     mask = mask & ~disc(picture.shape, *points[0], 12)
-    seen = frames.lay("open", picture, 256, 192, mask=mask, key_points=points)
+    seen = input_layout.lay("canvas", picture, 256, 192, mask=mask, key_points=points)
     rows, columns = np.nonzero(seen.image > 200)
     np.testing.assert_allclose((columns.mean(), rows.mean()), seen.transform(points[0]), atol=1)
-    masked = frames.lay("canvas", picture, 256, 192, mask=mask, key_points=points)
+    masked = input_layout.lay("masked_canvas", picture, 256, 192, mask=mask, key_points=points)
     x, y = np.round(masked.transform(points[0])).astype(int)
     assert masked.image[y, x] == 0
     np.testing.assert_array_equal(masked.transform.matrix, seen.transform.matrix)
-
-
-def test_frames_by_task():
-    config = validate(default_config()).data
-
-    def of(frame, layer):
-        return looks_of(dataclasses.replace(config, frame=frame), (layer,))
-
-    assert of("looks", "hand") == ("image", "box")
-    assert of("looks", "key_points") == ("box", "open")
-    assert of("upright", "hand") == ("image", "upright")
-    assert of("hand", "key_points") == ("hand",)

@@ -73,8 +73,8 @@ def test_without_an_outline_nothing_bears_it_out(mask):
 def test_a_faint_outline_makes_the_mask_uncertain():
     mask = disc(90)
     found = masks.clean([mask.astype(np.float32)] * 2, mask.shape)
-    assert "uncertain mask" not in quality.judge(picture_of(mask), found, None, None).flags
+    assert "uncertain mask" not in quality.check(picture_of(mask), found, None, None).flags
     half = picture_of(mask & (np.indices(mask.shape)[1] < 200))
-    verdict = quality.judge(half, found, None, None)
-    assert "uncertain mask" in verdict.flags
-    assert verdict.measures["faint"] == outline.faint(half, mask)
+    report = quality.check(half, found, None, None)
+    assert "uncertain mask" in report.flags
+    assert report.measures["faint"] == outline.faint(half, mask)

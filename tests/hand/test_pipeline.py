@@ -15,17 +15,18 @@ from boneage_jax import NOT_A_MEDICAL_DEVICE
 from boneage_jax.canvas import Canvas
 from boneage_jax.config import default_config, to_dict, validate
 from boneage_jax.data import annotations as drawn
-from boneage_jax.data import build, images, spool
+from boneage_jax.data import images, spool
 from boneage_jax.data.examples import View
 from boneage_jax.data.sources import REGISTERED, Dataset
 from boneage_jax.errors import UserError
-from boneage_jax.hand import assess, bundling, calibrate, commands, derive, masks, mining
-from boneage_jax.hand.assess import Assessor, AssessRequest
-from boneage_jax.hand.chain import Chain, Settings
-from boneage_jax.hand.commands import RegisterRequest
+from boneage_jax.hand import masks
+from boneage_jax.hand.pipeline import HandPipeline, Settings
 from boneage_jax.hand.regions import named
-from boneage_jax.train import bundle, run
+from boneage_jax.runs import bundle, run_folder
 from boneage_jax.train.loop import train
+from boneage_jax.workflows import assess, build, bundling, calibrate, derive, mining, register
+from boneage_jax.workflows.assess import Assessor, AssessRequest
+from boneage_jax.workflows.register import RegisterRequest
 
 
 def learnt(data_dir, dataset, task, **changes):
@@ -35,7 +36,7 @@ def learnt(data_dir, dataset, task, **changes):
     config.task.name = task
     config.model.name, config.model.head = "unet", {"segmentation": "mask"}.get(task, "heatmap")
     config.model.widths, config.model.patch = (8, 12, 16, 24), 2
-    config.data.frame = {"segmentation": "upright"}.get(task, "looks")
+    config.data.input_layouts = {"segmentation": ("image", "upright_box")}.get(task, ("hand_box", "canvas"))
     config.data.contrast = "local"
     config.optimizer.learning_rate = 1e-2
     config.train.length, config.train.batch_size, config.train.devices = "120 steps", 8, 1
@@ -75,7 +76,7 @@ def ages(data_dir, radiographs, runs):
             data_dir,
             radiographs,
             "bone_age",
-            data__frame="canvas",
+            data__input_layouts=("masked_canvas",),
             data__regions="A+B",
             data__sex=sex,
             data__contrast="as is",
@@ -114,8 +115,8 @@ def test_ages_through_the_whole_chain(runs, ages, files, tmp_path):
     networks = {"segmentation": runs / "segmentation", "landmarks": runs / "landmarks"}
     by_folder = AssessRequest((files,), tuple(ages), **networks, sex="F", views=2, batch_size=8)
     by_bundle = AssessRequest((files,), bundle=tmp_path / "b.safetensors", sex="F", views=2, batch_size=8)
-    text, status = commands.predict(by_folder, tmp_path / "a.csv", tmp_path / "a.html")
-    commands.predict(by_bundle, tmp_path / "b.csv", None)
+    text, status = register.predict(by_folder, tmp_path / "a.csv", tmp_path / "a.html")
+    register.predict(by_bundle, tmp_path / "b.csv", None)
     assert status == 0, "a picture without a hand was read all the same"
     one, other = (list(csv.DictReader((tmp_path / name).open())) for name in ("a.csv", "b.csv"))
     assert [row["file"].rsplit("/", 1)[-1] for row in one] == ["0.png", "1.png", "2.png", "3.png", "4.png", "none.png"]
@@ -198,7 +199,7 @@ def test_what_is_no_bundle(runs, tmp_path):
 
 
 def test_a_bundle_rounds_weights_and_nothing_else(runs, tmp_path):
-    loaded = run.load(runs / "landmarks")
+    loaded = run_folder.load(runs / "landmarks")
     bundle.write({"it": loaded}, {"said": "so"}, tmp_path / "b.safetensors")
     opened = bundle.read(tmp_path / "b.safetensors")
     assert opened.about == {"said": "so"}
@@ -246,7 +247,9 @@ def request_of(runs, data_dir, radiographs, out, **changes):
 def test_the_networks_have_learnt_and_the_chain_finds_hands(runs, radiographs):
     settings = Settings(tuple(named(["whole@104x80"])), batch_size=8, threads=2)
     records = radiographs.split("test")
-    with Chain(run.load(runs / "segmentation", devices=1), run.load(runs / "landmarks", devices=1), settings) as chain:
+    with HandPipeline(
+        run_folder.load(runs / "segmentation", devices=1), run_folder.load(runs / "landmarks", devices=1), settings
+    ) as chain:
         found = [
             hand for start in (0, 8) for hand in chain.register([records.image(n) for n in range(start, start + 8)])
         ]
@@ -264,42 +267,42 @@ def test_limits_of_the_networks_themselves(runs, ages, radiographs, data_dir, fi
     """They go into the registration and the bundle, and are refused for another pair of networks."""
     pair = (runs / "segmentation", runs / "landmarks")
     request = calibrate.CalibrateRequest(
-        radiographs.name, data_dir, *pair, tmp_path / "limits.json", split="train[:48]", share=0.2, views=2
+        radiographs.name, data_dir, *pair, tmp_path / "thresholds.json", split="train[:48]", share=0.2, views=2
     )
     found = calibrate.write(request)
     assert found.images > 24
     assert 0 < found.share <= 0.2
-    derived = commands.derived_of(
-        request_of(runs, data_dir, radiographs, tmp_path, splits=("test",), views=2, limits=request.out)
+    derived = register.derived_of(
+        request_of(runs, data_dir, radiographs, tmp_path, splits=("test",), views=2, thresholds=request.out)
     )
     about = json.loads((derived.dataset.path / REGISTERED).read_text())
-    assert about["limits"]["expected"] == found.limits.expected
-    wanted = found.limits.expected
+    assert about["thresholds"]["expected"] == found.thresholds.expected
+    wanted = found.thresholds.expected
     for row in csv.DictReader((derived.dataset.path / derive.FLAGS).open()):
         if float(row["expected"]) < wanted:
             assert "uncertain mask" in row["flags"]
 
-    bundled = bundling.BundleRequest(*pair, tuple(ages), tmp_path / "b.safetensors", limits=request.out)
+    bundled = bundling.BundleRequest(*pair, tuple(ages), tmp_path / "b.safetensors", thresholds=request.out)
     bundling.make(bundled)
-    assert calibrate.limits_of(bundle.read(bundled.out).about["limits"]) == found.limits
+    assert calibrate.thresholds_of(bundle.read(bundled.out).about["thresholds"]) == found.thresholds
     stored = json.loads(request.out.read_text())
     stored["networks"]["landmarks"] = "step 1, weights 00"
     request.out.write_text(json.dumps(stored))
-    with pytest.raises(UserError, match="limits of other networks"):
-        Assessor(AssessRequest((files,), tuple(ages), segmentation=pair[0], landmarks=pair[1], limits=request.out))
+    with pytest.raises(UserError, match="thresholds of other networks"):
+        Assessor(AssessRequest((files,), tuple(ages), segmentation=pair[0], landmarks=pair[1], thresholds=request.out))
 
 
 def test_a_run_of_another_task_is_refused(runs, radiographs, data_dir, tmp_path):
     request = RegisterRequest(radiographs.name, data_dir, runs / "landmarks", runs / "landmarks", tmp_path)
     with pytest.raises(UserError, match=r"a run of the task 'landmarks', expected 'segmentation'"):
-        commands.register(request)
+        register.register(request)
 
 
 def test_a_dataset_of_hands_cut_short_and_taken_up_again(runs, radiographs, data_dir, tmp_path, monkeypatch):
     monkeypatch.setattr(derive, "_PART", 8)
-    whole = commands.derived_of(request_of(runs, data_dir, radiographs, tmp_path / "whole", batch_size=8))
+    whole = register.derived_of(request_of(runs, data_dir, radiographs, tmp_path / "whole", batch_size=8))
     calls = []
-    plain = Chain.register
+    plain = HandPipeline.register
 
     def counted(self, pictures):
         calls.append(len(pictures))
@@ -307,13 +310,13 @@ def test_a_dataset_of_hands_cut_short_and_taken_up_again(runs, radiographs, data
             raise KeyboardInterrupt
         return plain(self, pictures)
 
-    monkeypatch.setattr(Chain, "register", counted)
+    monkeypatch.setattr(HandPipeline, "register", counted)
     request = request_of(runs, data_dir, radiographs, tmp_path / "cut", batch_size=8)
     with pytest.raises(KeyboardInterrupt):
-        commands.derived_of(request)
+        register.derived_of(request)
     assert not list((tmp_path / "cut").glob("registered_hands/*/*/dataset_info.json"))
     done = sum(calls[:3])
-    cut = commands.derived_of(request)
+    cut = register.derived_of(request)
     assert sum(calls[4:]) == 96 + 16 + 20 - done
     assert cut.flags == whole.flags
     for split in ("train", "test"):
@@ -325,10 +328,10 @@ def test_a_dataset_of_hands_cut_short_and_taken_up_again(runs, radiographs, data
                 assert np.array_equal(value, theirs.row(n)[key], equal_nan=nan), key
     assert not list((tmp_path / "cut" / "registered_hands").glob(".*-*"))
 
-    monkeypatch.setattr(Chain, "register", None)
-    assert commands.derived_of(request).images == cut.images
+    monkeypatch.setattr(HandPipeline, "register", None)
+    assert register.derived_of(request).images == cut.images
     with pytest.raises(UserError, match=r"registered otherwise \(regions"):
-        commands.derived_of(RegisterRequest(**{**vars(request), "regions": "A"}))
+        register.derived_of(RegisterRequest(**{**vars(request), "regions": "A"}))
 
 
 def test_work_that_fails_at_its_last_step_is_kept(runs, radiographs, data_dir, tmp_path, monkeypatch):
@@ -341,19 +344,19 @@ def test_work_that_fails_at_its_last_step_is_kept(runs, radiographs, data_dir, t
     with monkeypatch.context() as patch:
         patch.setattr(spool.SpooledShuffler, "add", full)
         with pytest.raises(UserError) as error:
-            commands.derived_of(request)
+            register.derived_of(request)
     message = str(error.value)
     assert "No space left on device" in message
     assert "All hands are registered, and kept in" in message
     kept = pathlib.Path(message.partition("kept in ")[2].partition(":")[0])
     assert len(list(kept.glob("test-*.npz"))) == 1
-    monkeypatch.setattr(Chain, "register", None)
-    assert commands.derived_of(request).images == {"test": 20}
+    monkeypatch.setattr(HandPipeline, "register", None)
+    assert register.derived_of(request).images == {"test": 20}
     assert not kept.exists()
 
 
 def test_what_a_dataset_of_hands_holds(runs, radiographs, data_dir, tmp_path):
-    text = commands.register(
+    text = register.register(
         request_of(runs, data_dir, radiographs, tmp_path, splits=("test",), annotations=tmp_path / "fix", name="mine")
     )
     dataset = Dataset.open(tmp_path, "registered_hands/mine")
@@ -439,7 +442,7 @@ def test_mining_grows_honours_vetoes_and_goes_on(radiographs, data_dir, tmp_path
     assert (folder / "rounds/1/round.html").exists()
     # The round that the held-out masks like best is the one that is named; nothing else is looked at.
     for line in curve:
-        assert line["held_out"] == run.load(folder / f"rounds/{line['round']}/run").score
+        assert line["held_out"] == run_folder.load(folder / f"rounds/{line['round']}/run").score
     best = max(curve, key=lambda line: line["held_out"])["round"]
     assert f"network  {folder / 'rounds' / str(best) / 'run'}," in mining.as_text(request(2), curve)
     assert mining.best_of([{"round": 0, "held_out": 0.9}, {"round": 1, "held_out": 0.8}]) == 0

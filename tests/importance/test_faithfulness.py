@@ -58,7 +58,7 @@ def test_the_better_order_deletes_and_inserts_sooner():
 
 
 def test_what_is_without_reason_cancels_in_what_is_explained():
-    """One cell carries the differences, the others scatter by themselves: half of all sizes, little of the variance."""
+    """One area carries the differences, the others scatter by themselves: half of all sizes, little of the variance."""
     draws = np.random.default_rng(0)
     reason = draws.normal(0, 20, 400)
     noise = draws.normal(0, 5, (400, 4))

@@ -126,25 +126,25 @@ def test_grad_cam_against_pytorch():
 # ---- parts -----------------------------------------------------------------------------------------------------------
 
 
-def cells_of(count, seed=2):
+def areas_of(count, seed=2):
     return jnp.asarray(np.random.default_rng(seed).integers(0, count, SHAPE), jnp.uint8)
 
 
 def test_over_cells_against_bincount():
-    values, cells = pictures(), cells_of(5)
-    found = gradients.over_cells(values, cells, 5)
-    for row, value, cell in zip(found, values, cells, strict=True):
-        np.testing.assert_allclose(row, np.bincount(cell.ravel(), value.ravel(), minlength=5), rtol=1e-5)
+    values, areas = pictures(), areas_of(5)
+    found = gradients.over_areas(values, areas, 5)
+    for row, value, area in zip(found, values, areas, strict=True):
+        np.testing.assert_allclose(row, np.bincount(area.ravel(), value.ravel(), minlength=5), rtol=1e-5)
 
 
 def test_occlusion_of_a_sum_is_each_cells_part():
-    x, fill, cells = pictures(0), pictures(1), cells_of(5)
-    found = masking.occlusion(linear, x, cells, fill, 5)
-    np.testing.assert_allclose(found, gradients.over_cells(WEIGHTS * (x - fill), cells, 5), atol=1e-4)
+    x, fill, areas = pictures(0), pictures(1), areas_of(5)
+    found = masking.occlusion(linear, x, areas, fill, 5)
+    np.testing.assert_allclose(found, gradients.over_areas(WEIGHTS * (x - fill), areas, 5), atol=1e-4)
 
 
 def test_subsets_by_hand():
-    x, fill, groups = pictures(0), pictures(1), cells_of(4)
+    x, fill, groups = pictures(0), pictures(1), areas_of(4)
     values = masking.subset_values(linear, x, groups, fill, 3)
     for subset in range(8):
         there = [0] + [n + 1 for n in range(3) if subset >> n & 1]
@@ -169,24 +169,24 @@ def test_shapley_against_all_orders_of_four(seed):
 
 
 def test_curves_begin_and_end_where_they_must():
-    x, fill, cells = pictures(0), pictures(1), cells_of(4)
+    x, fill, areas = pictures(0), pictures(1), areas_of(4)
     places = jnp.asarray(np.stack([RNG.permutation(4) for _ in range(3)]), jnp.int32)
-    deleted, inserted = masking.deletion_and_insertion(linear, x, cells, fill, places)
+    deleted, inserted = masking.deletion_and_insertion(linear, x, areas, fill, places)
     assert deleted.shape == inserted.shape == (3, 5)
     for curve, start, end in ((deleted, x, fill), (inserted, fill, x)):
         np.testing.assert_allclose(curve[:, 0], linear(start), atol=1e-4)
         np.testing.assert_allclose(curve[:, -1], linear(end), atol=1e-4)
-    # The first to go is the cell whose place is 0.
+    # The first to go is the area whose place is 0.
     first = jnp.argmin(places, axis=1)[:, None, None, None]
-    np.testing.assert_allclose(deleted[:, 1], linear(jnp.where(cells == first, fill, x)), atol=1e-4)
+    np.testing.assert_allclose(deleted[:, 1], linear(jnp.where(areas == first, fill, x)), atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["other", "mean", "blur", "black"])
 def test_fillings(kind):
     images = (RNG.beta(1 + np.arange(5), 3, (24, 16, 2, 5)) * 255).astype(np.uint8).transpose(3, 0, 1, 2)
     # The hand is everywhere but in the first rows.
-    cells = np.broadcast_to((np.arange(24) >= 6).astype(np.uint8)[None, :, None, None], images.shape)
-    fill = masking.filling(images, cells, kind, seed=4)
+    areas = np.broadcast_to((np.arange(24) >= 6).astype(np.uint8)[None, :, None, None], images.shape)
+    fill = masking.filling(images, areas, kind, seed=4)
     assert fill.shape == images.shape
     assert fill.dtype == np.uint8
     if kind == "other":

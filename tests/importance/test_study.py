@@ -9,15 +9,15 @@ import pytest
 
 from boneage_jax import anatomy
 from boneage_jax.cli import main
-from boneage_jax.data import build
 from boneage_jax.data.reading import view_of
 from boneage_jax.errors import UserError
-from boneage_jax.importance import cells, faithfulness, page, study, truth
-from boneage_jax.importance.cells import CELLS, GROUPS
+from boneage_jax.importance import atlas, faithfulness, page, study, truth
+from boneage_jax.importance.atlas import AREAS, GROUPS
 from boneage_jax.importance.study import METHODS, OCCLUSION, SHAPLEY, TRUTH, ImportanceRequest
-from boneage_jax.train import run
+from boneage_jax.runs import run_folder
+from boneage_jax.runs.inference import predict_ages
 from boneage_jax.train.loop import train
-from boneage_jax.train.predict import predict_ages
+from boneage_jax.workflows import build
 from tests.conftest import small_config
 from tests.train.test_best import RISING, least
 
@@ -42,7 +42,7 @@ def test_every_method_says_something_of_every_image(findings):
         assert np.isfinite(findings.groups[method]).all()
     assert set(findings.bones) == {*METHODS, TRUTH} - {SHAPLEY}
     for values in findings.bones.values():
-        assert values.shape == (9, len(CELLS))
+        assert values.shape == (9, len(AREAS))
     # Images are spread over the ages.
     assert np.ptp(findings.subjects.reading) > 100
 
@@ -50,12 +50,12 @@ def test_every_method_says_something_of_every_image(findings):
 def test_shapley_values_sum_to_what_all_bones_together_change(findings, aged_run):
     """Efficiency, with predictions of the plain predictor on pictures that were put together here."""
     subjects = findings.subjects
-    loaded = run.load(aged_run)
+    loaded = run_folder.load(aged_run)
     records = findings.records
     plain = predict_ages(loaded, records).months[findings.numbers]
     np.testing.assert_allclose(subjects.predicted, plain, atol=1e-3)
-    fill = study.masking.filling(subjects.image, subjects.cells, "other", 0)
-    elsewhere_alone = np.where(subjects.cells == 0, subjects.image, fill)
+    fill = study.masking.filling(subjects.image, subjects.areas, "other", 0)
+    elsewhere_alone = np.where(subjects.areas == 0, subjects.image, fill)
 
     class Mixed:
         """The same records with other pictures."""
@@ -80,7 +80,7 @@ def test_shapley_values_sum_to_what_all_bones_together_change(findings, aged_run
 def test_the_truth_is_what_the_network_says_of_the_child_drawn_again(findings, aged_run):
     """One bone of one child, by the phantom's own drawing and the run's own function."""
     series = truth.series_of(findings.dataset)
-    view = view_of(run.load(aged_run).config.data)
+    view = view_of(run_folder.load(aged_run).config.data)
     n, bone = 4, next(i for i, one in enumerate(anatomy.BONES) if one.name == "capitate")
     child = truth.Child.of(findings.records.row(int(findings.numbers[n])))
     pictures = truth.aged(series, [child], view, [bone], workers=1, label="")
@@ -89,8 +89,8 @@ def test_the_truth_is_what_the_network_says_of_the_child_drawn_again(findings, a
     older = series.draw(child.split, child.number, child.age, child.male, ages)
     np.testing.assert_array_equal(pictures[0, 0], truth.seen(view, older, child.male))
     changed = np.abs(pictures[0, 0].astype(int) - findings.subjects.image[n]).max(-1) > 8
-    if changed.any():  # what moves lies in the capitate's own cell, or at its rim
-        capitate = findings.subjects.cells[n, ..., 0] == CELLS.index("capitate")
+    if changed.any():  # what moves lies in the capitate's own area, or at its rim
+        capitate = findings.subjects.areas[n, ..., 0] == AREAS.index("capitate")
         assert (changed & capitate).sum() >= 0.5 * changed.sum()
     said = study.over_all(
         findings.loaded,
@@ -103,7 +103,7 @@ def test_the_truth_is_what_the_network_says_of_the_child_drawn_again(findings, a
         label="",
     )
     change = float(said[0]) - findings.subjects.predicted[n]
-    np.testing.assert_allclose(findings.bones[TRUTH][n, CELLS.index("capitate")], change, atol=1e-3)
+    np.testing.assert_allclose(findings.bones[TRUTH][n, AREAS.index("capitate")], change, atol=1e-3)
     assert not findings.bones[TRUTH][:, 0].any()
 
 
@@ -150,9 +150,9 @@ def test_the_page_and_its_tables(findings):
         assert sum(facts["groups"][method].values()) == pytest.approx(1, abs=1e-3)
     with (written.page.parent / "tables" / "hand.csv").open() as file:
         rows = {row["method"]: row for row in csv.DictReader(file)}
-    shares = faithfulness.shares(cells.by_region(np.abs(findings.groups[TRUTH])))
-    assert rows[TRUTH]["most important"] == cells.REGIONS[int(shares.argmax())]
-    assert rows[TRUTH]["carpals"].startswith(f"{100 * shares[cells.REGIONS.index('carpals')]:.0f}%")
+    shares = faithfulness.shares(atlas.by_region(np.abs(findings.groups[TRUTH])))
+    assert rows[TRUTH]["most important"] == atlas.REGIONS[int(shares.argmax())]
+    assert rows[TRUTH]["carpals"].startswith(f"{100 * shares[atlas.REGIONS.index('carpals')]:.0f}%")
     assert findings.most_trusted in written.most_trusted
     best = max(findings.faith.values(), key=lambda one: one.by_image)
     assert findings.faith[findings.most_trusted] == best
@@ -170,7 +170,7 @@ def test_runs_that_see_other_regions_are_laid_beside(data_dir, phantoms, aged_ru
     assert set(rows) == {
         f"{name}, {sex}" for name in ("image (run)", "B (carpals)") for sex in ("all", "girls", "boys")
     }
-    loaded = run.load(carpals)
+    loaded = run_folder.load(carpals)
     records = phantoms.split("test", view_of(loaded.config.data))
     reading, male = records.labels()
     chosen = [anatomy.stage_of(r, m).name == "post-puberty" for r, m in zip(reading, male, strict=True)]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from boneage_jax import experiment, models
-from boneage_jax.config import ModelConfig
+from boneage_jax import models
+from boneage_jax.config import ModelConfig, loading
 from boneage_jax.models.blocks import Dropout
 
 SMALL = ModelConfig(widths=(4, 6), dense=(8, 7), sex="none", dropout=0.0)
@@ -19,7 +19,7 @@ def parameters(module):
 
 def test_m46_is_the_papers():
     """24.75 million parameters at 500 x 375, of which the convolutions' flattened output has 384 x 6 x 4 = 9,216."""
-    config = experiment.load(["--config=configs/m46.py"])
+    config = loading.load(["--config=configs/m46.py"])
     module = nnx.eval_shape(lambda: models.build(config.model, (500, 375), outputs=1, rngs=nnx.Rngs(0)))
     assert module.head.hidden[0].kernel.shape == (9216, 2048)
     # Counted by hand: convolutions 1,672,416, batch norm 3,968, dense 23,074,817.
@@ -27,7 +27,7 @@ def test_m46_is_the_papers():
 
 
 def test_the_variant_has_3x3_and_pooling_of_2():
-    config = experiment.load(["--config=configs/m46.py:3x3"])
+    config = loading.load(["--config=configs/m46.py:3x3"])
     module = nnx.eval_shape(lambda: models.build(config.model, (500, 375), outputs=1, rngs=nnx.Rngs(0)))
     assert module.backbones[0].blocks[0].second.conv.kernel.shape == (3, 3, 32, 32)
     assert module.head.hidden[0].kernel.shape == (384 * 7 * 5, 2048)

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from boneage_jax import anatomy
-from boneage_jax.data import build, images
+from boneage_jax.data import images
 from boneage_jax.phantom.render import counterfactual
 from boneage_jax.phantom.series import Series, place_of
+from boneage_jax.workflows import build
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,10 @@ import jax
 import pytest
 
 from boneage_jax.config import default_config, validate
+from boneage_jax.distributed.mesh import make_mesh
 from boneage_jax.errors import UserError
 from boneage_jax.planning.chips import V5E, Chip
 from boneage_jax.planning.cost import Memory, StepCost, step_cost, tpu_mesh
-from boneage_jax.train.mesh import make_mesh
 
 HEIGHT, WIDTH, CHANNELS = 24, 32, 48
 
@@ -50,9 +50,9 @@ def test_memory_holds_the_state_and_the_batch():
 
 
 def test_nothing_is_run_and_the_slots_of_a_task_are_known():
-    for task, head, frame in (("segmentation", "mask", "image"), ("landmarks", "heatmap", "hand")):
+    for task, head, layout in (("segmentation", "mask", "image"), ("landmarks", "heatmap", "masked_hand_box")):
         network = {"model__name": "unet", "model__head": head, "model__widths": (4, 8), "model__dense": ()}
-        config = experiment(task__name=task, data__frame=frame, **network)
+        config = experiment(task__name=task, data__input_layouts=(layout,), **network)
         assert step_cost(config, make_mesh(1)).flops > 1e5
 
 

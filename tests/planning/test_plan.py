@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from boneage_jax.cli import main
+from boneage_jax.distributed.mesh import make_mesh
 from boneage_jax.errors import UserError
 from boneage_jax.planning import chips, plan
 from boneage_jax.planning.chips import Topology
 from boneage_jax.planning.collectives import account, collectives_of, seconds_on_slice
 from boneage_jax.planning.cost import DoesNotFit, Memory, StepCost, operations_an_image, step_cost
 from boneage_jax.planning.plan import PlanRequest
-from boneage_jax.train.mesh import make_mesh
 from tests.planning.test_cost import CHANNELS, HEIGHT, WIDTH, experiment
 
 PROGRAM = """

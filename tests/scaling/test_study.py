@@ -10,9 +10,9 @@ import pytest
 
 from boneage_jax.cli import main
 from boneage_jax.errors import UserError
+from boneage_jax.runs.run_folder import shapes_of
 from boneage_jax.scaling import law, page, study
 from boneage_jax.scaling.study import Kind, ScalingRequest
-from boneage_jax.train.run import shapes_of
 from tests.conftest import small_config
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from boneage_jax import experiment
+from boneage_jax.config import loading
 from boneage_jax.errors import UserError
 from boneage_jax.sweeps.space import Sweep, choice, integer, loguniform, read, uniform
 
@@ -18,7 +18,7 @@ SPACE = {
 def test_a_point_becomes_the_config_it_names():
     sweep = Sweep("configs/tiny.py", SPACE, fixed={"model.dense": (8,), "train.length": "2 epochs"})
     point = {"optimizer.learning_rate": "0.00123", "model.widths": "(8, 8)", "train.batch_size": "8"}
-    config = experiment.load(sweep.arguments(point))
+    config = loading.load(sweep.arguments(point))
     assert config.optimizer.learning_rate == 0.00123
     assert (config.model.widths, config.model.dense, config.train.batch_size) == ((8, 8), (8,), 8)
     assert config.train.length == "2 epochs"

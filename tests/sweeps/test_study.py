@@ -13,8 +13,8 @@ import time
 import numpy as np
 import pytest
 
-from boneage_jax import experiment
 from boneage_jax.cli import _parse, main
+from boneage_jax.config import loading
 from boneage_jax.errors import UserError
 from boneage_jax.sweeps import commands, report, worker
 from boneage_jax.sweeps.space import Sweep, choice, integer, uniform
@@ -283,7 +283,7 @@ def test_what_comes_next_can_be_run(tmp_path, capsys):
     options, arguments = _parse(again[1:])
     assert str(options.run) == "runs/best"
     wanted = commands.full_values(folder, 0)["model.dropout"]
-    assert experiment.load(arguments).model.dropout == float(wanted)
+    assert loading.load(arguments).model.dropout == float(wanted)
 
 
 def test_advice_names_the_folder_as_a_shell_reads_it(tmp_path, capsys):

@@ -17,12 +17,13 @@ import pytest
 
 from boneage_jax.cli import main
 from boneage_jax.config import CheckpointConfig
-from boneage_jax.data import build
+from boneage_jax.distributed.signals import EXIT_SAVED
 from boneage_jax.errors import UserError
-from boneage_jax.train import bundle, loop, run
-from boneage_jax.train.checkpoint import Checkpoints
+from boneage_jax.runs import bundle, run_folder
+from boneage_jax.runs.checkpoint import Checkpoints
+from boneage_jax.train import loop
 from boneage_jax.train.loop import NonFiniteLoss, train
-from boneage_jax.train.signals import EXIT_SAVED
+from boneage_jax.workflows import build
 from tests import rsna_layouts
 from tests.conftest import LESS_OPTIMISED, small_config
 
@@ -128,7 +129,7 @@ def test_best_and_last_are_kept(data_dir, phantoms, tmp_path):
     checkpoints = Checkpoints(tmp_path / "run" / "checkpoints", CheckpointConfig(keep_last=2, keep_best=1))
     assert set(checkpoints.steps()) == {9, 10, best}
     assert checkpoints.best().step == best
-    assert run.load(tmp_path / "run").step == best
+    assert run_folder.load(tmp_path / "run").step == best
 
 
 def test_a_truncated_checkpoint_is_set_aside(whole, data_dir, phantoms, tmp_path, capsys):
@@ -205,7 +206,7 @@ def test_a_folder_of_any_name(data_dir, phantoms, tmp_path, monkeypatch, name):
     result = train(config, folder)
     assert Checkpoints(folder / "checkpoints").steps() == [2, 4]
     assert not (folder / "damaged").exists()
-    loaded = run.load(folder, step=4)
+    loaded = run_folder.load(folder, step=4)
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(loaded.arrays))
     assert [path.name for path in (tmp_path / "runs").iterdir()] == [name]
     line = result.summary().splitlines()[-1].removeprefix("next: ")
@@ -237,14 +238,14 @@ def test_the_split_that_is_named_next_can_be_scored(tmp_path):
 
 
 def test_the_second_training_in_a_folder_is_told(data_dir, phantoms, tmp_path, monkeypatch):
-    monkeypatch.setattr(run, "_LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(run_folder, "_LOCK_SECONDS", 0.1)
     config = small_config(data_dir, phantoms)
     with (
-        run.held(tmp_path / "run"),
-        pytest.raises(run.FolderInUse, match=f"process {os.getpid()} on .*under way|under"),
+        run_folder.locked(tmp_path / "run"),
+        pytest.raises(run_folder.FolderInUse, match=f"process {os.getpid()} on .*under way|under"),
     ):
         train(config, tmp_path / "run")
-    assert run.FolderInUse.exit_status == 77
+    assert run_folder.FolderInUse.exit_status == 77
     assert not (tmp_path / "run" / "config.json").exists()
     assert train(config, tmp_path / "run").steps == 6, "let go of, it is free"
 
@@ -280,7 +281,7 @@ def test_other_data_are_refused(whole, data_dir, phantoms, tmp_path):
     about = json.loads((whole / "config.json").read_text())
     about["data_fingerprint"] = "something else"
     with pytest.raises(UserError, match="the data: found fingerprint"):
-        run.claim(whole, about)
+        run_folder.claim(whole, about)
 
 
 def test_a_folder_of_something_else_is_refused(data_dir, phantoms, tmp_path):
@@ -309,13 +310,13 @@ def test_a_checkpoint_of_another_model_is_refused(whole, data_dir, phantoms, tmp
 
 def test_a_run_starts_from_another_and_from_a_bundle(whole, data_dir, phantoms, tmp_path):
     """After one step too small to see, all weights are those that it started from."""
-    source = run.load(whole)
+    source = run_folder.load(whole)
     bundle.write({"age0": source}, {}, tmp_path / "b.safetensors")
     still = {"train__length": "1 steps", "optimizer__learning_rate": 1e-9, "optimizer__final_learning_rate": 1e-9}
     starts = {"run": (str(whole), 1e-7), "bundle": (f"{tmp_path / 'b.safetensors'}:age0", 1e-3)}
     for kind, (named, tolerance) in starts.items():
         train(small_config(data_dir, phantoms, **still, train__start=named, train__seed=5), tmp_path / kind)
-        begun = run.load(tmp_path / kind)
+        begun = run_folder.load(tmp_path / kind)
         for a, b in zip(*(jax.tree.leaves(one.arrays["params"]) for one in (source, begun)), strict=True):
             np.testing.assert_allclose(a, b, atol=tolerance)
 
@@ -328,7 +329,7 @@ def test_a_start_that_fits_not_is_refused(whole, data_dir, phantoms, tmp_path):
     refused("another network", str(whole), model__widths=(4, 10))
     refused("first/conv/kernel: found .3, 3, 4, 8., expected .3, 3, 4, 10.", str(whole), model__widths=(4, 10))
     refused("no such file|not a run's folder", str(tmp_path / "nowhere"))
-    bundle.write({"age0": run.load(whole)}, {}, tmp_path / "b.safetensors")
+    bundle.write({"age0": run_folder.load(whole)}, {}, tmp_path / "b.safetensors")
     refused("holds age0; name one, as in b.safetensors:age0", str(tmp_path / "b.safetensors"))
     refused("holds no 'age1' but age0", f"{tmp_path / 'b.safetensors'}:age1")
 

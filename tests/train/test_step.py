@@ -10,9 +10,9 @@ import pytest
 
 from boneage_jax import tasks
 from boneage_jax.config import default_config, validate
-from boneage_jax.train.mesh import make_mesh, replicated, to_devices
-from boneage_jax.train.optimizer import make_optimizer, make_schedule
-from boneage_jax.train.state import Network, TrainState, initial_state
+from boneage_jax.distributed.mesh import make_mesh, replicated, to_devices
+from boneage_jax.runs.optimizer import make_optimizer, make_schedule
+from boneage_jax.runs.state import Network, TrainState, initial_state
 from boneage_jax.train.step import compile_train_step, train_step
 
 BATCH = 16

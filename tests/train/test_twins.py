@@ -2,8 +2,8 @@
 
 import pytest
 
-from boneage_jax import experiment
-from boneage_jax.train import run
+from boneage_jax.config import loading
+from boneage_jax.runs import run_folder
 from boneage_jax.train.loop import train
 
 
@@ -23,7 +23,7 @@ def test_a_twin_trains(name, data_dir, phantoms, tmp_path):
         "log.tensorboard": False,
     }
     arguments = [f"--config=configs/{name}.py:tiny", *(f"--config.{key}={value}" for key, value in small.items())]
-    train(experiment.load(arguments), tmp_path / "run")
-    trained = run.load(tmp_path / "run")
+    train(loading.load(arguments), tmp_path / "run")
+    trained = run_folder.load(tmp_path / "run")
     assert trained.step == 2
     assert 0 < trained.score < 240

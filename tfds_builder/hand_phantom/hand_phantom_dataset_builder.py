@@ -10,8 +10,8 @@ from typing import Any, Self
 import numpy as np
 import tensorflow_datasets as tfds
 
-from boneage_jax import anatomy
-from boneage_jax.data import images, parallel
+from boneage_jax import anatomy, parallel
+from boneage_jax.data import images
 from boneage_jax.data.storage import StorageConfig, image_feature
 from boneage_jax.phantom import export, population
 from boneage_jax.phantom.maturity import Variation

@@ -1,4 +1,4 @@
-"""TFDS builder of registered hands, from what `boneage_jax.hand.derive` has made ready."""
+"""TFDS builder of registered hands, from what `boneage_jax.workflows.derive` has made ready."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from boneage_jax import anatomy
-from boneage_jax.hand.derive import Parts
+from boneage_jax.workflows.derive import Parts
 
 
 @dataclasses.dataclass

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from boneage_jax.data import dicom, images, layouts, parallel, sources
+from boneage_jax import parallel
+from boneage_jax.data import dicom, images, layouts, sources
 from boneage_jax.data.labels import SEX_LETTERS
 from boneage_jax.data.storage import StorageConfig, image_feature
 from boneage_jax.errors import UserError, fail_if_any

@@ -1,0 +1,39 @@
+"""What an experiment is, and the door that checks it: `schema` says, `validation` checks, `renamed` knows old names."""
+
+from __future__ import annotations
+
+import ml_collections
+
+from boneage_jax.config.duration import Duration
+from boneage_jax.config.schema import (
+    INPUT_LAYOUTS,
+    MAY_DIFFER_ON_RESUME,
+    PATHS,
+    AugmentConfig,
+    CheckpointConfig,
+    DataConfig,
+    EvalConfig,
+    ExperimentConfig,
+    InputLayout,
+    LogConfig,
+    ModelConfig,
+    OptimizerConfig,
+    TaskConfig,
+    TrainConfig,
+    to_dict,
+)
+from boneage_jax.config.validation import all_keys, validate
+
+__all__ = [
+    "INPUT_LAYOUTS", "MAY_DIFFER_ON_RESUME", "PATHS", "AugmentConfig", "CheckpointConfig", "DataConfig", "Duration",
+    "EvalConfig", "ExperimentConfig", "InputLayout", "LogConfig", "ModelConfig", "OptimizerConfig", "TaskConfig",
+    "TrainConfig", "all_keys", "default_config", "to_dict", "validate",
+]  # fmt: skip
+
+
+def default_config() -> ml_collections.ConfigDict:
+    """Returns all settings at their defaults, as a config that files and flags may change but not extend.
+
+    Keys of older versions are taken too: `validate` gives them their new names.
+    """
+    return ml_collections.ConfigDict(to_dict(ExperimentConfig()))

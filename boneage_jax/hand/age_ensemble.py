@@ -1,0 +1,172 @@
+"""Ages of hands, by one network or by several together."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool
+
+from boneage_jax.analysis.ensemble import Blend
+from boneage_jax.canvas import Canvas
+from boneage_jax.data import images, input_layout
+from boneage_jax.data.augment import TEST_TIME, Move
+from boneage_jax.data.examples import regions_of
+from boneage_jax.data.images import Grey
+from boneage_jax.data.reading import view_of
+from boneage_jax.errors import UserError
+from boneage_jax.geometry import Similarity
+from boneage_jax.hand.network import Network, expect_task
+from boneage_jax.hand.regions import Region, named
+from boneage_jax.runs.inference import Ages, ages_of
+from boneage_jax.runs.run_folder import LoadedRun
+
+
+class AgeEnsemble:
+    """Networks that read ages, together as one: a blend of those that know a child's sex.
+
+    Attributes:
+      canvas: that hands are laid on for them.
+      regions: of it that they want to see, in no order; empty where all of them take whole radiographs.
+      needs_sex: whether a child's sex must be known.
+    """
+
+    def __init__(self, runs: Sequence[LoadedRun], *, batch_size: int = 16, views: int = 1, blend: Blend = Blend()):
+        """Opens runs.
+
+        Args:
+          runs: of the task `bone_age`, one or more.
+          batch_size: most children at a time.
+          views: 1, or more for test-time augmentation: see `augment.TEST_TIME`.
+          blend: of their ages.
+
+        Raises:
+          UserError: for runs of other tasks, and for hands on different canvases.
+        """
+        for loaded in runs:
+            expect_task(loaded, "bone_age")
+        canvases = {canvas for loaded in runs if (canvas := _canvas_of(loaded)) is not None}
+        if len(canvases) > 1:
+            raise UserError(
+                f"{', '.join(str(loaded.folder) for loaded in runs)}: learnt from hands on different canvases, "
+                "expected one for all; choose runs that were trained on the same"
+            )
+        self.canvas = canvases.pop() if canvases else Canvas()
+        moves: Sequence[Move] = TEST_TIME if views > 1 else (Move(),)
+        self._blend = blend
+        self._members = [
+            _Member(loaded, Network(loaded, batch_size, moves=moves), _regions_of(loaded, f"m{n}"))
+            for n, loaded in enumerate(runs)
+        ]
+        self.regions = tuple(region for member in self._members for region in member.regions)
+        self.needs_sex = any(
+            member.loaded.config.model.sex == "input" or member.loaded.config.data.sex != "all"
+            for member in self._members
+        )
+
+    def on_canvas(self, picture: Grey) -> dict[str, Grey]:
+        """Returns the regions of a picture that shows the whole canvas already."""
+        return {name: cut for member in self._members for name, cut in member.on_canvas(picture, self.canvas).items()}
+
+    def read(self, regions: Sequence[dict[str, Grey]], pictures: Sequence[Grey], males: Sequence[bool | None]) -> Ages:
+        """Returns the ages of at most `batch_size` children.
+
+        Args:
+          regions: of each one's registered hand, by name.
+          pictures: radiographs as they came; for members that take these.
+          males: whether each child is a boy; None where that is not known and not needed.
+        """
+        said = [member.read(regions, pictures, males) for member in self._members]
+        return Ages(*self._blend(np.stack([one.months for one in said]), np.stack([one.spread for one in said])))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Member:
+    """A network, and the regions that it sees together; none where it takes whole radiographs."""
+
+    loaded: LoadedRun
+    network: Network
+    regions: tuple[Region, ...]
+
+    def on_canvas(self, picture: Grey, canvas: Canvas) -> dict[str, Grey]:
+        """Regions of a picture of the whole canvas: where it learnt from such, by the same way."""
+        data = self.loaded.config.data
+        if data.feature == "image":
+            cuts = regions_of(dataclasses.replace(view_of(data), input_layout="image"), picture)
+        else:
+            to_canvas = Similarity.scaling(canvas.height / picture.shape[0])
+            cuts = [input_layout.cut(picture, to_canvas, r.rows, r.columns, r.height, r.width) for r in self.regions]
+        return {region.name: cut for region, cut in zip(self.regions, cuts, strict=True)} if self.regions else {}
+
+    def read(self, regions: Sequence[dict[str, Grey]], pictures: Sequence[Grey], males: Sequence[bool | None]) -> Ages:
+        """Ages; NaN for children of the sex that it has never seen."""
+        if self.regions:
+            planes = [[of_hand[region.name] for region in self.regions] for of_hand in regions]
+        else:
+            planes = [[images.fit(picture, *self.network.size)] for picture in pictures]
+        stack = np.stack([one[0] if len(one) == 1 else np.stack(one, axis=-1) for one in planes])
+        male = np.array([float(bool(one)) for one in males], np.float32)
+        return of_known_sex(self.loaded, ages_of(self.loaded, self.network.predict(stack, male)), male > 0)
+
+
+def of_known_sex(loaded: LoadedRun, said: Ages, male: Bool[np.ndarray, " n"]) -> Ages:
+    """Returns a run's ages, NaN for children of the sex that it has never seen."""
+    sex = loaded.config.data.sex
+    known = np.ones_like(male) if sex == "all" else male == (sex == "male")
+    return Ages(np.where(known, said.months, np.nan), np.where(known, said.spread, np.nan))
+
+
+def _facts(loaded: LoadedRun) -> dict[str, Any]:
+    """What is known of the data that a run has learnt from."""
+    facts: dict[str, Any] = loaded.about.get("data", {})
+    return facts
+
+
+def _canvas_of(loaded: LoadedRun) -> Canvas | None:
+    """The canvas that a run's hands lay on; None for whole radiographs."""
+    if loaded.config.data.input_layouts == ("masked_canvas",):
+        return Canvas()
+    if not _facts(loaded).get("registered"):
+        return None
+    stored = _facts(loaded).get("canvas")
+    return Canvas(**{key: _tuples(value) for key, value in stored.items()}) if stored else Canvas()
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(one) for one in value) if isinstance(value, list) else value
+
+
+def _regions_of(loaded: LoadedRun, prefix: str) -> tuple[Region, ...]:
+    """The rectangles of the canvas that a run was shown, at its size, named after it."""
+    canvas, data = _canvas_of(loaded), loaded.config.data
+    if canvas is None:
+        return ()
+    stored = {region["name"]: (region["rows"], region["columns"]) for region in _facts(loaded).get("regions", ())}
+    places: list[tuple[tuple[float, float], tuple[float, float]]] = []
+    for feature in data.feature.split("+"):
+        name = feature.removeprefix("region_")
+        if data.regions:
+            places += [(region.rows, region.columns) for region in named(data.regions.split("+"))]
+        elif name in stored:
+            places.append(stored[name])
+        elif feature == "image" and stored:
+            places.append(next(iter(stored.values())))
+        elif feature == "image":
+            places.append(((0, canvas.height), (0, canvas.width)))
+        else:
+            raise UserError(
+                f"{loaded.folder}: learnt from the image {feature!r}, whose place on the canvas is not known; "
+                "expected a run on registered hands of boneage register"
+            )
+    return tuple(
+        Region(f"{prefix}_{n}", tuple(rows), tuple(columns), data.height, data.width)  # type: ignore[arg-type]
+        for n, (rows, columns) in enumerate(places)
+    )
+
+
+def learnt_from_phantoms(loaded: LoadedRun) -> bool:
+    """Returns whether a run has seen rendered hands only."""
+    phantom = _facts(loaded).get("phantom")
+    return loaded.config.data.name.startswith("hand_phantom") if phantom is None else bool(phantom)

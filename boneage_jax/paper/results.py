@@ -1,0 +1,247 @@
+"""What the table's models say: trained where they are missing, evaluated, put together."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import pathlib
+import sys
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from boneage_jax.analysis import evaluate
+from boneage_jax.analysis.ensemble import Debias, average, fitted_weights
+from boneage_jax.data.reading import view_of
+from boneage_jax.data.sources import Dataset
+from boneage_jax.errors import UserError, fail_if_any
+from boneage_jax.files import check_writable
+from boneage_jax.paper.grid import Experiment
+from boneage_jax.paper.plan import PaperRequest, Planned, plan
+from boneage_jax.runs import run_folder
+from boneage_jax.train.loop import train
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictions:
+    """What one model, or several together, say of a split.
+
+    Attributes:
+      name: for people.
+      months: by image; NaN for children that the model is not asked about.
+      region: that a member sees; empty for others.
+    """
+
+    name: str
+    months: Float[np.ndarray, " n"]
+    region: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Results:
+    """Everything that the tables are made of.
+
+    Attributes:
+      dataset: that was evaluated on.
+      split: of it.
+      ids: of its images.
+      reading: in months.
+      male: whether each child is a boy.
+      experiments: predictions of every experiment, in order.
+      members: predictions of models, or pairs of models by sex, that answer for every child.
+      ensembles: the same of ensembles.
+      weights: of the fitted ensemble, by member; the mean over folds.
+      folds: that the images were dealt into; 0 without cross-validation.
+      checkpoints: by run, which step of it was taken and why.
+    """
+
+    dataset: Dataset
+    split: str
+    ids: list[str]
+    reading: Float[np.ndarray, " n"]
+    male: Bool[np.ndarray, " n"]
+    experiments: dict[Experiment, Predictions]
+    members: list[Predictions]
+    ensembles: list[Predictions]
+    weights: dict[str, float]
+    folds: int = 0
+    checkpoints: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+def results(request: PaperRequest) -> Results:
+    """Trains what is missing, evaluates what is not, and puts the predictions together.
+
+    Raises:
+      UserError: for anything the user can mend.
+      StoppedEarly: after SIGTERM or SIGUSR1; the same command goes on.
+    """
+    planned = plan(request)
+    _check_beside(request, [p.name for p in planned])
+    check_writable(request.out)
+    dataset = Dataset.open(request.data, request.dataset)
+    for number, p in enumerate(planned, 1):
+        if p.done < p.total:
+            print(f"{number} of {len(planned)}: {p.name}", file=sys.stderr)
+            train(p.config, p.folder)
+    shown = _Split(dataset, planned[0].config.data.train_split if request.folds else request.test)
+    said = shown.predictions(request, planned)
+    members = _members(said, shown.male) + shown.beside(request)
+    weights: dict[str, float] = {}
+    ensembles: list[Predictions] = []
+    if len(members) > 1:
+        if request.folds:
+            fits = _across_folds(planned, shown, members)
+        else:
+            validation = _Split(dataset, request.validation)
+            fitting = _members(validation.predictions(request, planned), validation.male) + validation.beside(request)
+            fits = [_Fit(_stacked(fitting), validation.reading, np.ones(len(shown.ids), bool))]
+        ensembles, weights = _ensembles(members, fits, "the other folds" if request.folds else "validation")
+    return Results(
+        dataset,
+        shown.split,
+        shown.ids,
+        shown.reading,
+        shown.male,
+        said,
+        members,
+        ensembles,
+        weights,
+        request.folds,
+        shown.checkpoints,
+    )
+
+
+def _check_beside(request: PaperRequest, experiments: Sequence[str]) -> None:
+    """Before hours of training: whether the runs that are to stand beside the experiments can.
+
+    Raises:
+      UserError: for those that cannot, all at once.
+    """
+    problems = ["folds report images that these have learnt from"] if request.beside and request.folds else []
+    names = [*experiments, *(folder.name for folder in request.beside)]
+    for folder in request.beside:
+        config = run_folder.load(folder).config
+        if names.count(folder.name) > 1:
+            problems.append(f"{folder}: found another model named {folder.name!r}; give its folder a name of its own")
+        if config.task.name != "bone_age":
+            problems.append(f"{folder}: found the task {config.task.name!r}, expected 'bone_age'")
+        elif config.data.sex != "all":
+            problems.append(f"{folder}: found a model of {config.data.sex} children, expected one of all")
+    fail_if_any(
+        problems,
+        "--beside: models that cannot join the table",
+        "Name runs of age models for both sexes, without --folds.",
+    )
+
+
+class _Split:
+    """Ids, readings and sexes of the images of a split that have a reading."""
+
+    def __init__(self, dataset: Dataset, split: str):
+        records = dataset.split(split)
+        reading, male = records.labels()
+        known = np.isfinite(reading)
+        if not known.any():
+            raise UserError(f"{dataset.path}: no image of the split {split!r} has a bone age")
+        self.split, self._dataset = split, dataset
+        self.checkpoints: dict[str, str] = {}
+        self.ids = [image_id for image_id, keep in zip(records.ids(), known, strict=True) if keep]
+        self.reading, self.male = np.asarray(reading[known], np.float64), male[known]
+
+    def predictions(self, request: PaperRequest, planned: Sequence[Planned]) -> dict[Experiment, Predictions]:
+        """What every experiment says of the images; with folds, each by the network that has not seen it."""
+        said: dict[Experiment, Predictions] = {}
+        for p in planned:
+            # The best checkpoint was chosen on the fold that is left out; only the last one has not looked at it.
+            months = self._months(request, p.folder, None if p.fold is None else p.total)
+            if p.experiment in said:
+                before = said[p.experiment].months
+                months = np.where(np.isfinite(before), before, months)
+            said[p.experiment] = Predictions(p.experiment.name, months)
+        return said
+
+    def beside(self, request: PaperRequest) -> list[Predictions]:
+        """What the other models say of the images."""
+        return [Predictions(folder.name, self._months(request, folder, None)) for folder in request.beside]
+
+    def _months(self, request: PaperRequest, folder: pathlib.Path, step: int | None) -> Float[np.ndarray, " n"]:
+        """A network's ages, NaN where it is not asked; evaluated only where its newest run has not been yet."""
+        there = evaluate.folder_of(folder, self._dataset.name, self.split)
+        summary = there / "scores.json"
+        loaded = run_folder.load(folder, step=step)
+        self.checkpoints[folder.name] = loaded.chosen
+        if not summary.exists() or json.loads(summary.read_text())["checkpoint_step"] != loaded.step:
+            evaluate.evaluate(loaded, split=self.split, data_dir=request.data, dataset=self._dataset.name)
+        with (there / "predictions.csv").open(newline="") as file:
+            months = {row["id"]: float(row["months"]) for row in csv.DictReader(file)}
+        return np.array([months.get(image_id, np.nan) for image_id in self.ids])
+
+
+def _members(said: dict[Experiment, Predictions], male: Bool[np.ndarray, " n"]) -> list[Predictions]:
+    """Models for both sexes, and pairs of a boys' and a girls' model as one."""
+    members = [
+        Predictions(experiment.name, one.months, experiment.region)
+        for experiment, one in said.items()
+        if experiment.sex == "all"
+    ]
+    for experiment, one in said.items():
+        other = said.get(dataclasses.replace(experiment, sex="female"))
+        if experiment.sex == "male" and other is not None:
+            months = np.where(male, one.months, other.months)
+            members.append(Predictions(dataclasses.replace(experiment, sex="by sex").name, months, experiment.region))
+    return members
+
+
+@dataclasses.dataclass(frozen=True)
+class _Fit:
+    """Where weights and corrections come from, and where they go.
+
+    Attributes:
+      months: of the members, on images that they are fitted on.
+      reading: of these.
+      where: images of the table that they are applied to.
+    """
+
+    months: Float[np.ndarray, "models m"]
+    reading: Float[np.ndarray, " m"]
+    where: Bool[np.ndarray, " n"]
+
+
+def _stacked(members: Sequence[Predictions]) -> Float[np.ndarray, "models n"]:
+    return np.stack([one.months for one in members])
+
+
+def _across_folds(planned: Sequence[Planned], shown: _Split, members: Sequence[Predictions]) -> list[_Fit]:
+    """For each fold, the members' predictions of all others: of networks that had not seen those images either."""
+    months, fits = _stacked(members), []
+    for data in {p.fold: p.config.data for p in planned}.values():
+        fold = view_of(data, split=data.train_split, evaluation=True).fold
+        assert fold is not None
+        inside = np.array([fold.keeps(image_id) for image_id in shown.ids])
+        fits.append(_Fit(months[:, ~inside], shown.reading[~inside], inside))
+    return fits
+
+
+def _ensembles(
+    members: list[Predictions], fits: Sequence[_Fit], fitted_on: str
+) -> tuple[list[Predictions], dict[str, float]]:
+    """Averages by region and over all; fitted weights; averages of members whose linear bias is corrected."""
+    test = _stacked(members)
+    found = []
+    regions = sorted({m.region for m in members if m.region})
+    for region in regions:
+        rows = [n for n, m in enumerate(members) if m.region == region]
+        if len(rows) > 1 and len(regions) > 1:
+            found.append(Predictions(f"average of region {region}", average(test[rows])))
+    found.append(Predictions("average of all", average(test)))
+    weighted, corrected = np.full(test.shape[1], np.nan), np.full(test.shape, np.nan)
+    weights = [fitted_weights(fit.months, fit.reading) for fit in fits]
+    for fit, weight in zip(fits, weights, strict=True):
+        weighted[fit.where] = weight @ test[:, fit.where]
+        for n, months in enumerate(fit.months):
+            corrected[n, fit.where] = Debias.fit(months, fit.reading)(test[n, fit.where])
+    found.append(Predictions(f"weights fitted on {fitted_on}", weighted))
+    found.append(Predictions(f"average of all, each corrected on {fitted_on}", average(corrected)))
+    return found, {m.name: float(w) for m, w in zip(members, np.mean(weights, 0), strict=True)}

@@ -1,0 +1,87 @@
+"""A fresh state that starts from a trained network: another run of ours, or somebody's backbone."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from boneage_jax.config import ExperimentConfig
+from boneage_jax.distributed.mesh import replicated
+from boneage_jax.errors import fail_if_any
+from boneage_jax.models import pretrained
+from boneage_jax.runs import bundle
+from boneage_jax.runs.checkpoint import differing
+from boneage_jax.runs.state import Arrays, TrainState
+
+
+def start_from_weights(state: TrainState, config: ExperimentConfig, mesh: Mesh) -> TrainState:
+    """Returns a fresh state with the backbones of `model.weights`; the head keeps its random start.
+
+    Args:
+      state: from `initial_state`.
+      config: the experiment.
+      mesh: devices that the state lies on.
+
+    Raises:
+      UserError: for a file that cannot be read, or weights of another network; names those that differ.
+    """
+    path = pathlib.Path(config.model.weights).expanduser()
+    weights, statistics = pretrained.backbone_of(pretrained.read(path), config.model, origin=str(path))
+    params = _grafted(state.params, weights, str(path))
+    batch_stats = _grafted(state.batch_stats, statistics, str(path))
+    return _starting(state, params, batch_stats, mesh)
+
+
+def start_from_run(state: TrainState, config: ExperimentConfig, mesh: Mesh) -> TrainState:
+    """Returns a fresh state with all weights of `train.start`, its head too: the averaged ones, where it averaged.
+
+    Step, optimiser and seed are the new run's own.
+
+    Args:
+      state: from `initial_state`.
+      config: the experiment.
+      mesh: devices that the state lies on.
+
+    Raises:
+      UserError: for what is no run and no member of a bundle, and for another network; names what differs.
+    """
+    named = config.train.start
+    start = bundle.load(pathlib.Path(named), "")
+    fail_if_any(
+        differing(_shapes(start.arrays), _shapes({"params": state.params, "batch_stats": state.batch_stats})),
+        f"train.start: {named} is another network",
+        "Set the keys of model, data.regions and task.age to those of its config.",
+    )
+    return _starting(state, start.arrays["params"], start.arrays["batch_stats"], mesh)
+
+
+def _starting(state: TrainState, params: Arrays, batch_stats: Arrays, mesh: Mesh) -> TrainState:
+    """The state with these arrays in the place of its own."""
+    params, batch_stats = jax.device_put((params, batch_stats), replicated(mesh))
+    # A copy: what is donated to the step must not be the same buffer twice.
+    average = jax.tree.map(jnp.copy, {"params": params, "batch_stats": batch_stats}) if state.average else {}
+    return dataclasses.replace(state, params=params, batch_stats=batch_stats, average=average)
+
+
+def _shapes(arrays: Arrays) -> dict[str, tuple[int, ...]]:
+    """Shape of each array by its path; types are made the state's own."""
+    leaves = jax.tree.leaves_with_path(arrays)
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): np.shape(x) for path, x in leaves}
+
+
+def _grafted(arrays: Arrays, backbone: Arrays, origin: str) -> Arrays:
+    """The arrays with every backbone replaced."""
+    changed = copy.copy(arrays)
+    changed["backbones"] = dict.fromkeys(arrays["backbones"], backbone)
+    fail_if_any(
+        differing(_shapes(changed["backbones"]), _shapes(arrays["backbones"])),
+        f"{origin}: weights of another network",
+        "Set model.depth and model.widths to theirs.",
+    )
+    return changed

@@ -1,0 +1,109 @@
+"""What a bundle says of the machine that its networks were trained on: nothing."""
+
+import dataclasses
+import getpass
+import hashlib
+import json
+import pathlib
+import re
+import socket
+
+import pytest
+import safetensors
+
+from boneage_jax import resources, settings
+from boneage_jax.config import PATHS, ExperimentConfig, all_keys, to_dict, validate
+from boneage_jax.errors import UserError
+from boneage_jax.runs import bundle, run_folder
+
+SHIPPED_TENSORS = "353231d429b069388832c78033485230638e8cc2bdeb682076d65daf9e4f1dbb"
+"""SHA-256 of all that follows the header, as it was before the header was scrubbed."""
+
+
+def header_of(path):
+    with safetensors.safe_open(str(path), framework="numpy") as file:
+        return file.metadata()
+
+
+def looks_like_this_machine(text):
+    """Absolute paths, homes, folders of scratch, names of users and machines, in any text of a header."""
+    found = re.findall(r'"(?:/|~|\.\.|[A-Za-z]:\\)[^"]*"', text.replace('\\"', '"'))
+    names = [getpass.getuser(), socket.gethostname(), str(pathlib.Path.home()), str(pathlib.Path.cwd())]
+    found += [
+        word for word in ("/tmp", "/work", "/root", "/home", "/Users", "/scratch", "/mnt", "file:") if word in text
+    ]
+    return found + [name for name in names if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text)]
+
+
+def test_the_check_finds_what_it_looks_for():
+    assert looks_like_this_machine(json.dumps({"members": json.dumps({"start": "/srv/runs/x"})}))
+    assert looks_like_this_machine(json.dumps({"start": str(pathlib.Path.home() / "runs")}))
+    assert not looks_like_this_machine(
+        json.dumps({"name": "hand_phantom/raw", "start": "shipped:age0", "warmup": "5%"})
+    )
+
+
+def test_the_shipped_bundle_names_no_machine():
+    header = header_of(resources.shipped_bundle())
+    assert not looks_like_this_machine(json.dumps(header))
+    members = json.loads(header["members"])
+    default = settings.flatten(to_dict(ExperimentConfig()))
+    for member in members.values():
+        flat = settings.flatten(member["config"])
+        assert {key: flat[key] for key in PATHS} == {key: default[key] for key in PATHS}
+    assert members["segmentation"]["left_out"] == ["train.start"]
+
+
+def test_the_shipped_tensors_are_what_they_were():
+    data = resources.shipped_bundle().read_bytes()
+    start = 8 + int.from_bytes(data[:8], "little")
+    assert hashlib.sha256(data[start:]).hexdigest() == SHIPPED_TENSORS
+
+
+def test_a_fresh_bundle_names_no_machine(trained, tmp_path):
+    """Every setting that can be a path is one, of this machine."""
+    loaded = run_folder.load(trained)
+    nested = to_dict(loaded.config)
+    for key in PATHS - {"model.weights"}:  # those are for another network than this one
+        section, name = key.split(".")
+        nested[section][name] = str(tmp_path / f"secret {name}")
+    assert looks_like_this_machine(json.dumps(nested))
+    changed = dataclasses.replace(loaded, config=validate(nested))
+    bundle.write({"it": changed}, {"said": "so"}, tmp_path / "b.safetensors")
+    header = json.dumps(header_of(tmp_path / "b.safetensors"))
+    assert not looks_like_this_machine(header)
+    assert "secret" not in header
+    again = bundle.read(tmp_path / "b.safetensors").runs["it"]
+    assert again.about["left_out"] == sorted(PATHS - {"model.weights", "data.dir"})
+    # One that is bundled again still says what was left out.
+    bundle.write({"it": again}, {}, tmp_path / "c.safetensors")
+    assert bundle.read(tmp_path / "c.safetensors").runs["it"].about["left_out"] == again.about["left_out"]
+
+
+@pytest.mark.parametrize("start", ["shipped", "shipped:age1"])
+def test_what_comes_with_the_package_is_named(start):
+    nested = to_dict(ExperimentConfig())
+    nested["train"]["start"] = start
+    scrubbed, left_out = bundle._anywhere(nested)
+    assert (scrubbed["train"]["start"], left_out) == (start, [])
+
+
+def test_every_setting_that_names_a_file_is_known():
+    """By what its help says: a new one must be scrubbed too."""
+    found = set()
+    for key in all_keys():
+        section, name = key.split(".")
+        (group,) = (field for field in dataclasses.fields(ExperimentConfig) if field.name == section)
+        (field,) = (one for one in dataclasses.fields(group.default_factory) if one.name == name)
+        if re.search(r"\b(folder|file|CSV)\b", field.metadata["help"]):
+            found.add(key)
+    assert found - {"data.eval_masks"} == PATHS - {"data.eval_masks"}
+
+
+@pytest.mark.parametrize("key", sorted(PATHS))
+def test_addresses_are_refused_in_settings(key):
+    nested = to_dict(ExperimentConfig())
+    section, name = key.split(".")
+    nested[section][name] = "gs://bucket/x"
+    with pytest.raises(UserError, match=rf"{re.escape(key)}: found 'gs://bucket/x', an address"):
+        validate(nested)
