@@ -6,9 +6,10 @@
 
 The peer: the co-author's released recipe (neuro-inc/ml-recipe-bone-age) for the whole hand. m46, batch 8, Adam 2e-5
 with betas 0.5 and 0.999, dropout 0.3, grey levels (x - 127.5) / 127.5, shift and zoom 5%, 5 degrees, gamma 0.8 to 1.2,
-mean absolute error on (months - 120) / 120; no sex. Ours: the paper's experiment
-(`configs/paper/experiment.py`, the same network, no sex) and the best config (`configs/best.py`: three regions, sex, label distributions). A smaller canvas than the
-paper's, so that a CPU can do it. Phantoms: no figure of these is one of real children.
+mean absolute error on (months - 120) / 120; no sex. Ours: the paper's
+experiment (`configs/paper/experiment.py`, the same network, no sex) and the best config (`configs/best.py`: three
+regions, sex, label distributions). A smaller canvas than the paper's, so that a CPU can do it.
+Phantoms: no figure of these is one of real children.
 """
 
 from __future__ import annotations

@@ -257,8 +257,8 @@ def _tried(network: str, batch: int, size: tuple[int, int], dtype: str) -> float
 
 def data(context: Context) -> None:
     """Draws what `predict` and `hand` look at, and builds what `resume` and `train` read."""
-    from boneage_jax.phantom import export
-    from boneage_jax.phantom.series import Series
+    from boneage_jax.phantoms import export
+    from boneage_jax.phantoms.series import Series
     from boneage_jax.workflows import build
 
     # As acquired, from toddlers to adults.
@@ -508,8 +508,9 @@ def hand(context: Context) -> None:
     import cv2
 
     from boneage_jax import resources
-    from boneage_jax.hand.pipeline import Settings, open_pipeline
+    from boneage_jax.hand.pipeline import Settings
     from boneage_jax.hand.regions import named
+    from boneage_jax.workflows.hand_networks import open_pipeline
 
     pictures = _radiographs(context)
     batch, rounds = len(pictures), 1 if context.tiny else 4
@@ -521,7 +522,7 @@ def hand(context: Context) -> None:
         start = time.perf_counter()
         found = chain.register(pictures)
         compiling = time.perf_counter() - start
-        hands = sum(one.placed is not None for one in found)
+        hands = sum(one.registration is not None for one in found)
         if not hands:
             raise Wrong("no hand was found in any of the radiographs")
         for size in (RADIOGRAPH, (2044, 1514)):

@@ -19,14 +19,15 @@ import cv2
 import numpy as np
 import scipy.optimize
 
-from boneage_jax import NOT_A_MEDICAL_DEVICE, page
+from boneage_jax import page
 from boneage_jax.data import images
 from boneage_jax.files import write_text
 from boneage_jax.geometry import Similarity
 from boneage_jax.hand import masks, register
-from boneage_jax.hand.pipeline import Registered, Settings, open_pipeline
+from boneage_jax.hand.pipeline import Registered, Settings
 from boneage_jax.hand.regions import named
 from boneage_jax.workflows import pictures
+from boneage_jax.workflows.hand_networks import open_pipeline
 
 FILES = {
     "hand_1381/original.png": "as acquired",
@@ -66,19 +67,20 @@ def main() -> None:
     found = {name: images.read(options.real / name) for name in FILES}
     with open_pipeline(
         options.segmentation, options.landmarks, Settings(tuple(regions), batch_size=len(found))
-    ) as chain:
-        hands = dict(zip(found, chain.register(list(found.values())), strict=True))
-    rows, tiles = [], []
+    ) as pipeline:
+        hands = dict(zip(found, pipeline.register(list(found.values())), strict=True))
+    rows, cards = [], []
     for name, hand in hands.items():
         rows.append([name, FILES[name], _facts(hand), ", ".join(hand.quality.flags) or "none"])
-        points = hand.placed.key_points if hand.placed else None
-        over = pictures.overlay(found[name], hand.mask.inside, points, side=900)
-        tiles.append(pictures.tile([over, hand.regions["whole"]], name, good=hand.quality.good, height=560))
+        points = hand.registration.key_points if hand.registration else None
+        over = page.picture(pictures.overlay(found[name], hand.mask.inside, points, side=900), "radiograph")
+        registered = page.picture(hand.regions["whole"], "on the canvas")
+        cards.append(page.Card(name, [over, registered], [FILES[name], _facts(hand)], page.flags(hand.quality.flags)))
     original = hands["hand_1381/original.png"]
-    figures = []
-    if original.placed is not None:
+    blocks = [page.section("Hands", pictures.legend(), page.cards(cards, width=30, height=20))]
+    if original.registration is not None:
         theirs = cv2.resize(images.read(options.real / "hand_1381/registered.png"), (800, 1040)) > 10
-        ours = register.mask_on_canvas(original.mask.inside, original.placed, whole)
+        ours = register.mask_on_canvas(original.mask.inside, original.registration, whole)
         plain = masks.iou(ours, theirs)
         aligned, transform = best_similarity(ours, theirs)
         rows.append(
@@ -86,24 +88,33 @@ def main() -> None:
         )
         moved = images.warp((theirs * 255).astype(np.uint8), transform, *ours.shape) > 127
         both = np.zeros((*ours.shape, 3), np.uint8)
-        both[..., 1] = both[..., 2] = 70 * (ours & moved)
-        both[ours & ~moved] = (60, 60, 230)
-        both[moved & ~ours] = (230, 140, 60)
-        tiles.append(pictures.tile([both], "both; red ours alone, blue theirs alone", height=560))
-    figures.append(page.figure(pictures.contact_sheet(tiles), "Left as it came, right on the canvas.", kind="jpeg"))
+        both[ours & moved] = 90
+        alone = (
+            page.Mark("ours alone", page.PALETTE["orange"], "square"),
+            page.Mark("theirs alone", page.PALETTE["sky blue"], "square"),
+        )
+        for mark, members in zip(alone, (ours & ~moved, moved & ~ours), strict=True):
+            both[members] = [int(mark.colour[n : n + 2], 16) for n in (1, 3, 5)]
+        caption = f"Both masks of hand_1381 on the canvas: IoU {plain:.4f} as they lie, {aligned:.4f} aligned."
+        shown = page.figure(page.picture(both), caption, dark=True)
+        blocks.append(page.section("Our mask and theirs", page.legend(alone), shown))
     for row in rows:
         print("  ".join(row))
-    body = f"<h1>Real hands</h1><p class='notice'>{NOT_A_MEDICAL_DEVICE}</p>" + page.table(
-        ["file", "what", "transform to the canvas", "flags"], rows
-    )
-    write_text(options.out, page.document("Real hands", body + "".join(figures)))
+    head = ["file", "prepared by", "transform to the canvas", "flags"]
+    body = page.section("Transforms", page.table(head, rows, stack=True)) + "".join(blocks)
+    about = {
+        "Data": f"{len(hands)} real radiographs",
+        "Networks": f"{options.segmentation.name}, {options.landmarks.name}",
+    }
+    notice = "The page shows real images: it is for looking at, not for publishing."
+    write_text(options.out, page.document("The hand pipeline on real radiographs", body, about=about, notice=notice))
     print(f"page: {options.out}")
 
 
 def _facts(hand: Registered) -> str:
-    if hand.placed is None:
+    if hand.registration is None:
         return "no hand"
-    transform = hand.placed.to_canvas
+    transform = hand.registration.to_canvas
     middle = np.array([800.0, 850.0])
     shift = transform(middle) - middle
     return (

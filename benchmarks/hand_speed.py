@@ -1,9 +1,9 @@
-"""How fast the hand pipeline is, where its time goes, and that its memory does not grow with the number of images.
+"""Speed of the hand pipeline, the share of each stage, and peak memory, which does not grow with the number of images.
 
     python -m benchmarks.hand_speed runs/segmentation runs/landmarks --data data [--size 2044x1514]
 
-From decoded images to registered regions, batches of 16, all regions of the paper. `--size` enlarges pictures first, as
-large as real ones. Each number of images is measured in a process of its own, so that its peak memory is its own.
+From decoded images to registered regions, batches of 16, all regions of the paper. `--size` enlarges images first, to
+the size of real ones. Each number of images is measured in a process of its own, so that its peak memory is its own.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ import jax
 
 from benchmarks.common import hand_options, hardware, versions
 from boneage_jax.data.sources import Dataset
-from boneage_jax.hand.pipeline import Settings, open_pipeline
+from boneage_jax.hand.pipeline import Settings
 from boneage_jax.hand.regions import named
+from boneage_jax.workflows.hand_networks import open_pipeline
 
 NUMBERS = (64, 256)
 BATCH = 16
@@ -31,7 +32,7 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
     """Returns images a second, seconds by stage, and peak memory in MiB."""
     records = Dataset.open(options.data, options.dataset).split(options.split)
     settings = Settings(tuple(named(["A", "B", "C"])), batch_size=BATCH, views=options.views)
-    with open_pipeline(options.segmentation, options.landmarks, settings) as chain:
+    with open_pipeline(options.segmentation, options.landmarks, settings) as pipeline:
 
         def batch(start: int) -> list:
             found = [records.image((start + n) % len(records)) for n in range(BATCH)]
@@ -40,16 +41,16 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
                 found = [cv2.resize(one, (width, height), interpolation=cv2.INTER_CUBIC) for one in found]
             return found
 
-        chain.register(batch(0))  # compiles
-        chain.seconds.clear()
+        pipeline.register(batch(0))  # compiles
+        pipeline.seconds.clear()
         seconds = 0.0
         for start in range(0, options.images, BATCH):
-            pictures = batch(start)
+            images = batch(start)
             began = time.perf_counter()
-            chain.register(pictures)
+            pipeline.register(images)
             seconds += time.perf_counter() - began
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        stages = {name: round(value / seconds, 3) for name, value in chain.seconds.items()}
+        stages = {name: round(value / seconds, 3) for name, value in pipeline.seconds.items()}
     return {"images": options.images, "per_second": options.images / seconds, "stages": stages, "peak_mib": round(peak)}
 
 

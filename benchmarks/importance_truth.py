@@ -1,10 +1,11 @@
-"""Whether importance is found where it must be: sets of phantoms of which one region alone shows the age.
+"""Whether importance is found where it must be: sets of phantoms in which one region alone shows the age.
 
     python -m benchmarks.importance_truth --data data --out truth [--children 3600] [--epochs 10] [--images 60]
 
 For each of the three sets the demo's network is trained, and every method of `boneage importance` is asked. A method is
 right where it names the region; the bar is 90% of all importance there, for the best method. Then the ordinary set:
-which groups of bones count at which stage, and how long 200 images take. Goes on where it was cut short.
+which groups of bones count at which stage, and how long 200 images take. The same command goes on where it was
+interrupted.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from benchmarks.common import hardware, save, versions
 from boneage_jax import anatomy, parallel
 from boneage_jax.config import loading
 from boneage_jax.data.sources import Dataset
-from boneage_jax.importance import atlas, faithfulness, page, study
+from boneage_jax.importance import atlas, faithfulness, page, study, tables
 from boneage_jax.importance.atlas import GROUPS
-from boneage_jax.importance.study import ADDITIVE, METHODS, TRUTH, Findings, ImportanceRequest
+from boneage_jax.importance.request import ImportanceRequest
+from boneage_jax.importance.study import Findings
 from boneage_jax.train.loop import train
 from boneage_jax.workflows import build
 
@@ -37,7 +39,7 @@ def dataset_of(name: str, options: argparse.Namespace) -> Dataset:
 
 
 def findings_of(dataset: Dataset, images: int, options: argparse.Namespace) -> tuple[Findings, float]:
-    """Trains the demo's network on a set and asks every method; returns how long the asking took, in seconds."""
+    """Trains the demo's network on a set and asks every method; returns the findings and the seconds that they took."""
     short = dataset.name.split("/")[1]
     config = loading.load(
         [
@@ -65,7 +67,7 @@ def findings_of(dataset: Dataset, images: int, options: argparse.Namespace) -> t
 
 
 def explained_by(importance: np.ndarray, *, columns: list[int]) -> np.ndarray:
-    """Returns what some columns have in what predictions differ by."""
+    """Returns the part of some columns in the variance of the predictions."""
     return faithfulness.explained(importance)[columns].sum(keepdims=True)
 
 
@@ -89,28 +91,29 @@ def main() -> None:
             f"{carrier} alone show the age: {len(found.subjects.ids)} images, MAE {error:.1f} months, {seconds:.0f} s"
         )
         rows: dict[str, dict[str, object]] = {}
+        additive = [method.name for method in found.methods if method.additive]
         regions = sorted({anatomy.BONES[n].region for n in np.flatnonzero(bones)})
         columns = [atlas.REGIONS.index(name) for name in regions]
-        for method in (TRUTH, *METHODS):
+        for method in found.groups:
             share = faithfulness.shares(atlas.by_region(np.abs(found.groups[method])))
             by_region = dict(zip(atlas.REGIONS, share.round(3).tolist(), strict=True))
             named = atlas.REGIONS[int(share.argmax())]
             line = f"  {method:<22}{100 * share[columns].sum():>5.1f}% of all sizes there, names {named}"
             rows[method] = {"share": float(share[columns].sum()), "named": named, **by_region}
-            if method in ADDITIVE:
+            if method in additive:
                 ends = faithfulness.shares_with_interval(
                     atlas.by_region(found.groups[method]), functools.partial(explained_by, columns=columns)
                 )
                 part, low, high = (float(one[0]) for one in ends)
                 rows[method] |= {"explained": part, "interval": [low, high]}
-                line += f"; {100 * part:.1f}% [{100 * low:.0f}, {100 * high:.0f}] of what predictions differ by"
+                line += f"; {100 * part:.1f}% [{100 * low:.0f}, {100 * high:.0f}] of the variance of the predictions"
             print(line, flush=True)
-        print(f"  to be believed first: {found.most_trusted}")
-        kept[carrier] = {"methods": rows, "most_trusted": found.most_trusted, "seconds": seconds, "mae": float(error)}
+        print(f"  most faithful: {found.most_faithful}")
+        kept[carrier] = {"methods": rows, "most_faithful": found.most_faithful, "seconds": seconds, "mae": float(error)}
 
     found, seconds = findings_of(dataset_of("tiny", options), 200, options)
     print(f"ordinary phantoms, {len(found.subjects.ids)} images, every method: {seconds:.0f} s (bar: 600)")
-    for method in (TRUTH, found.most_trusted):
+    for method in tables.names_shown(found):
         print(f"  {method}: share of each group in all importance, by stage")
         for number, stage in enumerate(anatomy.STAGES):
             members = np.flatnonzero(found.subjects.stage == number)

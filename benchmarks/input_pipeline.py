@@ -36,7 +36,7 @@ def make_pictures(folder: pathlib.Path, count: int, height: int, width: int) -> 
     import jax
     import jax.numpy as jnp
 
-    from boneage_jax.phantom.render import Camera, render
+    from boneage_jax.phantoms.render import Camera, render
 
     folder.mkdir(parents=True)
     generator = np.random.default_rng(0)

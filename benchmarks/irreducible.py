@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks.common import versions
 from boneage_jax.analysis.ceiling import best_readings
-from boneage_jax.cli.options import names
+from boneage_jax.options import names
 from boneage_jax.paper.page import best_of
 from boneage_jax.paper.plan import PaperRequest
 from boneage_jax.paper.results import results

@@ -1,4 +1,4 @@
-"""The boxes that readers drew around the ossification areas of 329 RSNA images (Koitka et al. 2018), digit by digit.
+"""Boxes that human readers drew around the ossification areas of 329 RSNA images (Koitka et al. 2018), digit by digit.
 
 Boxes: https://github.com/razorx89/rsna-boneage-ossification-roi-detection (MIT). They name the joint but not the digit,
 which is found here from their places. Ages and sexes come from the RSNA training table by image id.
@@ -20,11 +20,12 @@ from boneage_jax.errors import UserError
 
 _COUNTS = {"DIP": 4, "PIP": 5, "MCP": 5, "Radius": 1, "Ulna": 1, "Wrist": 1}
 
-FRAME = tuple(OSSIFICATION_AREAS.index(name) for name in ("DIP 3", "PIP 3", "MCP 3", "MCP 2", "MCP 4", "Wrist"))
-"""The areas that hands are aligned on: those that fingers' spread moves least."""
+ALIGNED_AREAS = tuple(OSSIFICATION_AREAS.index(name) for name in ("DIP 3", "PIP 3", "MCP 3", "MCP 2", "MCP 4", "Wrist"))
+"""The areas that hands are aligned by: those that the spread of the fingers moves least."""
 
 TEMPLATE = np.array([(802, 275), (804, 512), (806, 928), (1015, 930), (628, 985), (802, 1620)], np.float64)
-"""Roughly where `FRAME` lies on the registered canvas of a girl of 129 months; only the common frame hangs on it."""
+"""About where `ALIGNED_AREAS` lie on the registered canvas of a girl of 129 months; it only fixes the place,
+size and turn of all hands together."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,17 +36,17 @@ class Hands:
       boxes: x0, y0, x1, y1 of `anatomy.OSSIFICATION_AREAS`, thumb on the right.
       ages: bone age in months.
       males: sex.
-      first: whether the boxes are the training reader's; the expert of the evaluation draws much tighter ones.
+      by_training_reader: whether the boxes are the training reader's; the expert of the evaluation draws tighter ones.
     """
 
     boxes: Float[np.ndarray, "n 17 4"]
     ages: Float[np.ndarray, " n"]
     males: Bool[np.ndarray, " n"]
-    first: Bool[np.ndarray, " n"]
+    by_training_reader: Bool[np.ndarray, " n"]
 
     def chosen(self, which: Bool[np.ndarray, " n"]) -> Hands:
         """Returns some of the hands."""
-        return Hands(self.boxes[which], self.ages[which], self.males[which], self.first[which])
+        return Hands(self.boxes[which], self.ages[which], self.males[which], self.by_training_reader[which])
 
 
 def read(folder: pathlib.Path, table: pathlib.Path) -> Hands:
@@ -67,14 +68,14 @@ def read(folder: pathlib.Path, table: pathlib.Path) -> Hands:
     boxes = [_boxes(file) for file in files]
     kept = [(file, found) for file, found in zip(files, boxes, strict=True) if found is not None]
     ages, males = np.array([labels[file.stem] for file, _ in kept]).T
-    first = np.array([file.parent.name == "train" for file, _ in kept])
-    return Hands(np.array([found for _, found in kept]), ages, males > 0.5, first)
+    by_training_reader = np.array([file.parent.name == "train" for file, _ in kept])
+    return Hands(np.array([found for _, found in kept]), ages, males > 0.5, by_training_reader)
 
 
 def reader_scatter(folder: pathlib.Path) -> float:
-    """Returns how much one reader's boxes stray: the standard deviation of log width and height, median of all areas.
+    """Returns the scatter of one human reader's boxes: standard deviation of log width and height, median of all areas.
 
-    From the images that an expert and a non-expert both boxed, their mean difference taken out.
+    From the images that both an expert and a non-expert annotated, their mean difference subtracted.
     """
     pairs = []
     for file in sorted(folder.glob("annotations/eval/expert/*.xml")):
@@ -97,7 +98,7 @@ def _boxes(file: pathlib.Path) -> np.ndarray | None:
 
 
 def centres(boxes: np.ndarray) -> np.ndarray:
-    """Returns x, y of the middle of boxes, shape (..., 2)."""
+    """Returns x, y of the centres of boxes, shape (..., 2)."""
     return (boxes[..., :2] + boxes[..., 2:]) / 2
 
 
@@ -127,7 +128,7 @@ def _next(origins: np.ndarray, directions: np.ndarray, boxes: np.ndarray) -> np.
 
 
 def align(points: Float[np.ndarray, "n 17 2"]) -> tuple[np.ndarray, np.ndarray]:
-    """Lays hands on one frame by the similarity that brings `FRAME` nearest to its mean over all of them.
+    """Aligns hands by the similarities that bring `ALIGNED_AREAS` nearest to their mean over all hands (least squares).
 
     Returns:
       The points on the canvas, and the zoom of each hand (canvas pixels per pixel).
@@ -135,12 +136,12 @@ def align(points: Float[np.ndarray, "n 17 2"]) -> tuple[np.ndarray, np.ndarray]:
     z = points[..., 0] + 1j * points[..., 1]
     mean = TEMPLATE[:, 0] + 1j * TEMPLATE[:, 1]
     for _ in range(5):
-        source = z[:, FRAME]
+        source = z[:, ALIGNED_AREAS]
         source = source - source.mean(1, keepdims=True)
         turn = source.conj() @ (mean - mean.mean()) / np.sum(np.abs(source) ** 2, axis=1)
-        laid = turn[:, None] * (z - z[:, FRAME].mean(1, keepdims=True)) + mean.mean()
-        # The mean keeps the template's own place, size and turn, so that repeated runs end in the same frame.
-        new = laid[:, FRAME].mean(0)
+        laid = turn[:, None] * (z - z[:, ALIGNED_AREAS].mean(1, keepdims=True)) + mean.mean()
+        # The mean keeps the template's own place, size and turn, so that the alignment converges.
+        new = laid[:, ALIGNED_AREAS].mean(0)
         anchor = TEMPLATE[:3, 0] + 1j * TEMPLATE[:3, 1]
         back = np.vdot(new[:3] - new[:3].mean(), anchor - anchor.mean()) / np.sum(np.abs(new[:3] - new[:3].mean()) ** 2)
         mean = back * (new - new[:3].mean()) + anchor.mean()

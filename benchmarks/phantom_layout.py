@@ -2,7 +2,7 @@
 
     python -m benchmarks.phantom_layout --boxes koitka_rois --table train.csv
 
-Only means, slopes, modes and standard deviations are kept: no hand can be had back from them.
+Only means, slopes, modes and standard deviations are kept: no single hand can be recovered from them.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ import pathlib
 import numpy as np
 
 from benchmarks import koitka
-from boneage_jax.phantom import layout
+from boneage_jax.phantoms import layout
 
 MODES = 12
+"""Modes of common variation that are kept; chosen by eye, see docs/explanation/lab-notes.md. The share of the
+variance that they explain is printed."""
 
 
 def main() -> None:
@@ -31,12 +33,12 @@ def main() -> None:
 
 
 def write(hands: koitka.Hands, path: pathlib.Path) -> str:
-    """Fits the layout to hands and writes it; returns what it came to."""
+    """Fits the layout to hands and writes it; returns one line about the fit."""
     points, _ = koitka.align(koitka.centres(hands.boxes))
     values = np.asarray(layout.to_parameters(points))
     features = np.stack([np.asarray(layout.features(a, m)) for a, m in zip(hands.ages, hands.males, strict=True)])
     kept = np.ones(len(values), bool)
-    for _ in range(3):  # boxes that stand far out are slips of the annotator or bent fingers
+    for _ in range(3):  # outliers are mistakes of the annotator or bent fingers
         weights, *_ = np.linalg.lstsq(features[kept], values[kept], rcond=None)
         residual = values - features @ weights
         kept = (np.abs(residual) < 4 * residual[kept].std(0)).all(1)

@@ -2,15 +2,15 @@
 
     python -m benchmarks.phantom_realism --boxes koitka_rois --table train.csv [--registered hand.png:129:F]
 
-Geometry: sizes and places of the ossification areas of 327 real hands (Koitka et al. 2018) against phantoms
-of the same ages and sexes, all laid on one frame and measured against the hand's own size. Sizes are held against the
-238 hands of the training reader alone, for the evaluation's expert draws boxes half as high; phantoms get a reader's
-scatter, as two readers of the same 89 images show it. For each quantity: the two-sample Kolmogorov-Smirnov distance
-(goal: at most 0.2) and how much of the central 90% intervals is shared (length of the overlap over that of the longer
-one). The layout was fitted to these very places, so they are compared once more on every second hand with a layout
+Geometry: sizes and places of the ossification areas of 327 real hands (Koitka et al. 2018) against phantoms of the same
+ages and sexes, all aligned and measured against the hand's own size. Sizes are compared with the 238 hands of the
+training reader alone, because the evaluation's expert draws boxes half as high; the phantoms' boxes get the scatter of
+a human reader, estimated from two readers of the same 89 images. For each quantity: the two-sample Kolmogorov-Smirnov
+distance (goal: at most 0.2) and the shared part of the central 90% intervals (length of the overlap over that of the
+longer one). The layout was fitted to these places, so they are compared once more on every second hand with a layout
 fitted to the others. Grey levels: real hands against phantoms of the same age and sex, masked and registered ones with
-`--registered`, pictures as acquired with `--raw`, each given as PATH:AGE:SEX. Of these the background is what lies in
-the corners.
+`--registered`, radiographs as acquired with `--raw`, each given as PATH:AGE:SEX. In the latter, the corners count as
+background.
 """
 
 from __future__ import annotations
@@ -30,19 +30,22 @@ from scipy import stats
 from benchmarks import common, koitka, phantom_layout
 from boneage_jax import anatomy
 from boneage_jax.data import images
-from boneage_jax.phantom import export, layout, views
-from boneage_jax.phantom.render import Camera, render
+from boneage_jax.phantoms import export, layout, views
+from boneage_jax.phantoms.camera import Camera
+from boneage_jax.phantoms.render import render
 
 BANDS = ((0, 48), (48, 108), (108, 144), (144, 240))
-"""Ages in months that are compared by themselves too."""
+"""Ages in months that are compared separately too."""
 
 GOAL = 0.2
+"""Largest Kolmogorov-Smirnov distance that is accepted; a choice."""
 
 
 def quantities(boxes: np.ndarray) -> dict[str, np.ndarray]:
     """Returns ratios that describe hands, each of shape (n,).
 
-    Sizes are over the hand's size (from the wrist's middle to the middle finger's knuckle), places in its frame;
+    Sizes are over the hand's size (from the wrist's middle to the middle finger's knuckle), places are
+    relative to the middle finger's knuckle;
     spreads are angles in degrees.
     """
     points, zoom = koitka.align(koitka.centres(boxes))
@@ -88,7 +91,7 @@ def compare(real: np.ndarray, drawn: np.ndarray) -> tuple[float, float]:
 
 
 def draw_boxes(hands: koitka.Hands, repeats: int, seed: int) -> np.ndarray:
-    """Returns the boxes of phantoms of the same ages and sexes, `repeats` a hand, with a camera's tilt."""
+    """Returns the boxes of phantoms of the same ages and sexes, `repeats` for each hand, in tilted poses."""
     camera = Camera(height=256, width=192, rotation=12.0)
     draw = jax.jit(jax.vmap(lambda key, age, male: render(key, age, male, camera).areas))
     keys = jax.random.split(jax.random.key(seed), repeats)
@@ -109,7 +112,8 @@ def geometry(hands: koitka.Hands, scatter: float, repeats: int) -> list[dict[str
     rows: list[dict[str, Any]] = []
     for quantity, values in real.items():
         sized = quantity.endswith(("width", "height"))
-        ours, theirs = (hands.first, np.tile(hands.first, repeats)) if sized else (hands.ages >= 0, ages >= 0)
+        by_one = hands.by_training_reader
+        ours, theirs = (by_one, np.tile(by_one, repeats)) if sized else (hands.ages >= 0, ages >= 0)
         ks, shared = compare(values[ours], drawn[quantity][theirs])
         bands = [
             compare(values[ours & _within(hands.ages, band)], drawn[quantity][theirs & _within(ages, band)])[0]
@@ -156,7 +160,7 @@ def held_out(hands: koitka.Hands, repeats: int) -> dict[str, float]:
 
 
 def grey_levels(grey: np.ndarray, mask: np.ndarray) -> dict[str, float]:
-    """Returns what the grey levels (0 to 255) within a mask look like: histogram, edge strength, power by octave."""
+    """Returns measures of the grey levels (0 to 255) within a mask: histogram, edge strength, power by octave."""
     grey = grey.astype(np.float64)
     inner = cv2.erode(mask.astype(np.uint8), np.ones((9, 9), np.uint8), borderValue=1) > 0
     slope = np.hypot(cv2.Sobel(grey, cv2.CV_64F, 1, 0), cv2.Sobel(grey, cv2.CV_64F, 0, 1)) / 8
@@ -173,8 +177,8 @@ def grey_levels(grey: np.ndarray, mask: np.ndarray) -> dict[str, float]:
     return found
 
 
-def look(grey: np.ndarray, registered: bool) -> dict[str, float]:
-    """Returns `grey_levels` of the hand of a registered picture, or of the whole and the corners of one as acquired."""
+def measures(grey: np.ndarray, registered: bool) -> dict[str, float]:
+    """Returns `grey_levels` of the hand in a registered image, or of the whole and the corners of one as acquired."""
     if registered:
         hand = cv2.morphologyEx((grey > 3).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((9, 9), np.uint8)) > 0
         return grey_levels(grey, hand)
@@ -187,8 +191,8 @@ def look(grey: np.ndarray, registered: bool) -> dict[str, float]:
     return {f"{place} {name}": x for place, levels in (("all", whole), ("back", beyond)) for name, x in levels.items()}
 
 
-def pictures(items: list[str], name: str, repeats: int) -> list[dict[str, Any]]:
-    """Prints real grey levels beside the range of phantoms' in a view; returns them."""
+def compare_images(items: list[str], name: str, repeats: int) -> list[dict[str, Any]]:
+    """Prints the grey levels of real images beside the range of phantoms' in a view; returns them."""
     rows = []
     chosen, registered = views.view(name), name == "registered"
     for item in items:
@@ -202,17 +206,15 @@ def pictures(items: list[str], name: str, repeats: int) -> list[dict[str, Any]]:
         for seed in range(repeats):
             key = jax.random.fold_in(jax.random.key(3), seed)
             phantom = render(key, jnp.float32(age), male, camera, exposure=chosen.exposure)
-            drawn.append(look(export.grey(phantom), registered))
+            drawn.append(measures(export.grey(phantom), registered))
         print(f"\n{pathlib.Path(path).name}, {age} months, {sex}, {name}: real; 5th to 95th of {repeats} phantoms")
-        measured, outside = look(real, registered), 0
+        measured, outside = measures(real, registered), 0
         for quantity, value in measured.items():
             low, middle, high = np.percentile([d[quantity] for d in drawn], [5, 50, 95])
             outside += not low <= value <= high
-            verdict = "" if low <= value <= high else "  outside"
-            print(f"  {quantity:<18}{value:>8.1f}   {low:>7.1f} to {high:<7.1f} median {middle:.1f}{verdict}")
-            rows.append(
-                {"picture": pathlib.Path(path).name, "quantity": quantity, "real": value, "phantom": [low, high]}
-            )
+            remark = "" if low <= value <= high else "  outside"
+            print(f"  {quantity:<18}{value:>8.1f}   {low:>7.1f} to {high:<7.1f} median {middle:.1f}{remark}")
+            rows.append({"image": pathlib.Path(path).name, "quantity": quantity, "real": value, "phantom": [low, high]})
         print(f"  {len(measured) - outside} of {len(measured)} within")
     return rows
 
@@ -223,8 +225,8 @@ def main() -> None:
     parser.add_argument("--boxes", type=pathlib.Path, required=True, help="folder of Koitka's annotations")
     parser.add_argument("--table", type=pathlib.Path, required=True, help="train.csv of RSNA")
     parser.add_argument("--registered", nargs="*", default=[], metavar="PATH:AGE:SEX", help="masked, registered hands")
-    parser.add_argument("--raw", nargs="*", default=[], metavar="PATH:AGE:SEX", help="pictures as acquired")
-    parser.add_argument("--repeats", type=int, default=8, help="phantoms a real hand")
+    parser.add_argument("--raw", nargs="*", default=[], metavar="PATH:AGE:SEX", help="radiographs as acquired")
+    parser.add_argument("--repeats", type=int, default=8, help="phantoms for each real hand")
     parser.add_argument("--json", type=pathlib.Path, help="file for the results")
     options = parser.parse_args()
     print(common.versions("jax", "numpy", "scipy"))
@@ -232,8 +234,8 @@ def main() -> None:
     results = {
         "geometry": geometry(hands, koitka.reader_scatter(options.boxes), options.repeats),
         "held out": held_out(hands, options.repeats),
-        "registered": pictures(options.registered, "registered", options.repeats * 5),
-        "raw": pictures(options.raw, "raw", options.repeats * 5),
+        "registered": compare_images(options.registered, "registered", options.repeats * 5),
+        "raw": compare_images(options.raw, "raw", options.repeats * 5),
     }
     common.save(options.json, results)
 

@@ -21,7 +21,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", nargs=2, type=int, default=(520, 400), metavar=("HEIGHT", "WIDTH"))
     parser.add_argument(
-        "--count", type=int, default=0, help="phantoms a round (default: 100, on an accelerator 10 batches)"
+        "--count", type=int, default=0, help="phantoms in a round (default: 100, on an accelerator 10 batches)"
     )
     parser.add_argument("--batch", type=int, default=0, help="phantoms at once (default: 1, on an accelerator 256)")
     parser.add_argument("--rounds", type=int, default=5)
@@ -52,9 +52,9 @@ def rate(name: str, size: tuple[int, int], batch: int, count: int) -> Callable[[
     import jax
     import jax.numpy as jnp
 
-    from boneage_jax.phantom import views
-    from boneage_jax.phantom.maturity import Variation
-    from boneage_jax.phantom.render import render
+    from boneage_jax.phantoms import views
+    from boneage_jax.phantoms.maturity import Variation
+    from boneage_jax.phantoms.render import render
 
     chosen = views.view(name)
     camera = chosen.sized(*size)

@@ -1,9 +1,10 @@
-"""The vocabulary of the hand: bones, epiphyses, joints, regions, stages, and when each centre appears and fuses.
+"""The vocabulary of the hand: bones, epiphyses, joints, regions, stages, and the ages of appearance and fusion.
 
 Ages are skeletal, in months. Sources, by the letters used below:
 
 - G: Gilsanz and Ratib, Hand Bone Age (2005): order and ages of carpal ossification, development stages.
-- R: after Garn, Rohmann and Silverman (1967), medians of first appearance, as recalled: defaults, not measurements.
+- R: after Garn, Rohmann and Silverman (1967), medians of first appearance, quoted from memory: defaults, not
+  measurements.
 - S: summaries of Greulich and Pyle's plates: fusion of the distal phalanges, of the digits, maturity.
 - I: interpolated between the above, or read off a few radiographs.
 """
@@ -18,7 +19,7 @@ import numpy as np
 from boneage_jax.errors import UserError
 
 MAX_MONTHS = 240.0
-"""Oldest bone age that the project speaks of: every plate has closed before (S); the paper has 240 classes."""
+"""Oldest bone age in the project: every growth plate has closed before (S); the paper has 240 classes."""
 
 Kind = Literal["distal phalanx", "middle phalanx", "proximal phalanx", "metacarpal", "carpal", "forearm", "sesamoid"]
 End = Literal["proximal", "distal"]
@@ -140,10 +141,10 @@ INSTANCES: tuple[str, ...] = (
     *(bone.name for bone in BONES),
     *(f"epiphysis of {bone.name}" for bone in TUBULAR_BONES),
 )
-"""What an instance map tells apart: value n is `INSTANCES[n - 1]`, 0 is no bone; 1 to 21 are shafts."""
+"""Classes of an instance map: value n is `INSTANCES[n - 1]`, 0 is no bone; 1 to 21 are shafts."""
 
 KEY_POINTS: tuple[str, ...] = ("middle fingertip", "thumb tip", "capitate")
-"""The three points that registration rests on; the order of every key point array."""
+"""The three points that registration uses; the order of every key point array."""
 
 JOINTS: tuple[str, ...] = (
     *("carpometacarpal 1", "metacarpophalangeal 1", "interphalangeal 1", "tip 1"),
@@ -168,24 +169,28 @@ OSSIFICATION_AREAS: tuple[str, ...] = (
     *(f"MCP {digit}" for digit in (1, 2, 3, 4, 5)),
     *("Radius", "Ulna", "Wrist"),
 )
-"""The 17 areas that readers look at, as Koitka et al. (2018) box them; `PIP 1` is the thumb's one such joint."""
+"""The 17 areas that radiologists compare, as Koitka et al. (2018) box them; `PIP 1` is the thumb's one such joint."""
 
 
 @dataclasses.dataclass(frozen=True)
 class CanvasRegion:
-    """A rectangle of the registered canvas of 2080 x 1600 pixels, cut out for a model (paper; places partly inferred).
+    """A rectangle of the registered canvas of 2080 x 1600 pixels that a network can be trained on.
 
     Attributes:
-      name: the paper's letter.
-      content: what it shows.
-      rows: first and last row (exclusive) on the canvas.
-      columns: first and last column (exclusive) on the canvas.
+      name: letters, digits and `_`: the paper's letter, or a name of your own.
+      content: the anatomy that it shows, for tables.
+      rows: first and last row (exclusive) on the canvas, in pixels.
+      columns: first and last column (exclusive) on the canvas, in pixels.
+      size: height and width of the image that is cut from it where no other is asked for, in pixels.
+      bones: bones whose growth plates, or all of which, lie in it, as `select` reads them.
     """
 
     name: str
     content: str
     rows: tuple[int, int]
     columns: tuple[int, int]
+    size: tuple[int, int]
+    bones: str
 
 
 CANVAS = (2080, 1600)
@@ -198,10 +203,30 @@ CANVAS_CAPITATE = (800.0, 1600.0)
 """x, y of the capitate's centre on the registered canvas."""
 
 CANVAS_REGIONS: tuple[CanvasRegion, ...] = (
-    CanvasRegion("A", "whole hand", (40, 2040), (50, 1550)),
-    CanvasRegion("B", "carpals", (1225, 1975), (425, 1175)),
-    CanvasRegion("C", "metacarpals and proximal phalanges", (685, 1285), (100, 1500)),
+    CanvasRegion("A", "whole hand", (40, 2040), (50, 1550), size=(500, 375), bones="all"),
+    CanvasRegion(
+        "B", "carpals", (1225, 1975), (425, 1175), size=(375, 375), bones="carpals, radius, ulna, metacarpal 1"
+    ),
+    CanvasRegion(
+        "C",
+        "metacarpals and proximal phalanges",
+        (685, 1285),
+        (100, 1500),
+        size=(300, 700),
+        bones="metacarpal, proximal phalanx",
+    ),
 )
+"""All regions; a new one is a line here. A to C are the paper's (Iglovikov et al. 2017, arXiv 1712.05053): it gives the
+places of B and C approximately; the size of A is the paper's, those of B and C are ours."""
+
+
+def canvas_region(name: str) -> CanvasRegion:
+    """Returns the region of a name. Raises `UserError` with the known names for others."""
+    for region in CANVAS_REGIONS:
+        if region.name == name:
+            return region
+    known = ", ".join(region.name for region in CANVAS_REGIONS)
+    raise UserError(f"region {name!r}: expected one of {known}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -211,8 +236,8 @@ class Stage:
     Attributes:
       name: of the stage.
       starts: months at which it starts, male and female.
-      ends: months at which it ends, male and female; the last stage includes all that is older.
-      indicators: what readers look at best.
+      ends: months at which it ends, male and female; the last stage includes all older ages.
+      indicators: the best signs of maturity in this stage.
     """
 
     name: str
@@ -250,7 +275,7 @@ def stage_of(months: float, male: bool) -> Stage:
 
 
 def check_age(months: float) -> float:
-    """Returns an age that a hand can have. Raises `UserError` for others, NaN included."""
+    """Returns an age of 0 to 240 months. Raises `UserError` for others, NaN included."""
     if not 0 <= months <= MAX_MONTHS:
         raise UserError(f"age {months:g}: expected 0 to {MAX_MONTHS:g} months")
     return months
@@ -265,7 +290,7 @@ def is_male(sex: str) -> bool:
 
 
 def select(names: str) -> np.ndarray:
-    """Returns which of `BONES` are meant, as bool of shape (30,).
+    """Returns which of `BONES` the names select, as bool of shape (30,).
 
     Args:
       names: bones (`capitate`), families (`distal phalanx`), regions (`carpals`) or `all`, separated by commas.

@@ -1,6 +1,6 @@
-"""The registered canvas: where the key points go on it, and what is cut out of it.
+"""The registered canvas, and the transform of a hand to it.
 
-The paper lays every hand so that the tip of the middle finger and the centre of the capitate come to fixed places, with
+The paper lays every hand so that the tip of the middle finger and the centre of the capitate are at fixed places, with
 the thumb on the right (see `anatomy` for the numbers and their sources).
 """
 
@@ -54,12 +54,12 @@ class Canvas:
         return canvas
 
     def transform(self, key_points: ArrayLike) -> Similarity:
-        """Returns the transform from a picture to the canvas.
+        """Returns the transform from an image to the canvas.
 
-        Fingertip and capitate fix rotation, zoom and shift exactly; the thumb says whether the hand is turned over.
+        Fingertip and capitate fix rotation, zoom and shift exactly; the side of the thumb decides on mirroring.
 
         Args:
-          key_points: x, y of `anatomy.KEY_POINTS` in the picture, (3, 2).
+          key_points: x, y of `anatomy.KEY_POINTS` in the image, (3, 2).
 
         Raises:
           ValueError: where fingertip and capitate coincide or a point is not finite.
@@ -71,13 +71,13 @@ class Canvas:
 
 
 def thumb_side(key_points: Float[np.ndarray, "3 2"]) -> float:
-    """Returns how far the thumb's tip lies to the right of the way from capitate to fingertip, in hand lengths.
+    """Returns how far the thumb's tip lies to the right of the line from capitate to fingertip, in hand lengths.
 
     A hand length is the distance between fingertip and capitate; left is negative.
     """
     up = key_points[FINGERTIP] - key_points[CAPITATE]
     thumb = key_points[THUMB] - key_points[CAPITATE]
-    # x to the right, y down: what lies to the right of "up" has a positive cross product.
+    # x to the right, y down: points to the right of "up" have a positive cross product.
     return float((up[0] * thumb[1] - up[1] * thumb[0]) / max(float(up @ up), 1e-12))
 
 

@@ -1,4 +1,4 @@
-"""Similarity transforms of the plane: turned, zoomed, shifted, perhaps mirrored.
+"""Similarity transforms of the plane: rotation, scale, shift and, where wanted, a mirror.
 
 Points are x, y in pixels; pixel centres lie at whole numbers.
 """
@@ -15,14 +15,14 @@ from numpy.typing import ArrayLike
 
 @dataclasses.dataclass(frozen=True)
 class Similarity:
-    """A similarity x -> matrix (x, 1): angles are kept, or all turned round by a mirror.
+    """A similarity x -> matrix (x, 1): it keeps angles, or reverses all of them where it mirrors.
 
     Attributes:
       a: scale times cosine of the rotation.
       b: scale times sine of the rotation.
       x: shift in pixels, applied last.
       y: likewise.
-      mirrored: whether x is turned into -x first.
+      mirrored: whether x becomes -x first.
     """
 
     a: float = 1.0
@@ -33,12 +33,12 @@ class Similarity:
 
     @classmethod
     def between(cls, source: ArrayLike, target: ArrayLike, *, mirrored: bool = False) -> Similarity:
-        """Returns the similarity that takes points to points best, by least squares (Umeyama 1991).
+        """Returns the similarity that takes points to points with the least squared error (Umeyama 1991).
 
         Args:
           source: at least two different points, (n, 2).
           target: where they go, (n, 2).
-          mirrored: whether the plane is turned over on the way.
+          mirrored: whether the similarity mirrors.
 
         Raises:
           ValueError: where all points of `source` coincide, or a number is not finite.
@@ -60,9 +60,9 @@ class Similarity:
 
     @classmethod
     def scaling(cls, scale: float) -> Similarity:
-        """Returns what takes a picture's pixels to those of the same picture at `scale` times its size.
+        """Returns the transform from an image's pixels to those of the same image at `scale` times its size.
 
-        The picture's edges, half a pixel before the first centre, stay the edges.
+        The image's edges, half a pixel before the first centre, stay the edges.
         """
         return cls(a=scale, x=0.5 * scale - 0.5, y=0.5 * scale - 0.5)
 
@@ -73,13 +73,13 @@ class Similarity:
 
     @classmethod
     def framing(cls, rows: tuple[float, float], columns: tuple[float, float], height: int, width: int) -> Similarity:
-        """Returns what lays a rectangle into the middle of a picture, as large as it fits whole.
+        """Returns the transform that fits a whole rectangle into the middle of an image, as large as possible.
 
         Args:
           rows: first and last row (exclusive) of the rectangle, in pixels.
-          columns: likewise.
-          height: of the picture, in pixels.
-          width: likewise.
+          columns: first and last column (exclusive), in pixels.
+          height: of the image, in pixels.
+          width: of the image, in pixels.
         """
         scale = min(height / (rows[1] - rows[0]), width / (columns[1] - columns[0]))
         x = (width - 1) / 2 - scale * (columns[0] + columns[1] - 1) / 2
@@ -88,14 +88,14 @@ class Similarity:
 
     @classmethod
     def turning(cls, degrees: float, height: int, width: int) -> Similarity:
-        """Returns the rotation of a picture of height x width pixels about its middle, from x towards y."""
+        """Returns the rotation of an image of height x width pixels about its middle, from x towards y."""
         a, b = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
         x, y = (width - 1) / 2, (height - 1) / 2
         return cls(a, b, x - (a * x - b * y), y - (b * x + a * y))
 
     @classmethod
     def of_matrix(cls, matrix: ArrayLike) -> Similarity:
-        """Returns the similarity of a matrix (2, 3) or (3, 3) as `matrix` gives it."""
+        """Returns the similarity of a matrix of shape (2, 3) or (3, 3), in the form of `matrix`."""
         m = np.asarray(matrix, np.float64)
         # A mirror shows in the sign of the determinant.
         mirrored = bool(np.linalg.det(m[:2, :2]) < 0)
@@ -110,7 +110,7 @@ class Similarity:
 
     @property
     def scale(self) -> float:
-        """How many pixels one pixel becomes."""
+        """Length of one pixel after the transform."""
         return math.hypot(self.a, self.b)
 
     @property
@@ -124,9 +124,9 @@ class Similarity:
         return np.asarray(points, np.float64) @ matrix[:, :2].T + matrix[:, 2]
 
     def inverse(self) -> Similarity:
-        """Returns the transform back. Raises ValueError where the scale is 0."""
+        """Returns the inverse transform. Raises `ValueError` where the scale is 0."""
         if not self.scale:
-            raise ValueError("a scale of 0 cannot be undone")
+            raise ValueError("found a scale of 0, which has no inverse")
         return Similarity.of_matrix(np.linalg.inv(_square(self)))
 
     def then(self, other: Similarity) -> Similarity:

@@ -53,7 +53,7 @@ class NetworkRef:
 
     @classmethod
     def of(cls, place: NetworkRef | str | os.PathLike[str]) -> NetworkRef:
-        """Returns a reference as it is, and of a text or path what `parse` makes of it; raises `UserError` as that does."""
+        """Returns a reference as it is, a text or path as `parse` reads it. Raises `UserError` as that does."""
         return place if isinstance(place, NetworkRef) else cls.parse(os.fspath(place))
 
     @property

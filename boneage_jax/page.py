@@ -10,13 +10,20 @@ from __future__ import annotations
 import base64
 import dataclasses
 import datetime
+import functools
 import html
+import io
+import json
 import math
 import os
 import pathlib
 import re
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
 
 from boneage_jax import NOT_A_MEDICAL_DEVICE, __version__
 
@@ -35,97 +42,6 @@ PALETTE = {
 ACCENT = PALETTE["blue"]
 """The one accent colour of pages and charts."""
 
-_STYLE = (
-    f":root {{ --accent: {ACCENT}; }}"
-    + """
-:root { color-scheme: light; --ink: #17212b; --muted: #55636f; --line: #dbe2e7; --surface: #f4f7f9; --mat: #0d1216;
-  --on-mat: #c6d0d8; --warn: #8a4300; --warn-line: #d08a35; --warn-surface: #fff6ea; }
-* { box-sizing: border-box; }
-body { margin: 0; border-top: 4px solid var(--accent); background: #fff; color: var(--ink); overflow-wrap: anywhere;
-  font: 1rem/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
-.page { max-width: 72rem; margin: 0 auto; padding: 1.6rem clamp(1rem, 4vw, 2rem) 2rem; }
-h1, h2, h3 { line-height: 1.2; text-wrap: balance; }
-h1 { font-size: clamp(1.5rem, 1.1rem + 2vw, 2.1rem); margin: 0 0 .5rem; letter-spacing: -.01em; }
-h2 { font-size: 1.3rem; margin: 0 0 .6rem; } h3 { font-size: 1rem; margin: 1.4rem 0 .4rem; }
-section { margin-top: 2.6rem; padding-top: 1.4rem; border-top: 1px solid var(--line); }
-p, .lead { max-width: 46rem; margin: .5rem 0; } .lead { color: var(--muted); }
-a { color: var(--accent); }
-.about { display: flex; flex-wrap: wrap; gap: .1rem 1.4rem; margin: 0; font-size: .9rem; }
-.about div { display: flex; gap: .4rem; } .about dd { margin: 0; }
-.about dt { color: var(--muted); white-space: nowrap; }
-.notice { max-width: none; margin: 1rem 0 1.4rem; padding: .55rem .9rem; border-left: 4px solid var(--warn-line);
-  background: var(--warn-surface); font-size: .9rem; line-height: 1.45; }
-.answer { display: flex; flex-wrap: wrap; gap: 1px; margin: .8rem 0; background: var(--line); overflow: hidden;
-  border: 1px solid var(--line); border-radius: 6px; }
-.answer div { flex: 1 1 11rem; padding: .8rem 1rem .9rem; background: var(--surface); }
-.answer dt { color: var(--muted); font-size: .85rem; line-height: 1.3; }
-.answer dd { margin: 0; } .answer .value { font-size: 1.6rem; line-height: 1.25; font-weight: 650; }
-.answer div:first-child .value { color: var(--accent); } .answer .unit { font-size: .95rem; font-weight: 450;
-  display: inline-block; line-height: 1.2; }
-.answer .note { color: var(--muted); font-size: .85rem; line-height: 1.35; }
-.scroll { overflow-x: auto; margin: .8rem 0; background: linear-gradient(90deg, #fff 30%, #fff0) 0 / 2.5rem 100%,
-  linear-gradient(-90deg, #fff 30%, #fff0) 100% / 2.5rem 100%, linear-gradient(90deg, #0d121633, #0d121600) 0 / .8rem
-  100%, linear-gradient(-90deg, #0d121633, #0d121600) 100% / .8rem 100%; background-repeat: no-repeat;
-  background-attachment: local, local, scroll, scroll; }
-table { border-collapse: collapse; min-width: min(100%, 24rem); font-variant-numeric: tabular-nums; font-size: .92rem;
-  line-height: 1.4; overflow-wrap: normal; }
-caption { text-align: left; color: var(--muted); padding-bottom: .4rem; }
-th, td { padding: .42rem .9rem .42rem 0; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
-th:last-child, td:last-child { padding-right: .2rem; }
-thead th { color: var(--muted); font-size: .85rem; font-weight: 600; vertical-align: bottom; border-color: #aab6bf; }
-tbody th { font-weight: 500; } .number { text-align: right; white-space: nowrap; }
-td small { color: var(--muted); display: block; font-size: .8rem; white-space: nowrap; }
-figure { margin: 1rem 0; } img { display: block; max-width: 100%; height: auto; }
-figure > img { width: 100%; max-width: 44rem; }
-figcaption { max-width: 44rem; margin-top: .45rem; color: var(--muted); font-size: .9rem; line-height: 1.45; }
-.mat { background: var(--mat); border-radius: 6px; padding: .5rem; } .mat > img { margin: 0 auto; }
-.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: .5rem 2rem;
-  align-items: start; }
-.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, var(--card)), 1fr)); gap: 1.2rem;
-  margin: 1rem 0; padding: 0; list-style: none; }
-.card { display: flex; flex-direction: column; border: 1px solid var(--line); border-radius: 6px; overflow: hidden; }
-.card .mat { flex: 1; display: flex; flex-wrap: wrap; justify-content: center; align-content: center; gap: .5rem;
-  border-radius: 0; }
-.card .mat > span { flex: var(--ratio) 1 calc(var(--ratio) * var(--tall)); max-width: calc(var(--ratio) * 1.6 *
-  var(--tall)); min-width: 0; }
-.card .mat img { width: 100%; } .mat small { display: block; margin-top: .2rem; color: var(--on-mat);
-  font-size: .75rem; line-height: 1.25; }
-.card .text { padding: .6rem .8rem .7rem; font-size: .9rem; line-height: 1.4; }
-.card h3 { margin: 0; font-size: .95rem; } .card p { margin: .15rem 0 0; color: var(--muted); }
-.badges { display: flex; flex-wrap: wrap; gap: .25rem; margin-top: .35rem; } td .badges { margin: 0; }
-.badge { display: inline-flex; gap: .35em; padding: .05rem .5rem; border: 1px solid; border-radius: 1rem;
-  font-size: .82rem; line-height: 1.45; white-space: nowrap; color: var(--muted); background: #fff; }
-.badge.good { color: var(--accent); } .badge.flag { color: var(--warn); background: var(--warn-surface); }
-.badge.failed { color: #fff; background: var(--ink); border-color: var(--ink); }
-.legend { display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; margin: .6rem 0; padding: 0; list-style: none;
-  font-size: .9rem; } .legend li { display: flex; gap: .4rem; align-items: center; }
-.legend svg { width: 1rem; height: 1rem; flex: none; }
-code, pre { font: .85rem/1.5 ui-monospace, "SF Mono", Menlo, Consolas, "Liberation Mono", monospace; }
-code { background: var(--surface); padding: .1em .3em; border-radius: 3px; }
-pre { background: var(--surface); padding: .8rem 1rem; border-radius: 6px; overflow-x: auto; overflow-wrap: normal; }
-summary { cursor: pointer; color: var(--accent); }
-footer { margin-top: 3rem; padding-top: .8rem; border-top: 1px solid var(--line); color: var(--muted);
-  font-size: .85rem; }
-:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
-@media (max-width: 40rem) {
-  .answer div { flex-basis: 8rem; } .answer div:first-child { flex-basis: 100%; }
-  .cards { grid-template-columns: repeat(auto-fill, minmax(min(100%, calc(.6 * var(--card))), 1fr)); gap: .8rem; }
-  .stack thead { position: absolute; clip-path: inset(50%); } .stack, .stack tbody { display: block; }
-  .stack tr { display: block; padding: .5rem 0; border-bottom: 1px solid var(--line); }
-  .stack tbody th, .stack td { display: grid; grid-template-columns: minmax(5.5rem, 36%) 1fr; gap: .6rem; border: 0;
-    padding: .12rem 0; text-align: left; white-space: normal; overflow-wrap: anywhere; }
-  .stack tbody th { display: block; font-weight: 650; }
-  .stack td::before { content: attr(data-label); color: var(--muted); }
-}
-@media print {
-  @page { margin: 15mm; } body { border: 0; font-size: 10pt; } .page { max-width: none; padding: 0; }
-  .mat, .notice, .badge, .answer, .answer div, .legend { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
-  h2, h3, caption { break-after: avoid; } figure, .card, tr, .answer, .notice { break-inside: avoid; }
-  section { margin-top: 1.2rem; padding-top: .8rem; } .scroll { overflow: visible; background: none; }
-}
-"""
-)
-
 
 class Markup(str):
     """HTML that the blocks pass on as it is; any other text is escaped."""
@@ -136,6 +52,11 @@ class Markup(str):
 def text(content: str) -> Markup:
     """Returns a text as HTML: escaped, unless it is `Markup` already."""
     return content if isinstance(content, Markup) else Markup(html.escape(content))
+
+
+@functools.cache
+def _style() -> str:
+    return pathlib.Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
 
 
 def document(
@@ -164,7 +85,7 @@ def document(
     warning = f"{text(NOT_A_MEDICAL_DEVICE)} {text(notice)}".strip()
     return Markup(f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{text(title)}</title><style>{_STYLE}</style></head><body><div class="page">
+<title>{text(title)}</title><style>{_style()}</style></head><body><div class="page">
 <header><h1>{text(title)}</h1><dl class="about">{shown}</dl></header>
 <p class="notice" role="note">{warning}</p>
 <main>
@@ -229,7 +150,7 @@ def details(summary: str, content: str) -> Markup:
 
 
 def pair(*blocks: str) -> Markup:
-    """Returns blocks of HTML side by side where there is room, otherwise below each other."""
+    """Returns blocks of HTML in two columns where there is room, otherwise below each other."""
     return Markup(f'<div class="pair">{"".join(blocks)}</div>')
 
 
@@ -254,7 +175,25 @@ class Picture:
     kind: str = "jpeg"
 
 
-def figure(picture: bytes | Picture, caption: str, *, kind: str = "png", alt: str = "", dark: bool = False) -> Markup:
+def picture(
+    pixels: UInt8[np.ndarray, "h w"] | UInt8[np.ndarray, "h w 3"], label: str = "", *, alt: str = "", quality: int = 88
+) -> Picture:
+    """Returns pixels as a JPEG.
+
+    Args:
+      pixels: grey, or red, green and blue.
+      label: what it is, shown below it; empty for none.
+      alt: what it shows, for those who cannot see it; empty for the label.
+      quality: of the JPEG, from 1 to 95.
+    """
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=quality)
+    return Picture(buffer.getvalue(), pixels.shape[1], pixels.shape[0], label, alt)
+
+
+def figure(
+    picture: bytes | Picture, caption: str, *, kind: str = "png", alt: str = "", dark: bool = False, wide: bool = False
+) -> Markup:
     """Returns a picture over its caption, both as HTML, the picture's bytes inside.
 
     Args:
@@ -263,14 +202,18 @@ def figure(picture: bytes | Picture, caption: str, *, kind: str = "png", alt: st
       kind: of bytes: `png`, `jpeg` or `gif`.
       alt: what the picture shows, for those who cannot see it; empty for the caption.
       dark: whether the picture is dark, as radiographs are; it then lies on a dark mat.
+      wide: whether it needs the page's whole width; on a narrow screen it then scrolls sideways by itself.
     """
     shown = _image(picture, alt or caption, kind)
+    if wide:
+        name = html.escape(caption)
+        shown = f'<div class="scroll wide" role="region" tabindex="0" aria-label="{name}">{shown}</div>'
     if dark:
         shown = f'<div class="mat">{shown}</div>'
     return Markup(f"<figure>{shown}<figcaption>{text(caption)}</figcaption></figure>")
 
 
-def _image(picture: bytes | Picture, alt: str, kind: str = "jpeg") -> str:
+def _image(picture: bytes | Picture, alt: str, kind: str) -> str:
     size = ""
     if isinstance(picture, Picture):
         alt, kind, size = picture.alt or alt, picture.kind, f' width="{picture.width}" height="{picture.height}"'
@@ -310,7 +253,7 @@ def cards(members: Sequence[Card], *, width: float = 15.0, height: float = 17.0)
 
 def _card(card: Card) -> str:
     pictures = "".join(
-        f'<span style="--ratio: {one.width / one.height:.4f}">{_image(one, one.label or card.title)}'
+        f'<span style="--ratio: {one.width / one.height:.4f}">{_image(one, one.label or card.title, one.kind)}'
         + (f"<small>{text(one.label)}</small>" if one.label else "")
         + "</span>"
         for one in card.pictures
@@ -322,6 +265,7 @@ def _card(card: Card) -> str:
 
 _NUMBER = re.compile(r"[-−+±<>~≤≥]?\s*\d[\d.,]*(e[-+]?\d+)?\s*(%|\[.*\]|\(.*\))?$")
 _NOTHING = ("", "-", "–")
+_LONG = 32
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str = "", stack: bool = False) -> Markup:
@@ -334,36 +278,33 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str = 
       stack: whether rows become blocks on a narrow screen; otherwise the table scrolls sideways by itself.
     """
     columns = [[row[n] for row in rows] for n in range(len(head))]
-    numeric = [_is_numeric(column) and n > 0 for n, column in enumerate(columns)]
-    top = "".join(
-        f'<th scope="col"{_number_class(number)}>{text(name)}</th>' for name, number in zip(head, numeric, strict=True)
-    )
+    kinds = ["", *map(_class_of, columns[1:])]
+    top = "".join(f'<th scope="col"{kind}>{text(name)}</th>' for name, kind in zip(head, kinds, strict=True))
     body = "".join(
         f'<tr><th scope="row">{text(row[0])}</th>'
         + "".join(
-            f'<td{_number_class(number)} data-label="{html.escape(name)}">{text(cell)}</td>'
-            for cell, name, number in zip(row[1:], head[1:], numeric[1:], strict=True)
+            f'<td{kind} data-label="{html.escape(name)}">{text(cell)}</td>'
+            for cell, name, kind in zip(row[1:], head[1:], kinds[1:], strict=True)
         )
         + "</tr>"
         for row in rows
     )
     said = f"<caption>{text(caption)}</caption>" if caption else ""
-    kind = ' class="stack"' if stack else ""
+    stacked = ' class="stack"' if stack else ""
     # A region that scrolls has to be reached by the keyboard.
     name = html.escape(caption or ", ".join(name for name in head if name))
     return Markup(
-        f'<div class="scroll" role="region" tabindex="0" aria-label="{name}"><table{kind}>{said}'
+        f'<div class="scroll" role="region" tabindex="0" aria-label="{name}"><table{stacked}>{said}'
         f"<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 
-def _is_numeric(column: Sequence[str]) -> bool:
+def _class_of(column: Sequence[str]) -> str:
     known = [re.sub(r"<small>.*", "", cell) for cell in column if cell not in _NOTHING]
-    return bool(known) and all(_NUMBER.match(cell) for cell in known)
-
-
-def _number_class(number: bool) -> str:
-    return ' class="number"' if number else ""
+    if known and all(_NUMBER.match(cell) for cell in known):
+        return ' class="number"'
+    # A sentence in a table that scrolls would become a column of single words.
+    return ' class="long"' if any(len(cell) > _LONG and not isinstance(cell, Markup) for cell in column) else ""
 
 
 Verdict = Literal["good", "flag", "failed", "neutral"]
@@ -472,3 +413,21 @@ def place(path: pathlib.Path | str, beside: pathlib.Path | str) -> str:
     if relative.parts.count("..") <= _UP and relative.parts[-1:] != ("..",):
         return relative.as_posix()
     return "…/" + "/".join(absolute.parts[1:][-_PARTS:])
+
+
+def as_json(value: Any, beside: pathlib.Path | str) -> str:
+    """Returns a value as JSON for people, the absolute paths in it as `place` says them.
+
+    Args:
+      value: of what JSON can hold.
+      beside: folder of the page.
+    """
+
+    def said(part: Any) -> Any:
+        if isinstance(part, Mapping):
+            return {key: said(member) for key, member in part.items()}
+        if isinstance(part, list | tuple):
+            return [said(member) for member in part]
+        return place(part, beside) if isinstance(part, str) and os.path.isabs(part) else part
+
+    return json.dumps(said(value), indent=2, ensure_ascii=False)

@@ -20,8 +20,10 @@ KNOWN: tuple[str, ...] = (*(region.name for region in anatomy.CANVAS_REGIONS), W
 SMALLEST = 16
 """Least height and width of a region's picture, in pixels."""
 
-_NUMBER = r"(-?[0-9]+(?:\.[0-9]+)?)"
-_FORM = re.compile(rf"(\w+)(?:={_NUMBER}:{_NUMBER},{_NUMBER}:{_NUMBER})?(?:@([0-9]+)x([0-9]+))?")
+_NUMBER = r"-?[0-9]+(?:\.[0-9]+)?"
+_PLACE = rf"({_NUMBER}):({_NUMBER}),({_NUMBER}):({_NUMBER})"
+_FORM = re.compile(rf"(\w+)(?:={_PLACE})?(?:@([0-9]+)x([0-9]+))?")
+_SEPARATOR = re.compile(rf",(?!\s*{_NUMBER}:)")
 _EXPECTED = f"one of {', '.join(KNOWN)}, perhaps with @HEIGHTxWIDTH, or NAME=ROW0:ROW1,COL0:COL1@HEIGHTxWIDTH"
 
 
@@ -93,7 +95,7 @@ def check_size(region: object, height: int, width: int) -> None:
 def parse_regions(text: str) -> tuple[RegionSpec, ...]:
     """Reads regions with commas between them, as in `A,B@188x188,wrist=1500:2000,400:1200@250x400`.
 
-    A comma before a number is one within a place and separates nothing.
+    A comma before columns, as in `,400:1200`, is one within a place and separates nothing.
 
     Args:
       text: regions as `RegionSpec.parse` reads them.
@@ -101,7 +103,7 @@ def parse_regions(text: str) -> tuple[RegionSpec, ...]:
     Raises:
       UserError: for a region that cannot be read, and for a name that stands twice.
     """
-    specs = tuple(RegionSpec.parse(part) for part in re.split(r",(?!\s*-?[0-9])", text) if part.strip())
+    specs = tuple(RegionSpec.parse(part) for part in _SEPARATOR.split(text) if part.strip())
     check_names(spec.name for spec in specs)
     return specs
 

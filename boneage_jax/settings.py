@@ -1,7 +1,7 @@
-"""Groups of settings as frozen dataclasses: each field with its type, default, limits and meaning, checked at the door.
+"""Groups of settings as frozen dataclasses: each field with its type, default, limits and meaning.
 
-What an experiment and a job of a cluster have in common: dictionaries come in, from a config or a file, and either a
-checked dataclass comes out or a list of all that is wrong with them, by dotted key.
+`checked` makes such a dataclass of nested dictionaries, from a config or a file, or lists all of their problems by
+dotted key. Experiments and jobs of a cluster are checked in this way.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def did_you_mean(key: str, known: typing.Iterable[str]) -> str:
-    """Returns ` (did you mean ...?)` for the known key most like `key`, or an empty string."""
+    """Returns ` (did you mean ...?)` with the most similar known key, or an empty string."""
     known = list(known)
     matches = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
     if not matches:
@@ -56,7 +56,7 @@ def checked(cls: type, nested: Any, problems: list[str]) -> Any:
     Args:
       cls: a frozen dataclass whose fields are `setting`s or such dataclasses.
       nested: dictionaries by key.
-      problems: gains a line for every unknown key (with the likeliest meant one), wrong type and impossible value.
+      problems: gains a line for every unknown key (with the most similar known one), wrong type and impossible value.
 
     Returns:
       The dataclass, or None where there are new problems.
@@ -97,11 +97,11 @@ def _leaf(kind: Any, limits: Mapping[str, Any], value: Any, key: str, problems: 
     if origin is tuple:
         if not isinstance(value, list | tuple) or not (value or limits.get("may_be_empty")):
             item = typing.get_args(kind)[0]
-            of_what = {int: "whole numbers", float: "numbers", str: "texts"}.get(
+            items = {int: "whole numbers", float: "numbers", str: "texts"}.get(
                 item, f"{', '.join(map(repr, typing.get_args(item)))}"
             )
             how_many = "" if limits.get("may_be_empty") else "non-empty "
-            problems.append(f"{key}: found {value!r}, expected a {how_many}tuple of {of_what}")
+            problems.append(f"{key}: found {value!r}, expected a {how_many}tuple of {items}")
             return value
         return tuple(_leaf(typing.get_args(kind)[0], limits, item, key, problems) for item in value)
     assert not isinstance(kind, types.UnionType), key

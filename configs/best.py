@@ -1,4 +1,4 @@
-"""The strongest single age model we can defend; train it from several seeds and let `boneage predict` average them.
+"""The strongest single age model of this project; train it from several seeds: `boneage predict` averages them.
 
     boneage register rsna_bone_age/full --segmentation runs/s --landmarks runs/l --regions whole@1040x800 --drop-flagged
     boneage train --config=configs/best.py --config.data.name=registered_hands/rsna_bone_age-full --run=runs/best-0
@@ -6,8 +6,8 @@
         --config.train.seed=1
     boneage train --config=configs/best.py:tiny --run=runs/best-tiny         # its twin on small phantoms, a few minutes
 
-What it does otherwise than the paper, each for a reason:
-- label distributions (`task.age`): four readings in five are multiples of six months, a soft label says so;
+Differences from the paper, and their reasons:
+- label distributions (`task.age`): four readings in five are multiples of six months, which soft labels allow for;
 - hand, carpals and metacarpals at once (`data.regions`), each through its own backbone: the paper averages networks
   that have seen one region each and cannot weigh one against another;
 - AdamW with cosine decay and averaged weights, which allow the higher learning rate;

@@ -1,4 +1,4 @@
-"""The shipped bundle's age network goes on learning: from endless phantoms of every kind to the hands that you have.
+"""Fine-tunes the shipped bundle's age network, trained on endless phantoms of every kind, on hands of your own.
 
     boneage train --config=configs/finetune.py --run=runs/fine-0
     boneage train --config=configs/finetune.py --config.train.start=shipped:age1 --config.train.seed=1 --run=runs/fine-1
@@ -6,29 +6,25 @@
 
 (On real hands: `--config.data.name=registered_hands/rsna_bone_age-full`, made by `boneage register`.)
 
-`train.start` names any run's folder, or a bundle's network as FILE:MEMBER, and all weights of it, the head's too, are
-where training begins; optimiser, schedule and seed are the new run's own. The network must be the same one, so what it
-reads (region, size, sex, label distributions) stays as in `configs/phantom_only.py`. What a start on phantoms brings on
-real hands has not been measured.
+Training starts from all weights of the network that `train.start` names, those of its head too: a run's folder, or
+FILE:MEMBER of a bundle. Optimiser, schedule and seed are the new run's own. The network must be the same one, so its
+model, region, size and task are those of `configs/phantom_only.py`. The gain on real hands has not been measured.
 """
 
 import ml_collections
 
-from boneage_jax.config import default_config
+from boneage_jax.config import default_config, read_config
 
 
 def get_config(size: str = "full") -> ml_collections.ConfigDict:
     """Returns the config: `full`, or its `tiny` twin."""
     if size not in ("full", "tiny"):
         raise ValueError(f"size {size!r}, expected full or tiny")
-    config = default_config()
-    config.data.name, config.data.regions = "hand_phantom/registered", "A"
-    config.data.height, config.data.width = 250, 188
-    config.model.name, config.model.depth = "resnet", 18
-    config.model.widths = (16, 32, 64, 128)
-    config.model.dense = (128,)
-    config.model.sex = "input"
-    config.task.age, config.task.label_sd = "distribution", 6.0
+    config, first = default_config(), read_config("configs/phantom_only.py")
+    # The same network on the same input: its weights fit no other.
+    config.model, config.task, config.data.regions = first.model, first.task, first.data.regions
+    config.data.height, config.data.width = first.data.height, first.data.width
+    config.data.name = "hand_phantom/registered"
     config.augment.shift, config.augment.zoom, config.augment.rotation = 0.02, 0.03, 3.0
     config.augment.gamma, config.augment.contrast = 0.3, 0.2
     config.optimizer.name, config.optimizer.weight_decay = "adamw", 1e-4

@@ -44,7 +44,7 @@ def get_config(variant: str = "heatmap") -> ml_collections.ConfigDict:
     config.model.widths, config.model.patch = (16, 24, 32, 48, 64), 2
     config.optimizer.name, config.optimizer.weight_decay = "adamw", 1e-4
     config.optimizer.learning_rate = 3e-3
-    # Both stages are shown bone bright, unless the mask misleads.
+    # Both stages see bone bright, unless the mask misleads.
     config.augment.invert = 0.05
     # Of both stages.
     config.train.length = "6 epochs"

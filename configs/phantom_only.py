@@ -1,13 +1,13 @@
 """The age network of the bundle: phantoms only, endless, all disturbances on. A research demonstration.
 
-    boneage data build hand_phantom/raw --out data      # judges it; what it learns from is rendered on the way
+    boneage data build hand_phantom/raw --out data      # for evaluation; training images are rendered meanwhile
     boneage train --config=configs/phantom_only.py --run=runs/phantom-only
     boneage train --config=configs/phantom_only.py:tiny --run=runs/phantom-only-tiny      # its twin, a minute or two
 
 Hands as acquired, cut from their background and laid on the canvas by their true masks and key points, then shifted,
-turned and zoomed by as much as the pipeline errs, and made softer and grainier. The truth is learnt, not a reader's
-word, and every age is as likely as any other: it is meant for hands from infants to adults, not for the phantoms of a
-test set.
+rotated and zoomed by as much as the pipeline errs, blurred and with noise. Labels are the true age, not a reading, and
+every age is as likely as any other: the network is meant for hands from infants to adults, not for a test set of
+phantoms.
 """
 
 import ml_collections
@@ -22,7 +22,7 @@ def get_config(size: str = "full") -> ml_collections.ConfigDict:
     config = default_config()
     config.data.name, config.data.regions = "hand_phantom/raw", "A"
     config.data.input_layouts = ("masked_canvas",)
-    # Several sizes: real pictures are as sharp as they like.
+    # Several sizes: real radiographs differ in sharpness.
     config.data.fresh = "raw@520x400+480x480+640x480"
     config.data.fresh_ages, config.data.fresh_rater_sd = "even", 0.0
     config.data.height, config.data.width = 250, 188
@@ -33,7 +33,7 @@ def get_config(size: str = "full") -> ml_collections.ConfigDict:
     config.task.age, config.task.label_sd = "distribution", 6.0
     config.augment.shift, config.augment.zoom, config.augment.rotation = 0.04, 0.08, 8.0
     config.augment.gamma, config.augment.contrast = 0.3, 0.2
-    # Real pictures are softer than any phantom, and grainier.
+    # Real radiographs are softer than phantoms, and noisier.
     config.augment.blur, config.augment.noise = 2.0, 0.04
     config.data.echo_factor = 4
     config.optimizer.name, config.optimizer.weight_decay = "adamw", 1e-4

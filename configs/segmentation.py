@@ -24,14 +24,14 @@ def get_config(size: str = "full") -> ml_collections.ConfigDict:
     config.task.jaccard_form = "ratio"
     config.model.name, config.model.head = "unet", "mask"
     config.data.name = "hand_phantom/raw"
-    # The whole picture first, then the hand, stood upright and as large as can be: one network for both.
+    # The whole image first, then the hand, upright and as large as possible: one network for both.
     config.data.input_layouts = ("image", "upright_box")
     config.data.height, config.data.width = 448, 320
     config.data.contrast = "local"
     config.model.widths, config.model.patch = (24, 32, 48, 64, 96), 4
     config.augment.shift, config.augment.zoom, config.augment.rotation = 0.05, 0.15, 25.0
     config.augment.flip = 0.5
-    # The coarse stage cannot know which way round a picture is, and the fine stage may have been told wrong.
+    # The coarse stage does not know whether bone is bright, and the fine stage may have been told wrong.
     config.augment.invert = 0.05
     config.augment.gamma, config.augment.contrast = 0.3, 0.2
     config.optimizer.name, config.optimizer.weight_decay = "adamw", 1e-4
@@ -43,7 +43,7 @@ def get_config(size: str = "full") -> ml_collections.ConfigDict:
     config.eval.batch_size = 32
     if size == "tiny":
         config.data.name = "hand_phantom/raw_tiny"
-        # Square, so that pictures across are seen as large as upright ones.
+        # Square, so that hands that lie across are seen as large as upright ones.
         config.data.input_layouts = ("image", "hand_box")
         config.data.height, config.data.width = 160, 160
         config.model.widths, config.model.patch = (12, 16, 24, 32), 2

@@ -1,5 +1,8 @@
 """The tables against what the literature states, not against themselves."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -135,3 +138,59 @@ def test_sexes():
     assert [anatomy.is_male(word) for word in ("M", "male", "F", " Female ")] == [True, True, False, False]
     with pytest.raises(UserError, match="sex 'x': expected M or F"):
         anatomy.is_male("x")
+
+
+ANOTHER_REGION = """
+import subprocess
+import sys
+
+import numpy as np
+from boneage_jax import anatomy
+
+# As a line in anatomy.py would.
+place = {"rows": (1500, 2000), "columns": (400, 1200)}
+anatomy.CANVAS_REGIONS += (
+    anatomy.CanvasRegion("wrist", "wrist and carpals", **place, size=(125, 200), bones="forearm, carpals"),
+)
+
+from boneage_jax.config import validate
+from boneage_jax.data.examples import View, lay_out
+from boneage_jax.hand import register, regions
+from boneage_jax.region_spec import parse_regions
+
+config = validate({"data": {"regions": "A+wrist", "height": 125, "width": 200}})
+assert config.data.pictures == 2
+
+image = np.random.default_rng(0).integers(1, 256, (520, 400), dtype=np.uint8)
+mask = np.ones(image.shape, bool)
+mask[:8] = False
+key_points = np.array([[200.0, 25.0], [350.0, 250.0], [200.0, 400.0]])
+registered = register.registration(image, mask, key_points)
+new, same = regions.named(parse_regions("wrist,other=1500:2000,400:1200@125x200"))
+cut = register.cut(image, mask, registered, [new, same])
+assert cut["wrist"].shape == (125, 200)
+assert (cut["wrist"] == cut["other"]).all()
+assert cut["wrist"].std() > 10
+
+view = View(height=125, width=200, regions=("A", "wrist"))
+example = lay_out(view, [image], male=1.0, bone_age=120.0)
+assert example["image"].shape == (125, 200, 2)
+# The canvas at a quarter of its size: rows 375 to 500 and columns 100 to 300 of it.
+np.testing.assert_array_equal(example["image"][..., 1], image[375:500, 100:300])
+"""
+
+
+def test_a_new_region_is_one_declaration():
+    """Configs, the cutting of registered hands and the examples of training know it at once."""
+    done = subprocess.run([sys.executable, "-c", ANOTHER_REGION], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_regions_lie_on_the_canvas_and_their_bones_are_known():
+    for region in anatomy.CANVAS_REGIONS:
+        assert 0 <= region.rows[0] < region.rows[1] <= anatomy.CANVAS[0]
+        assert 0 <= region.columns[0] < region.columns[1] <= anatomy.CANVAS[1]
+        assert anatomy.select(region.bones).any()
+        assert anatomy.canvas_region(region.name) is region
+    with pytest.raises(UserError, match="region 'Q': expected one of A, B, C"):
+        anatomy.canvas_region("Q")

@@ -5,19 +5,33 @@ import pathlib
 import re
 import shlex
 import subprocess
+import sys
 
 import pytest
 
 from boneage_jax import cli
-from boneage_jax.cli.options import path
+from boneage_jax.cli.hands import PredictOptions
+from boneage_jax.cli.models import PaperOptions
+from boneage_jax.files import local as path
+from boneage_jax.network_ref import NetworkRef
+from boneage_jax.options import request_of
+from boneage_jax.phantoms.request import PhantomRequest
+from boneage_jax.region_spec import RegionSpec
+from boneage_jax.sweeps.request import StartRequest
+from boneage_jax.workflows.requests import BuildRequest, BundleRequest, ConvertRequest, RegisterRequest
 from tests.conftest import boneage, small_arguments
 
 COMMANDS = [
     ["data", "build"],
     ["data", "info"],
+    ["phantom"],
     ["train"],
     ["evaluate"],
+    ["paper"],
+    ["compare"],
+    ["pool-folds"],
     ["mine"],
+    ["calibrate"],
     ["register"],
     ["annotations", "convert"],
     ["predict"],
@@ -51,6 +65,114 @@ def test_every_command_has_help_with_an_example_that_parses(command, capsys):
     assert examples
     for example in examples:
         cli._parse(shlex.split(example, comments=True)[1:])
+
+
+def test_help_waits_for_no_heavy_library():
+    """Declaring all options needs the requests alone, none of the work behind them."""
+    code = (
+        "import sys; from boneage_jax import cli; cli.parser().format_help(); "
+        "print(sorted({'jax', 'jaxtyping', 'flax', 'tensorflow', 'cv2', 'PIL', 'scipy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (
+            "register hand_phantom/raw --segmentation shipped --landmarks runs/l --regions A,B@20x30 --coarse-only "
+            "--canvas 1040,800,400,50,400,800 --splits train,test",
+            RegisterRequest(
+                "hand_phantom/raw",
+                NetworkRef(None),
+                NetworkRef(pathlib.Path("runs/l")),
+                regions=(RegionSpec("A"), RegionSpec("B", size=(20, 30))),
+                fine_stage=False,
+                canvas=(1040, 800, 400, 50, 400, 800),
+                splits=("train", "test"),
+            ),
+        ),
+        (
+            "predict a.png b.png --run shipped:age0 --run runs/x --sex-conflict use-dicom --page p.html",
+            PredictOptions(
+                (pathlib.Path("a.png"), pathlib.Path("b.png")),
+                (NetworkRef(None, "age0"), NetworkRef(pathlib.Path("runs/x"))),
+                sex_conflict="use-dicom",
+                page=pathlib.Path("p.html"),
+            ),
+        ),
+        (
+            "bundle --segmentation shipped --landmarks shipped --run runs/a --out b --debias",
+            BundleRequest(
+                NetworkRef(None),
+                NetworkRef(None),
+                (NetworkRef(pathlib.Path("runs/a")),),
+                pathlib.Path("b"),
+                debias=True,
+            ),
+        ),
+        (
+            "paper --out p --experiments m46-*,resnet50-* --set train.seed=1 --set model.depth=18 --beside r --dry-run",
+            PaperOptions(
+                pathlib.Path("p"),
+                experiments=("m46-*", "resnet50-*"),
+                overrides=("--config.train.seed=1", "--config.model.depth=18"),
+                beside=(pathlib.Path("r"),),
+                dry_run=True,
+            ),
+        ),
+        (
+            "data build rsna_bone_age --from d --validation 0 --counts 4,2,1 --size 500x375",
+            BuildRequest(
+                "rsna_bone_age",
+                source=pathlib.Path("d"),
+                validation=0.0,
+                counts={"train": 4, "validation": 2, "test": 1},
+                size=(500, 375),
+            ),
+        ),
+        (
+            "phantom --ages 12:36:12 --set carpals=120 --out g.gif",
+            PhantomRequest(ages=(12.0, 24.0, 36.0), counterfactual="carpals=120", out=pathlib.Path("g.gif")),
+        ),
+        (
+            "annotations convert a.json --out b --rename 'thumb tip=1,capitate=17'",
+            ConvertRequest(pathlib.Path("a.json"), pathlib.Path("b"), rename={"thumb tip": "1", "capitate": "17"}),
+        ),
+        (
+            "sweep start s.py --out s --lease 5",
+            StartRequest(sweep=pathlib.Path("s.py"), out=pathlib.Path("s"), lease=5.0),
+        ),
+    ],
+    ids=lambda value: value.split()[0] if isinstance(value, str) else "",
+)
+def test_a_command_line_is_a_request(line, expected, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options, _ = cli._parse(shlex.split(line))
+    assert request_of(type(expected), options) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("register x --segmentation a --landmarks b --canvas 1,2", "found '1,2', expected HEIGHT,WIDTH,TIP_X,TIP_Y,"),
+        ("data build x --counts 4,2", "found '4,2', expected TRAIN,VALIDATION,TEST, as in 400,50,50"),
+        ("data build x --quality 0", "found 0, expected a whole number above 0"),
+        ("phantom --ages 36:12:12 --out g", "found '36:12:12', expected FIRST:LAST:STEP in months, as in 12:216:12"),
+        ("phantom --ages 1.2.3:12:12 --out g", "found '1.2.3:12:12', expected FIRST:LAST:STEP in months"),
+        ("annotations convert a --out b --rename x", "found 'x', expected NEW=OLD,..., as in capitate=17"),
+        ("scaling --out s --images few", "found 'few', expected whole numbers, as in 250,500,1000"),
+        ("scaling --out s --images 1 --widths x", "found 'x', expected numbers, as in 0.5,1,2"),
+        ("sweep work s --lease 0", "found 0, expected a number of seconds above 0"),
+        ("train --run r --process -1", "found -1, expected a whole number, 0 or more"),
+    ],
+)
+def test_values_that_cannot_be_read_are_status_2(line, expected, capsys):
+    with pytest.raises(SystemExit) as leave:
+        cli.main(shlex.split(line))
+    assert leave.value.code == 2
+    assert expected in capsys.readouterr().err
 
 
 def test_bad_usage_is_status_2():
@@ -107,7 +229,7 @@ def options_of(parser):
 
 
 def test_every_option_that_takes_a_path_refuses_addresses():
-    options = list(options_of(cli._parser()))
+    options = list(options_of(cli.parser()))
     for words, option in options:
         assert option.type is not pathlib.Path, (words, option.dest)
         assert option.type is path or not isinstance(option.default, pathlib.Path), (words, option.dest)

@@ -31,6 +31,49 @@ def test_every_shipped_config_is_as_reviewed(name):
     assert path.read_text() == text, f"{name} changed: review it, then UPDATE_GOLDEN=1 make test"
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "differing"),
+    [
+        (
+            "configs/m46.py",
+            "configs/paper/experiment.py:m46-regression-A-all",
+            {"data.name", "data.regions"},
+        ),
+        (
+            "configs/paper/experiment.py:m46-classification-A-all",
+            "configs/paper/experiment.py:resnet50-classification-A-all",
+            {"model.name", "model.widths", "model.dense", "model.dropout"},
+        ),
+        (
+            "configs/convnext.py",
+            "configs/convnext.py:resnet",
+            {"model.name", "model.depth", "model.widths"},
+        ),
+    ],
+)
+def test_configs_that_are_compared_differ_in_what_is_compared(one, other, differing):
+    first, second = (flatten(to_dict(loading.load([f"--config={name}"]))) for name in (one, other))
+    assert {key for key in first if first[key] != second[key]} == differing
+
+
+def test_fine_tuning_has_the_network_of_the_weights_that_it_starts_from():
+    first, second = (loading.load([f"--config=configs/{name}.py"]) for name in ("phantom_only", "finetune"))
+    assert (first.model, first.task) == (second.model, second.task)
+    assert (first.data.regions, first.data.height, first.data.width) == ("A", second.data.height, second.data.width)
+
+
+def test_arguments_of_a_config_are_told_from_others():
+    found = loading.split_arguments(
+        ["train", "--config", "a.py:b", "--run=r", "--config.model.depth", "18", "--config.train.seed=1", "--configs"]
+    )
+    assert found == (
+        ["--config=a.py:b", "--config.model.depth=18", "--config.train.seed=1"],
+        ["train", "--run=r", "--configs"],
+    )
+    with pytest.raises(UserError, match="--run=r: not an argument of a config"):
+        loading.load(["--config=configs/tiny.py", "--run=r"])
+
+
 def test_all_problems_are_told_at_once():
     config = to_dict(validate(default_config()))
     config["train"]["batchsize"] = 8

@@ -87,6 +87,8 @@ def test_what_is_printed_is_read_as_the_same(text):
         pathlib.Path("b.safetensors").touch()
         ref = NetworkRef.parse(text)
         assert NetworkRef.parse(str(ref)) == ref
+        if text == "shipped:":  # the bundle's, be there a file of that name: only the folder tells which it is
+            return
         pathlib.Path("shipped").touch()
         ref = NetworkRef.parse(text)
         assert NetworkRef.parse(str(ref)) == ref

@@ -88,7 +88,7 @@ def parser_of(request=Request, **chosen):
 
 
 def asked(*arguments, **given):
-    return request_of(Request, parser_of().parse_args(["hand.png", "--out=o", *arguments]), **given)
+    return request_of(Request, parser_of().parse_args(["--out=o", "hand.png", *arguments]), **given)
 
 
 def test_what_is_not_given_has_its_default():
@@ -168,7 +168,7 @@ def test_addresses_are_refused(arguments):
 
 
 def test_messages_of_parsed_types_are_passed_on():
-    with pytest.raises(UserError, match="^strict x: never good enough$"):
+    with pytest.raises(UserError, match=r"^strict x: never good enough$"):
         asked("--strict=x")
 
 

@@ -1,1 +1,1 @@
-"""How good it is: scores with intervals, figures, reports."""
+"""How good networks are: scores with intervals, comparisons, ensembles, figures and reports."""

@@ -1,4 +1,4 @@
-"""The error that nobody can avoid on phantoms: what remains for who knows every bone's maturity exactly."""
+"""The irreducible error on phantoms: the error of the best prediction from the exact maturity of every bone."""
 
 from __future__ import annotations
 
@@ -9,46 +9,46 @@ from boneage_jax import anatomy
 from boneage_jax.data.sources import Dataset
 
 _RIDGE = 1.0
-"""Months squared: keeps the fit from using differences of bones that are always equal."""
-
+"""Ridge penalty in months squared: bones whose maturities are always equal get equal weights. Chosen by eye, see
+docs/explanation/lab-notes.md."""
 
 REGION_BONES = {"A": "all", "B": "carpals, radius, ulna, metacarpal 1", "C": "metacarpal, proximal phalanx"}
-"""Bones whose growth plates, or all of which, lie in each of `anatomy.CANVAS_REGIONS`."""
+"""Bones that each of `anatomy.CANVAS_REGIONS` shows, at least with their growth plate."""
 
 
 def best_readings(dataset: Dataset, *, train: str = "train", test: str = "test") -> dict[str, Float[np.ndarray, " n"]]:
-    """Returns the best linear reading of the true maturities of each region's bones, in months, by region.
+    """Returns the best linear predictions of bone age from the true maturities of each region's bones, in months.
 
-    The phantom's label is the child's age and a rater's noise; bones and regions scatter about the age. So the picture
-    can say no more than the maturities of its bones. Their best linear combination by sex is fitted on `train`; what
-    it errs by on `test` is the scatter that no picture of these bones shows, and the noise of the labels. Maturities
-    count as known before a centre appears and after it has fused, where pictures do not show them: so what a picture
-    allows lies a little above, and for adults far above.
+    A phantom's label is the child's bone age plus a reader's noise, and the maturities of regions and bones scatter
+    about that age. An image shows no more than the maturities of its bones. Their best linear combination, one for
+    each sex, is fitted on `train`; its error on `test` comes from the scatter that no image of these bones shows, and
+    from the noise of the labels. Maturities count as known before a centre appears and after it has fused, where
+    images do not show them: the true irreducible error of an image is a little larger, and much larger for adults.
 
     Args:
       dataset: phantoms.
       train: split that the combinations are fitted on.
-      test: split that they are made for.
+      test: split that is predicted.
 
     Returns:
-      One for each of `REGION_BONES`; none for a dataset that does not hold the truth.
+      Predictions by region, for each of `REGION_BONES`; empty for a dataset without the truth.
     """
     if not {"bone_maturity", "bone_age", "male"} <= set(dataset.features):
         return {}
-    learnt, male, reading = _columns(dataset, train)
-    shown, shown_male, _ = _columns(dataset, test)
+    maturity, male, reading = _columns(dataset, train)
+    test_maturity, test_male, _ = _columns(dataset, test)
     found = {}
     for region, bones in REGION_BONES.items():
         known = anatomy.select(bones)
-        weights = _fitted(_design(learnt[:, known], male), reading)
-        found[region] = _design(shown[:, known], shown_male) @ weights
+        weights = _fitted(_design(maturity[:, known], male), reading)
+        found[region] = _design(test_maturity[:, known], test_male) @ weights
     return found
 
 
 def irreducible_mae(dataset: Dataset, *, train: str = "train", test: str = "test") -> float | None:
-    """Returns the mean absolute error of the best reading of all bones, in months.
+    """Returns the mean absolute error of the best prediction from all bones, in months; see `best_readings`.
 
-    None for a dataset that does not hold the truth; see `best_readings`.
+    None for a dataset without the truth.
     """
     read = best_readings(dataset, train=train, test=test)
     return float(np.abs(read["A"] - _columns(dataset, test)[2]).mean()) if read else None
@@ -63,7 +63,7 @@ def _columns(dataset: Dataset, split: str) -> tuple[np.ndarray, np.ndarray, np.n
 
 
 def _design(bones: Float[np.ndarray, "n bones"], male: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n features"]:
-    """Bones and a constant, for boys and girls apart."""
+    """Maturities and a constant, in separate columns for boys and girls."""
     one = np.concatenate([bones, np.full((len(bones), 1), 100.0)], axis=1)
     return np.concatenate([one * male[:, None], one * (1 - male[:, None])], axis=1)
 
@@ -71,5 +71,5 @@ def _design(bones: Float[np.ndarray, "n bones"], male: Float[np.ndarray, " n"]) 
 def _fitted(
     design: Float[np.ndarray, "n features"], reading: Float[np.ndarray, " n"]
 ) -> Float[np.ndarray, " features"]:
-    """Ridge regression."""
+    """Weights of ridge regression."""
     return np.linalg.solve(design.T @ design + _RIDGE * np.eye(design.shape[1]), design.T @ reading)

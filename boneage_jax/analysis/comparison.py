@@ -17,7 +17,7 @@ class Comparison:
 
     Attributes:
       difference: MAE of the first minus that of the second, in months, with its paired bootstrap interval.
-      p: of Wilcoxon's signed-rank test on the pairs of absolute errors, two-sided; 1 where all agree.
+      p: two-sided, of Wilcoxon's signed-rank test on the pairs of absolute errors; 1 where all pairs are equal.
     """
 
     difference: Score
@@ -28,8 +28,8 @@ def compare(error: Float[np.ndarray, " n"], other: Float[np.ndarray, " n"], *, s
     """Compares two models' errors on the same images.
 
     Args:
-      error: of the first, in months.
-      other: of the second, in the same order.
+      error: prediction minus reading of the first model, in months.
+      other: that of the second, of the same images in the same order.
       seed: of the bootstrap.
     """
     pairs = np.abs(np.asarray(error, np.float64)) - np.abs(np.asarray(other, np.float64))
@@ -38,7 +38,7 @@ def compare(error: Float[np.ndarray, " n"], other: Float[np.ndarray, " n"], *, s
 
 
 def holm(p: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    """Returns p values corrected for their number (Holm 1979): each may be read against the level by itself."""
+    """Returns p values corrected for their number (Holm 1979), so that each may be held against the level by itself."""
     p = np.asarray(p, np.float64)
     order = np.argsort(p)
     stepped = np.minimum(1.0, (len(p) - np.arange(len(p))) * p[order])

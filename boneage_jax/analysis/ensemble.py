@@ -24,13 +24,14 @@ def mixture(
     """Returns mean and standard deviation of the mixture of several models' distributions.
 
     Args:
-      months: means, in months; NaN where a model says nothing of a child.
+      months: means, in months; NaN where a model does not answer for a child, as one of the other sex.
       spread: standard deviations, in months.
-      weights: of the models, 0 or more; those of the ones that say something count, whatever their sum. None for equal.
+      weights: of the models, 0 or more; for each child those of the models that answer, whatever their sum. None for
+        equal ones.
 
     Returns:
       The mean of the means, and the root of the mean variance plus the variance of the means (law of total variance);
-      NaN where no model says anything.
+      NaN where no model answers.
     """
     share = np.isfinite(months) * (np.ones(len(months)) if weights is None else weights)[:, None]
     total = share.sum(0)
@@ -49,22 +50,23 @@ def fitted_weights(
     Non-negative least squares (Lawson and Hanson 1974, SciPy's). Fit them on a split that no model has learnt from.
 
     Args:
-      predicted: bone ages in months; NaN where a model says nothing of a child, as one of the other sex.
+      predicted: bone ages in months; NaN where a model does not answer for a child, as one of the other sex.
       reading: in months.
     """
-    said = np.nan_to_num(np.asarray(predicted, np.float64), nan=0.0)
-    weights, _ = scipy.optimize.nnls(said.T, np.asarray(reading, np.float64))
+    known = np.nan_to_num(np.asarray(predicted, np.float64), nan=0.0)
+    weights, _ = scipy.optimize.nnls(known.T, np.asarray(reading, np.float64))
     return weights
 
 
 @dataclasses.dataclass(frozen=True)
 class Debias:
-    """Correction of a linear bias: predicted - (slope predicted + intercept), as Deeplasia's code has it.
+    """Correction of a linear bias: predicted - (slope predicted + intercept), as in Deeplasia's code.
 
-    Networks draw extreme ages to the middle; the line is the error's, fitted on validation.
+    Networks pull extreme ages to the middle; the line is that of the error, fitted on a split that no network was
+    trained on.
 
     Attributes:
-      slope: months of error a month of prediction.
+      slope: months of error for each month of prediction.
       intercept: error at a prediction of 0, in months.
     """
 
@@ -73,7 +75,7 @@ class Debias:
 
     @classmethod
     def fit(cls, predicted: Float[np.ndarray, " n"], reading: Float[np.ndarray, " n"]) -> Debias:
-        """Returns the line of prediction minus reading over prediction, by least squares; none for constants."""
+        """Returns the line of prediction minus reading over prediction, by least squares; level for constant ones."""
         x = np.asarray(predicted, np.float64)
         if len(x) < 2 or np.ptp(x) < 1e-9:
             return cls(0.0, float(np.mean(x - reading)) if len(x) else 0.0)
@@ -92,7 +94,7 @@ class Blend:
 
     Attributes:
       weights: of the models; None for their mean.
-      debias: correction of what comes out.
+      debias: correction of the blended age.
     """
 
     weights: tuple[float, ...] | None = None
@@ -100,7 +102,7 @@ class Blend:
 
     @classmethod
     def of(cls, stored: Mapping[str, Any]) -> Blend:
-        """Returns the blend that `dataclasses.asdict` took apart; the mean for nothing."""
+        """Returns the blend of the fields that `dataclasses.asdict` gives; the mean for an empty mapping."""
         weights = stored.get("weights")
         return cls(None if weights is None else tuple(weights), Debias(**stored.get("debias", {})))
 
@@ -116,28 +118,28 @@ class Blend:
         """Returns the blend that fits readings best.
 
         Args:
-          months: ages; NaN where a model says nothing of a child.
+          months: ages; NaN where a model does not answer for a child.
           reading: in months.
-          weighted: whether models get weights; see `fitted_weights`.
+          weighted: whether weights are fitted; see `fitted_weights`.
           corrected: whether the linear bias of the result is corrected.
 
         Raises:
-          ValueError: where a model says nothing of any child.
+          ValueError: where a model answers for none of the children.
         """
         if not np.isfinite(months).any(1).all():
-            raise ValueError("a model says nothing of any of the children")
+            raise ValueError("a model answers for none of the children")
         weights = tuple(map(float, fitted_weights(months, reading))) if weighted else None
         plain = cls(weights)
         if not corrected:
             return plain
-        said, _ = plain(months, np.zeros_like(months))
-        known = np.isfinite(said)
-        return cls(weights, Debias.fit(said[known], reading[known]))
+        blended, _ = plain(months, np.zeros_like(months))
+        known = np.isfinite(blended)
+        return cls(weights, Debias.fit(blended[known], reading[known]))
 
     def __call__(
         self, months: Float[np.ndarray, "models n"], spread: Float[np.ndarray, "models n"]
     ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
-        """Returns ages and their spread, of models' ages and spreads; see `mixture`."""
+        """Returns blended ages and their spread, in months, of models' ages and spreads; see `mixture`."""
         weights = None if self.weights is None else np.array(self.weights)
         mean, deviation = mixture(months, spread, weights)
         if weights is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import json
 import pathlib
@@ -10,13 +9,11 @@ import pathlib
 import numpy as np
 
 from boneage_jax import NOT_A_MEDICAL_DEVICE
-from boneage_jax.analysis import scores
-from boneage_jax.data.augment import TEST_TIME
+from boneage_jax.analysis import predictions, scores
 from boneage_jax.data.reading import view_of
 from boneage_jax.data.sources import Dataset, Records
 from boneage_jax.errors import UserError
-from boneage_jax.files import check_writable, replacing, write_text
-from boneage_jax.runs.inference import predict_ages
+from boneage_jax.files import check_writable, write_text
 from boneage_jax.runs.run_folder import LoadedRun
 
 
@@ -76,35 +73,29 @@ def evaluate(
     config = loaded.config
     name = dataset or config.data.name
     opened = Dataset.open((data_dir or pathlib.Path(config.data.dir)).expanduser(), name)
-    records = opened.split(split, view_of(config.data, split=split, evaluation=True))
-    reading, male = records.labels()
-    known = np.isfinite(reading)
-    if not known.any():
-        raise UserError(f"{opened.path}: no image of the split {split!r} has a bone age; use boneage predict instead")
+    records = predictions.open_labelled(opened, split, view_of(config.data, split=split, evaluation=True))
     folder = out or folder_of(loaded.folder, name, f"{split}-test-time" if test_time else split)
     check_destination(folder)
-    ages = predict_ages(loaded, records, moves=TEST_TIME if test_time else TEST_TIME[:1])
-    ids = [image_id for image_id, keep in zip(records.ids(), known, strict=True) if keep]
-    reading, male, predicted, spread = reading[known], male[known], ages.months[known], ages.spread[known]
+    found = predictions.predict_split(loaded, records, test_time=test_time)
     result = Evaluation(
         folder,
-        f"{name} {split}" + ", mean of moved pictures" * test_time,
+        f"{name} {split}" + ", averaged over test-time augmentation" * test_time,
         records,
-        ids,
-        reading,
-        predicted,
-        spread,
-        male,
-        scores.score_all(predicted, reading, male),
-        _baseline(opened, config.data.train_split, reading),
+        found.ids,
+        found.reading,
+        found.months,
+        found.spread,
+        found.male,
+        scores.score_all(found.months, found.reading, found.male),
+        _baseline(opened, config.data.train_split, found.reading),
         opened.is_phantom,
     )
-    _write(result, loaded, int((~known).sum()))
+    _write(result, found, loaded)
     return result
 
 
 def check_destination(folder: pathlib.Path) -> None:
-    """Makes an evaluation's folder, before there is anything to lose. Raises `UserError` where that cannot be."""
+    """Makes an evaluation's folder before the work begins. Raises `UserError` where it cannot be written to."""
     try:
         check_writable(folder)
     except UserError as error:
@@ -112,7 +103,7 @@ def check_destination(folder: pathlib.Path) -> None:
 
 
 def folder_of(run: pathlib.Path, dataset: str, split: str) -> pathlib.Path:
-    """Returns where an evaluation's files lie in a run's folder."""
+    """Returns the folder of an evaluation's files in a run's folder."""
     return run / "evaluation" / dataset.replace("/", "-") / split.replace("/", "-")
 
 
@@ -126,27 +117,22 @@ def _baseline(dataset: Dataset, train_split: str, reading: np.ndarray) -> float:
 
 
 def as_text(result: Evaluation) -> str:
-    """Returns the scores for people, with what they may be taken for."""
-    of_what = "rendered phantoms: says nothing about children" if result.is_phantom else "radiographs"
+    """Returns the scores for people, with a notice of what they do not say."""
+    images = "rendered phantoms: says nothing about children" if result.is_phantom else "radiographs"
     return (
-        f"{result.dataset} ({of_what})\n{scores.as_text(result.table)}\n"
+        f"{result.dataset} ({images})\n{scores.as_text(result.table)}\n"
         f"always predicting the training mean: MAE {result.baseline_mae:.2f}\n{NOT_A_MEDICAL_DEVICE}"
     )
 
 
-def _write(result: Evaluation, loaded: LoadedRun, without_age: int) -> None:
-    with replacing(result.folder / "predictions.csv") as scratch, scratch.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["id", "months", "spread", "reading", "error", "sex"])
-        columns = (result.predicted, result.spread, result.reading, result.predicted - result.reading)
-        for image_id, male, *numbers in zip(result.ids, result.male, *columns, strict=True):
-            writer.writerow([image_id, *(f"{number:.2f}" for number in numbers), "M" if male else "F"])
+def _write(result: Evaluation, found: predictions.SplitPredictions, loaded: LoadedRun) -> None:
+    predictions.write_csv(found, result.folder / "predictions.csv")
     summary = {
         "dataset": result.dataset,
         "phantom": result.is_phantom,
         "checkpoint_step": loaded.step,
         "checkpoint_chosen": loaded.chosen,
-        "images_without_age": without_age,
+        "images_without_age": len(result.records) - len(found),
         "baseline_mae": result.baseline_mae,
         "scores": scores.as_dict(result.table),
         "notice": NOT_A_MEDICAL_DEVICE,

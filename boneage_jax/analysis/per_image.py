@@ -1,4 +1,4 @@
-"""Scores a run of any task by its own measure, image by image: masks by IoU, key points by distance."""
+"""Scores a run of any task by that task's own measure, image by image: masks by IoU, key points by distance."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class PerImage:
     Attributes:
       folder: where scores.csv and scores.json lie.
       dataset: name and split.
-      score: what was measured.
+      score: name, unit and direction of the measure.
       ids: of the images.
       values: one an image.
       is_phantom: whether the images are rendered.
@@ -41,7 +41,7 @@ class PerImage:
 
     @property
     def summary(self) -> dict[str, float]:
-        """Mean, median and the tail that matters: the 1st percentile where more is better, else the 99th."""
+        """Number of images, mean, median, and the tail of the worst: the 1st percentile where more is better."""
         tail = 1 if self.score.higher_is_better else 99
         return {
             "images": len(self.values),
@@ -52,10 +52,10 @@ class PerImage:
 
     def as_text(self) -> str:
         """Returns the summary for people."""
-        of_what = " (rendered phantoms)" if self.is_phantom else ""
+        images = " (rendered phantoms)" if self.is_phantom else ""
         facts = ", ".join(f"{name} {value:.4g}" for name, value in self.summary.items())
         unit = f", {self.score.unit}" if self.score.unit else ""
-        return f"{self.dataset}{of_what}\n{self.score.label}{unit}: {facts}\ntable and JSON lie in {self.folder}"
+        return f"{self.dataset}{images}\n{self.score.label}{unit}: {facts}\ntable and JSON lie in {self.folder}"
 
 
 def score(
@@ -68,7 +68,12 @@ def score(
 ) -> PerImage:
     """Scores a run on a split and writes a table and JSON.
 
-    Args are those of `evaluate.evaluate`.
+    Args:
+      loaded: the run.
+      split: of the dataset.
+      data_dir: folder of the built datasets; None for the one trained from.
+      dataset: name; empty for the one trained on.
+      out: folder to write to; None for `evaluation/DATASET/SPLIT/` in the run's.
 
     Raises:
       UserError: for data that is not there or holds no truth for the run's task; a folder that cannot be written to.

@@ -21,7 +21,7 @@ _SCORES: dict[str, Callable[..., Any]] = {
     "within 6": lambda error, axis=-1: 100 * np.mean(np.abs(error) <= 6, axis=axis),
     "within 12": lambda error, axis=-1: 100 * np.mean(np.abs(error) <= 12, axis=axis),
 }
-"""Of the error, prediction minus reading, in months; the last two in percent."""
+"""Functions of the error, prediction minus reading, in months; the last two in percent."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +96,7 @@ def bootstrapped(values: Float[np.ndarray, " n"], score: Callable[..., Any], *, 
 
 
 def as_text(table: dict[str, dict[str, Score | int]]) -> str:
-    """Returns the table for people: a row a group, each score with its interval."""
+    """Returns the table for people: a row for each group, each score with its interval."""
     header = f"{'':<8}{'images':>7}" + "".join(f"{_title(name):>24}" for name in _SCORES)
     lines = [header]
     for group, scores in table.items():
@@ -115,7 +115,7 @@ def _title(name: str) -> str:
 
 
 def as_dict(table: dict[str, dict[str, Score | int]]) -> dict[str, dict[str, object]]:
-    """Returns the table as JSON can hold it."""
+    """Returns the table in types that JSON has."""
     return {
         group: {
             name: dataclasses.asdict(score) if isinstance(score, Score) else score for name, score in scores.items()

@@ -16,7 +16,7 @@ class Table:
 
     Attributes:
       name: of its files.
-      caption: what it shows and what the numbers may be taken for.
+      caption: what it shows, and of which images.
       head: of the columns.
       rows: cells.
     """

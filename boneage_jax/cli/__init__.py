@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import argparse
 import os
-import pathlib
 import sys
 from collections.abc import Sequence
 
 from boneage_jax import NOT_A_MEDICAL_DEVICE, __version__, environment, errors
-from boneage_jax.cli import data, hands, models, runs
-from boneage_jax.cli.options import command, path, positive
+from boneage_jax.cli import compare, data, hands, models, runs
+from boneage_jax.cli.options import command
 from boneage_jax.config.loading import is_config_argument
+from boneage_jax.options import request_of
+from boneage_jax.workflows.requests import DemoRequest
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -72,13 +73,14 @@ def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
             takes_value = not takes_value and "=" not in argument
         else:
             own.append(argument)
-    options = _parser().parse_args(own)
+    options = parser().parse_args(own)
     if config_arguments and not options.takes_config:
         raise errors.UserError(f"{config_arguments[0]}: boneage {options.name} takes no config; see its --help")
     return options, config_arguments
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Returns the parser of all commands: what `boneage` reads, and what the reference of commands is written from."""
     parser = argparse.ArgumentParser(
         prog="boneage",
         description=f"Bone age, in months, from hand radiographs. {NOT_A_MEDICAL_DEVICE}",
@@ -88,26 +90,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"boneage-jax {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    for group in (data, hands, models, runs):
+    for group in (data, hands, models, compare, runs):
         group.add(commands)
-    demo = command(
+    command(
         commands,
         "demo",
         _demo,
-        "the whole way on phantoms: build, train, evaluate, report",
-        "boneage demo --out boneage_demo",
+        summary="the whole way on phantoms: build, train, evaluate, report",
+        example="boneage demo --out boneage_demo",
+        request=DemoRequest,
         takes_config=True,
     )
-    demo.add_argument(
-        "--out",
-        type=path,
-        default=pathlib.Path("boneage_demo"),
-        help="folder for everything (default: boneage_demo)",
-    )
-    demo.add_argument(
-        "--quick", action="store_true", help="few phantoms and steps: shows that all runs, learns nothing"
-    )
-    demo.add_argument("--workers", type=positive, default=None, help="that render (default: all processors)")
     return parser
 
 
@@ -115,5 +108,6 @@ def _demo(options: argparse.Namespace, config_arguments: list[str]) -> None:
     from boneage_jax import parallel
     from boneage_jax.workflows import demo
 
-    workers = options.workers or parallel.default_workers()
-    print(demo.demo(options.out, workers=workers, arguments=config_arguments, quick=options.quick))
+    request = request_of(DemoRequest, options)
+    workers = request.workers or parallel.default_workers()
+    print(demo.demo(request.out, workers=workers, arguments=config_arguments, quick=request.quick))

@@ -1,11 +1,16 @@
-"""What an experiment is, and the door that checks it: `schema` says, `validation` checks, `renamed` knows old names."""
+"""Configs: `files` reads them, `loading` adds the command line, `renamed` maps old names, `validation` checks it all.
+
+The settings themselves are declared in `boneage_jax.schema`.
+"""
 
 from __future__ import annotations
 
 import ml_collections
 
 from boneage_jax.config.duration import Duration
-from boneage_jax.config.schema import (
+from boneage_jax.config.files import read_config
+from boneage_jax.config.validation import all_keys, validate
+from boneage_jax.schema import (
     INPUT_LAYOUTS,
     MAY_DIFFER_ON_RESUME,
     PATHS,
@@ -22,12 +27,11 @@ from boneage_jax.config.schema import (
     TrainConfig,
     to_dict,
 )
-from boneage_jax.config.validation import all_keys, validate
 
 __all__ = [
     "INPUT_LAYOUTS", "MAY_DIFFER_ON_RESUME", "PATHS", "AugmentConfig", "CheckpointConfig", "DataConfig", "Duration",
     "EvalConfig", "ExperimentConfig", "InputLayout", "LogConfig", "ModelConfig", "OptimizerConfig", "TaskConfig",
-    "TrainConfig", "all_keys", "default_config", "to_dict", "validate",
+    "TrainConfig", "all_keys", "default_config", "read_config", "to_dict", "validate",
 ]  # fmt: skip
 
 

@@ -1,9 +1,8 @@
-"""Reads `--config=FILE[:ARG]` and `--config.key=value` as ml_collections' users know them, and validates the result."""
+"""Reads `--config=FILE[:ARG]` and `--config.key=value`, as ml_collections has them, and validates the result."""
 
 from __future__ import annotations
 
 import ast
-import pathlib
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -11,11 +10,33 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from boneage_jax import resources
 from boneage_jax.config import ExperimentConfig, all_keys, renamed, validate
+from boneage_jax.config.files import path_of
 from boneage_jax.errors import UserError
 from boneage_jax.files import local
 from boneage_jax.settings import did_you_mean
+
+
+def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Returns the arguments of a config, and all others.
+
+    Args:
+      arguments: of a command line. A config's value may be an argument of its own, as in `--config FILE` and
+        `--config.key VALUE`; it is joined as in `--config=FILE`.
+    """
+    config_arguments: list[str] = []
+    others: list[str] = []
+    value_is_next = False
+    for argument in arguments:
+        if value_is_next:
+            config_arguments[-1] += f"={argument}"
+            value_is_next = False
+        elif is_config_argument(argument):
+            config_arguments.append(argument)
+            value_is_next = "=" not in argument
+        else:
+            others.append(argument)
+    return config_arguments, others
 
 
 def is_config_argument(argument: str) -> bool:
@@ -32,16 +53,16 @@ def load(arguments: Sequence[str]) -> ExperimentConfig:
     Raises:
       UserError: no config named, no such file, an address, an error in the file, an unknown key or a bad value.
     """
-    arguments = _joined(arguments)
+    arguments, others = split_arguments(arguments)
+    if others:
+        raise UserError(f"{others[0]}: not an argument of a config, expected --config=FILE or --config.KEY=VALUE")
     named = [a for a in arguments if re.match(r"--?config=", a)]
     if len(named) != 1:
         raise UserError(f"found {len(named)} times --config=FILE, expected it once, as in --config=configs/tiny.py")
     named_file = named[0].split("=", 1)[1]
     local(named_file)
     name, separator, argument = named_file.partition(":")
-    path = pathlib.Path(name) if pathlib.Path(name).is_file() else resources.config_file(name)
-    if not path.is_file():
-        raise UserError(f"{name}: no such config; shipped are {', '.join(resources.shipped_configs())}")
+    path = path_of(name)
     overrides = [a for a in arguments if not re.match(r"--?config=", a)]
     for override in overrides:
         key = _key(override)
@@ -49,7 +70,7 @@ def load(arguments: Sequence[str]) -> ExperimentConfig:
             raise UserError(f"{override}: found no value, expected --config.{key}=VALUE")
         if key not in all_keys() and key not in renamed.KEYS:
             raise UserError(f"--config.{key}: no such key{did_you_mean(key, all_keys())}")
-    # Keys of older versions are no keys of the config file: they are set afterwards, and renamed by `validate`.
+    # The config file has no keys of older versions: they are set afterwards, and `validate` renames them.
     old = [a for a in overrides if _key(a) in renamed.KEYS]
     values = flags.FlagValues()
     command_line = ["boneage", f"--config={path}{separator}{argument}", *(a for a in overrides if a not in old)]
@@ -60,7 +81,7 @@ def load(arguments: Sequence[str]) -> ExperimentConfig:
     except flags.Error as error:
         raise UserError(f"{name}: {_last_line(error)}") from error
     except Exception as error:
-        # Whatever a config file's own code raises: a misspelt key of the locked default config, or a bug of its own.
+        # A config file is code, and may raise anything.
         raise UserError(f"{name}: {type(error).__name__} while reading the config: {_last_line(error)}") from error
     nested = config.to_dict()
     for override in old:
@@ -80,20 +101,6 @@ def _literal(text: str) -> Any:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
         return text
-
-
-def _joined(arguments: Sequence[str]) -> list[str]:
-    """`--config FILE` and `--config.key VALUE` as `--config=FILE` and `--config.key=VALUE`."""
-    joined: list[str] = []
-    waiting = False
-    for argument in arguments:
-        if waiting:
-            joined[-1] += f"={argument}"
-            waiting = False
-        else:
-            joined.append(argument)
-            waiting = is_config_argument(argument) and "=" not in argument
-    return joined
 
 
 def _last_line(error: Exception) -> str:

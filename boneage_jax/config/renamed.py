@@ -1,4 +1,4 @@
-"""Names that older versions used, in one table: their configs, runs, bundles and calibration files still load."""
+"""Names of older versions, in one table: their configs, runs, bundles and calibration files still load."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ COARSE_TO_FINE = {
 """The layouts of `data.frame` `looks`, by task."""
 
 STORED = {"limits": "thresholds"}
-"""Keys of what bundles, calibration files and derived datasets store: old and new."""
+"""Keys in bundles, calibration files and derived datasets: old and new."""
 
 
 def config(nested: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a config's nested dictionaries under the names of today; an old name counts for more than a new one.
+    """Returns a config's nested dictionaries under today's names; an old name takes precedence over a new one.
 
     Args:
       nested: as a file, a run or a bundle holds it.
@@ -52,7 +52,7 @@ def config(nested: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _layouts(frame: Any, nested: Mapping[str, Any]) -> Any:
-    """The layouts of an old frame; what is none is left to the validation."""
+    """The layouts of an old frame; other values are left to the validation."""
     if frame == "looks":
         task = nested.get("task")
         return COARSE_TO_FINE.get(task.get("name", "bone_age") if isinstance(task, Mapping) else "", frame)
@@ -60,7 +60,7 @@ def _layouts(frame: Any, nested: Mapping[str, Any]) -> Any:
 
 
 def stored(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns what a file stores under the names of today.
+    """Returns the content of a file under today's names.
 
     Args:
       values: the file's JSON, or a part of it.

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax.scipy.ndimage import map_coordinates
 from jaxtyping import Array, Key
 
-from boneage_jax.config import AugmentConfig
+from boneage_jax.schema import AugmentConfig
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What one example is, and how it is laid out from pictures and their truth."""
+"""An example of a batch, and how it is laid out from images and their truth."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from boneage_jax import anatomy
-from boneage_jax.config import InputLayout
 from boneage_jax.data import images, input_layout, pairing
 from boneage_jax.data.folds import Fold
 from boneage_jax.geometry import Similarity
+from boneage_jax.schema import InputLayout
 
 
 class Example(TypedDict):
     """One image as it enters a batch.
 
     Attributes:
-      image: uint8 of shape (height, width), or (height, width, pictures) where several are seen together.
+      image: uint8 of shape (height, width), or (height, width, pictures) for several images of one child.
       male: 1 for male, 0 for female.
       bone_age: months; NaN where unknown.
       hand: uint8 of the image's shape, 255 inside the hand; where `Layers` ask for it.
@@ -49,7 +49,7 @@ class View:
       features: which stored images are read.
       regions: of the canvas, that are cut from each of them; empty for the whole image.
       sex: children that are read: `all`, `male` or `female`.
-      layers: what an example holds beside image, sex and age.
+      layers: truth that an example holds beside image, sex and age.
       labels: masks and key points by id that replace the dataset's own; images without them are left out.
       fold: images that are read, for cross-validation; None for all.
     """
@@ -69,7 +69,7 @@ class View:
 class Labels(Protocol):
     """Masks or key points by id, in pixels of the original image.
 
-    `among` says which ids there are; the other methods are asked after it.
+    `among` is called first: it fixes the ids that the other methods use.
     """
 
     @property
@@ -107,15 +107,15 @@ def lay_out(
     mask: Bool[np.ndarray, "h w"] | None = None,
     key_points: Float[np.ndarray, "3 2"] | None = None,
 ) -> Example:
-    """Returns an example as a view wants it.
+    """Returns an example, laid out as a view describes.
 
     Args:
-      view: how pictures are laid out; one without a height leaves the first as it is.
-      pictures: of one child, at their own sizes.
+      view: how images are laid out; one without a height leaves the first unchanged.
+      pictures: images of one child, at their own sizes.
       male: 1 for male, 0 for female.
       bone_age: in months; NaN where unknown.
-      mask: the hand, at the first picture's size; for the layer `hand` and all layouts but `image`.
-      key_points: in the first picture's pixels; for the layer of that name and the layouts `masked_canvas`
+      mask: the hand, at the first image's size; for the layer `hand` and all layouts but `image`.
+      key_points: in the first image's pixels; for the layer of that name and the layouts `masked_canvas`
         and `canvas`.
     """
     example: Example = {"image": pictures[0], "male": np.float32(male), "bone_age": np.float32(bone_age)}
@@ -127,7 +127,7 @@ def lay_out(
             assert mask is not None
             assert key_points is not None
             planes = input_layout.on_canvas(
-                pictures[0], mask, key_points, [_REGIONS[name] for name in view.regions], height, width
+                pictures[0], mask, key_points, [_rectangle(name) for name in view.regions], height, width
             )
         else:
             planes = [plane for picture in pictures for plane in regions_of(view, picture)]
@@ -139,7 +139,7 @@ def lay_out(
     example["image"] = framed.image
     if "hand" in view.layers and mask is not None:
         soft = images.of_mask(mask)
-        # The whole picture is fitted, and so is its mask; other layouts are laid by a transform.
+        # The whole image is fitted, and so is its mask; other layouts have a transform.
         example["hand"] = (
             images.fit(soft, height, width)
             if view.input_layout == "image"
@@ -150,13 +150,16 @@ def lay_out(
     return example
 
 
-_REGIONS = {region.name: (region.rows, region.columns) for region in anatomy.CANVAS_REGIONS}
-
-
 def regions_of(view: View, picture: images.Grey) -> list[images.Grey]:
-    """Returns the view's regions of a picture of the whole canvas, or the picture, each fitted into the view's size."""
+    """Returns the view's regions of an image of the whole canvas, or the image, each fitted into the view's size."""
     size = (view.height, view.width)
     if not view.regions:
         return [images.fit(picture, *size)]
     to_canvas = Similarity.scaling(anatomy.CANVAS[0] / picture.shape[0])
-    return [input_layout.cut(picture, to_canvas, *_REGIONS[name], *size) for name in view.regions]
+    return [input_layout.cut(picture, to_canvas, *_rectangle(name), *size) for name in view.regions]
+
+
+def _rectangle(name: str) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Rows and columns of a region on the canvas."""
+    region = anatomy.canvas_region(name)
+    return region.rows, region.columns

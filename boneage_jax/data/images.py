@@ -6,10 +6,10 @@ Kept light (NumPy, OpenCV, Pillow and libjpeg only), so that worker processes st
 from __future__ import annotations
 
 import pathlib
-from typing import Literal
 
 import cv2
 
+from boneage_jax.data.choices import Encoding
 from boneage_jax.data.decode import (
     FORMATS,
     HEAD_BYTES,
@@ -45,8 +45,6 @@ __all__ = [
     "unfit",
     "warp",
 ]
-
-Encoding = Literal["png", "jpeg", "raw"]
 
 
 def encode(image: Grey, encoding: Encoding, quality: int = 95) -> bytes:

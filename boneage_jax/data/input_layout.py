@@ -19,10 +19,10 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from boneage_jax.canvas import Canvas
-from boneage_jax.config import InputLayout
 from boneage_jax.data import contrast, images
 from boneage_jax.data.images import Grey
 from boneage_jax.geometry import Similarity
+from boneage_jax.schema import InputLayout
 
 WITH_BACKGROUND: tuple[InputLayout, ...] = ("hand_box", "upright_box", "canvas")
 """Layouts that show what lies around the hand, and need its mask all the same."""

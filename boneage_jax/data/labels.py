@@ -39,7 +39,7 @@ _ATLAS_SEX = re.compile(r"(?:asi|blk|cau|his)([fm])\d*")
 """Categories of the Digital Hand Atlas: descent, sex, years."""
 
 SEX_LETTERS = {None: "", True: "M", False: "F"}
-"""By whether a child is a boy; None where that is not known."""
+"""Letters of the sexes, by whether a child is a boy; None where that is not known."""
 
 _MALE = {"m", "male"}
 _FEMALE = {"f", "female"}
@@ -57,13 +57,13 @@ class Label:
     """One row of a label table.
 
     Attributes:
-      id: what the table calls the image, without a picture's ending.
+      id: the image's id in the table, without the ending of an image file.
       months: bone age in months, 0 to 240; NaN where the table has no ages.
-      male: whether the child is a boy; None where the table does not say and that was allowed.
-      split: what the table says of it itself, in small letters; else empty.
-      row: of the table, as a spreadsheet or an editor counts them; see `tables.Table`.
-      cell: what the table calls the image, as it stands there: what `pairing` takes.
-      patient: whose hand it is, where the table says so; else empty.
+      male: whether the child is a boy; None where the table has no sex for the row and needs none.
+      split: the row's split, in small letters; empty where the table has none.
+      row: number in the table, as a spreadsheet or an editor counts; see `tables.Table`.
+      cell: the id or path of the image, unchanged, for `pairing`.
+      patient: the patient's id; empty where the table has none.
     """
 
     id: str
@@ -107,7 +107,7 @@ def parse_sex(text: str) -> bool:
 
 
 def _parse_letter(text: str, column: str) -> bool:
-    """Of a column that is called sex, where 1 may be anything: 1 is male for some, female for others."""
+    """The sex in a column of that name, where 1 is refused: it is male in some tables, female in others."""
     word = text.strip().lower()
     if (_WHOLE.sub(r"\1", word)) in _YES | _NO:
         raise ValueError(
@@ -117,7 +117,7 @@ def _parse_letter(text: str, column: str) -> bool:
 
 
 def parse_months(text: str) -> float:
-    """Returns a bone age in months. Raises ValueError for what is not a number from 0 to 240."""
+    """Returns a bone age in months. Raises ValueError for others than numbers from 0 to 240."""
     months = _number(text)
     if not 0 <= months <= MAX_MONTHS:
         raise ValueError(f"bone age {text!r} is outside 0 to {MAX_MONTHS:.0f} months")
@@ -125,7 +125,7 @@ def parse_months(text: str) -> float:
 
 
 def parse_years(text: str) -> float:
-    """Returns a bone age in months, of one in years. Raises ValueError for what is not a number from 0 to 20."""
+    """Returns a bone age in months, of one in years. Raises ValueError for others than numbers from 0 to 20."""
     years = _number(text)
     if not 0 <= 12 * years <= MAX_MONTHS:
         raise ValueError(f"bone age {text!r} is outside 0 to {MAX_MONTHS / 12:.0f} years")
@@ -165,7 +165,7 @@ def read_whole_table(name: str, data: bytes, *, sex_needed: bool = True) -> Labe
 
     Raises:
       OtherTable: for a table without the columns that are needed.
-      UserError: for what is no table, or one without rows.
+      UserError: for a file that is no table, or a table without rows.
     """
     table = tables.read(name, data, lambda header: is_label_table(header, sex_needed=sex_needed))
     if table.sheet:
@@ -201,7 +201,7 @@ def read_whole_table(name: str, data: bytes, *, sex_needed: bool = True) -> Labe
 
 @dataclasses.dataclass(frozen=True)
 class _Columns:
-    """Where a table has what, by number."""
+    """Numbers of a table's columns."""
 
     header: Sequence[str]
     id: int
@@ -242,7 +242,7 @@ class _Columns:
         return "" if at is None else repr(self.header[at])
 
     def label(self, row: int, cells: Sequence[str], *, sex_needed: bool) -> tuple[Label, list[str]]:
-        """Returns a row's label, and what is wrong with it."""
+        """Returns a row's label, and its problems."""
         problems: list[str] = []
         cell = cells[self.id].strip()
         image_id = image_id_of(cell)
@@ -265,23 +265,23 @@ class _Columns:
     def _months(self, cells: Sequence[str]) -> float:
         if self.months is not None:
             return parse_months(cells[self.months])
-        said = [parse_years(cells[at]) for at in self.years]
-        return sum(said) / len(said) if said else math.nan
+        readings = [parse_years(cells[at]) for at in self.years]
+        return sum(readings) / len(readings) if readings else math.nan
 
     def _sex(self, cells: Sequence[str], *, needed: bool) -> bool | None:
-        """What the columns say, which must not contradict each other."""
-        said: dict[str, bool] = {}
+        """The sex in the columns, which must not contradict each other."""
+        found: dict[str, bool] = {}
         if self.male is not None and ((needed and self.sex is None) or cells[self.male].strip()):
-            said[self.header[self.male]] = parse_sex(cells[self.male])
-        if self.sex is not None and ((needed and not said) or cells[self.sex].strip()):
-            said[self.header[self.sex]] = _parse_letter(cells[self.sex], self.header[self.sex])
-        if len(set(said.values())) > 1:
-            raise ValueError(f"the columns {' and '.join(map(repr, said))} contradict each other")
-        return next(iter(said.values()), None)
+            found[self.header[self.male]] = parse_sex(cells[self.male])
+        if self.sex is not None and ((needed and not found) or cells[self.sex].strip()):
+            found[self.header[self.sex]] = _parse_letter(cells[self.sex], self.header[self.sex])
+        if len(set(found.values())) > 1:
+            raise ValueError(f"the columns {' and '.join(map(repr, found))} contradict each other")
+        return next(iter(found.values()), None)
 
 
 def image_id_of(cell: str) -> str:
-    """Returns an id without a picture's ending: `1377`, `1377.0` (spreadsheets) and `1377.png` are the same."""
+    """Returns an id without the ending of an image file: `1377`, `1377.0` (spreadsheets) and `1377.png` are one."""
     text = cell.strip()
     folder, _, name = text.replace("\\", "/").rpartition("/")
     stem = pairing.stem_of(name)

@@ -15,16 +15,15 @@ import os
 import pathlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal
 
 import numpy as np
 
 from boneage_jax.data import dicom, images, labels, pairing, tables
+from boneage_jax.data.choices import Missing
 from boneage_jax.data.tree import FileRef, Tree, UnreadableFile
 from boneage_jax.errors import UserError, fail_if_any, listed, printable
 
 SPLITS = ("train", "validation", "test")
-Missing = Literal["error", "skip"]
 
 VALIDATION_NOTE = "validation"
 """In a built dataset's metadata: how its validation split came to be."""

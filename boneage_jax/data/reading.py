@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 
-from boneage_jax.config import DataConfig
 from boneage_jax.data import annotations as drawn
 from boneage_jax.data.examples import Labels, Layer, View
 from boneage_jax.data.folds import Fold, read_patients
 from boneage_jax.data.sources import Dataset, Interleaved, Repeated, Source
 from boneage_jax.errors import UserError
+from boneage_jax.schema import DataConfig
 
 
 def view_of(config: DataConfig, layers: tuple[Layer, ...] = (), *, split: str = "", evaluation: bool = False) -> View:

@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import jax
 import numpy as np
@@ -25,15 +25,12 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from boneage_jax.distributed.mesh import replicated, split, to_devices
+from boneage_jax.distributed.request import WAIT_SECONDS, Mode
 from boneage_jax.distributed.watch import Watch, listen
 from boneage_jax.environment import take_collectives_in_order
 from boneage_jax.errors import EXIT_PEER_LOST, UserError, fail_if_any, reason
 
-Mode = Literal["auto", "on", "off"]
 Result = TypeVar("Result")
-
-WAIT_SECONDS = 300
-"""How long processes wait for each other at the start, as long as JAX does."""
 
 _HEARTBEAT_SECONDS = 30
 """Silence after which a process counts as lost; JAX's own 100 seconds are dear on a large slice."""

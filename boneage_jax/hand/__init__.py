@@ -1,1 +1,1 @@
-"""From a radiograph as it comes to an age."""
+"""From the pixels of a radiograph to a registered hand with its quality report, and to an age. Opens no files."""

@@ -1,9 +1,9 @@
-"""Ages of hands, by one network or by several together."""
+"""Bone ages of registered hands, by one network or the blend of several."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,16 +25,18 @@ from boneage_jax.runs.run_folder import LoadedRun
 
 
 class AgeEnsemble:
-    """Networks that read ages, together as one: a blend of those that know a child's sex.
+    """Age networks whose predictions are blended into one.
+
+    A network that was trained on one sex takes part in that sex's predictions only.
 
     Attributes:
       canvas: that hands are laid on for them.
-      regions: of it that they want to see, in no order; empty where all of them take whole radiographs.
+      regions: of the canvas that the networks take; empty where all of them take whole radiographs.
       needs_sex: whether a child's sex must be known.
     """
 
     def __init__(self, runs: Sequence[LoadedRun], *, batch_size: int = 16, views: int = 1, blend: Blend = Blend()):
-        """Opens runs.
+        """Makes one predictor of several runs.
 
         Args:
           runs: of the task `bone_age`, one or more.
@@ -43,17 +45,11 @@ class AgeEnsemble:
           blend: of their ages.
 
         Raises:
-          UserError: for runs of other tasks, and for hands on different canvases.
+          UserError: for runs of other tasks, and for runs that were trained on different canvases.
         """
         for loaded in runs:
             expect_task(loaded, "bone_age")
-        canvases = {canvas for loaded in runs if (canvas := _canvas_of(loaded)) is not None}
-        if len(canvases) > 1:
-            raise UserError(
-                f"{', '.join(str(loaded.folder) for loaded in runs)}: learnt from hands on different canvases, "
-                "expected one for all; choose runs that were trained on the same"
-            )
-        self.canvas = canvases.pop() if canvases else Canvas()
+        self.canvas = canvas_of(runs) or Canvas()
         moves: Sequence[Move] = TEST_TIME if views > 1 else (Move(),)
         self._blend = blend
         self._members = [
@@ -66,80 +62,99 @@ class AgeEnsemble:
             for member in self._members
         )
 
-    def on_canvas(self, picture: Grey) -> dict[str, Grey]:
-        """Returns the regions of a picture that shows the whole canvas already."""
-        return {name: cut for member in self._members for name, cut in member.on_canvas(picture, self.canvas).items()}
+    def on_canvas(self, image: Grey) -> dict[str, Grey]:
+        """Returns the regions of an image that shows a registered hand on the whole canvas, by name."""
+        return {name: cut for member in self._members for name, cut in member.on_canvas(image, self.canvas).items()}
 
-    def read(self, regions: Sequence[dict[str, Grey]], pictures: Sequence[Grey], males: Sequence[bool | None]) -> Ages:
+    def predict(self, regions: Sequence[dict[str, Grey]], images: Sequence[Grey], males: Sequence[bool | None]) -> Ages:
         """Returns the ages of at most `batch_size` children.
 
         Args:
-          regions: of each one's registered hand, by name.
-          pictures: radiographs as they came; for members that take these.
+          regions: of each child's registered hand, by name.
+          images: radiographs at their own size, for networks that take these.
           males: whether each child is a boy; None where that is not known and not needed.
         """
-        said = [member.read(regions, pictures, males) for member in self._members]
-        return Ages(*self._blend(np.stack([one.months for one in said]), np.stack([one.spread for one in said])))
+        predicted = [member.predict(regions, images, males) for member in self._members]
+        months, spread = (np.stack([getattr(ages, name) for ages in predicted]) for name in ("months", "spread"))
+        return Ages(*self._blend(months, spread))
 
 
 @dataclasses.dataclass(frozen=True)
 class _Member:
-    """A network, and the regions that it sees together; none where it takes whole radiographs."""
+    """A network and the regions that it takes together; none where it takes whole radiographs."""
 
     loaded: LoadedRun
     network: Network
     regions: tuple[Region, ...]
 
-    def on_canvas(self, picture: Grey, canvas: Canvas) -> dict[str, Grey]:
-        """Regions of a picture of the whole canvas: where it learnt from such, by the same way."""
+    def on_canvas(self, image: Grey, canvas: Canvas) -> dict[str, Grey]:
+        """Regions of an image of the whole canvas, cut as in training where the network was trained on such images."""
         data = self.loaded.config.data
         if data.feature == "image":
-            cuts = regions_of(dataclasses.replace(view_of(data), input_layout="image"), picture)
+            cuts = regions_of(dataclasses.replace(view_of(data), input_layout="image"), image)
         else:
-            to_canvas = Similarity.scaling(canvas.height / picture.shape[0])
-            cuts = [input_layout.cut(picture, to_canvas, r.rows, r.columns, r.height, r.width) for r in self.regions]
+            to_canvas = Similarity.scaling(canvas.height / image.shape[0])
+            cuts = [input_layout.cut(image, to_canvas, r.rows, r.columns, r.height, r.width) for r in self.regions]
         return {region.name: cut for region, cut in zip(self.regions, cuts, strict=True)} if self.regions else {}
 
-    def read(self, regions: Sequence[dict[str, Grey]], pictures: Sequence[Grey], males: Sequence[bool | None]) -> Ages:
-        """Ages; NaN for children of the sex that it has never seen."""
+    def predict(
+        self, regions: Sequence[dict[str, Grey]], radiographs: Sequence[Grey], males: Sequence[bool | None]
+    ) -> Ages:
+        """Ages; NaN for children of a sex that the network was not trained on."""
         if self.regions:
             planes = [[of_hand[region.name] for region in self.regions] for of_hand in regions]
         else:
-            planes = [[images.fit(picture, *self.network.size)] for picture in pictures]
+            planes = [[images.fit(radiograph, *self.network.size)] for radiograph in radiographs]
         stack = np.stack([one[0] if len(one) == 1 else np.stack(one, axis=-1) for one in planes])
         male = np.array([float(bool(one)) for one in males], np.float32)
         return of_known_sex(self.loaded, ages_of(self.loaded, self.network.predict(stack, male)), male > 0)
 
 
-def of_known_sex(loaded: LoadedRun, said: Ages, male: Bool[np.ndarray, " n"]) -> Ages:
-    """Returns a run's ages, NaN for children of the sex that it has never seen."""
+def of_known_sex(loaded: LoadedRun, ages: Ages, male: Bool[np.ndarray, " n"]) -> Ages:
+    """Returns a run's ages, NaN for children of a sex that it was not trained on."""
     sex = loaded.config.data.sex
     known = np.ones_like(male) if sex == "all" else male == (sex == "male")
-    return Ages(np.where(known, said.months, np.nan), np.where(known, said.spread, np.nan))
+    return Ages(np.where(known, ages.months, np.nan), np.where(known, ages.spread, np.nan))
 
 
 def _facts(loaded: LoadedRun) -> dict[str, Any]:
-    """What is known of the data that a run has learnt from."""
+    """The run's notes on its training data."""
     facts: dict[str, Any] = loaded.about.get("data", {})
     return facts
 
 
+def canvas_of(runs: Sequence[LoadedRun]) -> Canvas | None:
+    """Returns the canvas of the hands that runs were trained on; None where all were trained on whole radiographs.
+
+    Raises:
+      UserError: for runs that were trained on different canvases.
+    """
+    canvases = {canvas for loaded in runs if (canvas := _canvas_of(loaded)) is not None}
+    if len(canvases) > 1:
+        raise UserError(
+            f"{', '.join(str(loaded.folder) for loaded in runs)}: learnt from hands on different canvases, "
+            "expected one for all; choose runs that were trained on the same"
+        )
+    return canvases.pop() if canvases else None
+
+
 def _canvas_of(loaded: LoadedRun) -> Canvas | None:
-    """The canvas that a run's hands lay on; None for whole radiographs."""
     if loaded.config.data.input_layouts == ("masked_canvas",):
         return Canvas()
     if not _facts(loaded).get("registered"):
         return None
     stored = _facts(loaded).get("canvas")
-    return Canvas(**{key: _tuples(value) for key, value in stored.items()}) if stored else Canvas()
+    return canvas_from(stored) if stored else Canvas()
 
 
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(one) for one in value) if isinstance(value, list) else value
+def canvas_from(stored: Mapping[str, Any]) -> Canvas:
+    """Returns a canvas from its fields as JSON has them, with lists for tuples."""
+    fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
+    return Canvas(**fields)
 
 
 def _regions_of(loaded: LoadedRun, prefix: str) -> tuple[Region, ...]:
-    """The rectangles of the canvas that a run was shown, at its size, named after it."""
+    """The regions of the canvas that a run takes, at its size; their names begin with the prefix."""
     canvas, data = _canvas_of(loaded), loaded.config.data
     if canvas is None:
         return ()
@@ -166,7 +181,7 @@ def _regions_of(loaded: LoadedRun, prefix: str) -> tuple[Region, ...]:
     )
 
 
-def learnt_from_phantoms(loaded: LoadedRun) -> bool:
-    """Returns whether a run has seen rendered hands only."""
+def trained_on_phantoms(loaded: LoadedRun) -> bool:
+    """Returns whether a run was trained on phantoms only."""
     phantom = _facts(loaded).get("phantom")
     return loaded.config.data.name.startswith("hand_phantom") if phantom is None else bool(phantom)

@@ -1,4 +1,4 @@
-"""From a map of probabilities to the mask of one hand, and how sure it is."""
+"""From maps of probabilities to the mask of one hand, and how certain it is."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ class Mask:
       inside: whether a pixel shows the hand, at the image's own size; nowhere where no hand was found.
       area: of the hand, as a fraction of the image.
       second: area of the next largest piece, as a fraction of the hand's; near 1 for two hands.
-      border: part of the image's edge that the hand touches, as a fraction of the hand's circumference.
-      agreement: lowest IoU of a single view's mask with the mask of their mean, at the network's size.
-      expected: IoU that the probabilities themselves promise: of their sum inside over the hand and their sum outside.
+      border: pixels of the hand on the image's edge, as a fraction of the hand's circumference.
+      agreement: lowest IoU of a single view's mask with the mask of the mean over views, at the network's size.
+      expected: IoU to be expected if the probabilities are right: their sum inside the mask, over the mask's area and
+        their sum outside it.
       change: IoU with the mask of the coarse stage; 1 where there was no fine stage.
     """
 
@@ -36,6 +37,11 @@ class Mask:
     change: float = 1.0
 
 
+LEAST_KEPT = 0.5
+"""Least area of the fine stage's mask, as a fraction of the coarse one's; chosen by eye, see
+docs/explanation/lab-notes.md."""
+
+
 def clean(
     views: Sequence[Float[np.ndarray, "n m"]], shape: tuple[int, int], transform: Similarity | None = None
 ) -> Mask:
@@ -45,8 +51,8 @@ def clean(
       views: probabilities that a pixel of the network's input shows the hand, from one or more views of the image, all
         brought back to the first one's pixels; they are averaged.
       shape: height and width of the image.
-      transform: from the image's pixels to the map's; None for an image fitted into the map whole. What the map does
-        not show is not hand.
+      transform: from the image's pixels to the map's; None for an image fitted into the map whole. Pixels outside the
+        map are not hand.
     """
     mean = np.stack(views).mean(0, dtype=np.float32)
     if transform is None:
@@ -73,18 +79,18 @@ def clean(
     )
 
 
-def combined_stages(first: Mask, second: Mask) -> Mask:
-    """Returns the mask of the fine stage, unless it lost what the coarse stage had found.
+def combined_stages(coarse: Mask, fine: Mask) -> Mask:
+    """Returns the fine stage's mask, or the coarse stage's where the fine one has lost the hand.
 
-    Two hands show in the first alone, and so does the rest of the picture.
+    Only the coarse stage sees the whole image, and so a second hand: the larger `second` of both counts.
     """
-    if second.area < 0.5 * first.area:
-        return first
-    return dataclasses.replace(second, second=max(first.second, second.second), change=iou(first.inside, second.inside))
+    if fine.area < LEAST_KEPT * coarse.area:
+        return coarse
+    return dataclasses.replace(fine, second=max(coarse.second, fine.second), change=iou(coarse.inside, fine.inside))
 
 
 def on_the_edge(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
-    """Returns the part of a mask that lies on the picture's edge."""
+    """Returns the part of a mask that lies on the image's edge."""
     edge = np.ones_like(mask)
     edge[1:-1, 1:-1] = False
     return mask & edge

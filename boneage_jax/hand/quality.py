@@ -1,4 +1,4 @@
-"""Whether a registered hand can be trusted: flags with reasons, from what the pipeline measured on its way."""
+"""Quality control of a registered hand: flags with reasons, from what the pipeline measured."""
 
 from __future__ import annotations
 
@@ -20,28 +20,33 @@ from boneage_jax.hand.register import Registration
 
 @dataclasses.dataclass(frozen=True)
 class Thresholds:
-    """Where trust ends: chosen by `benchmarks.hand_thresholds` so that of good held-out phantoms one in 25 is flagged.
+    """Values of the measures beyond which a hand is flagged.
+
+    Thresholds belong to the networks that they were chosen for (see `thresholds`), and a bundle holds those of its own.
+    The defaults are those of the networks that are shipped: chosen on 2,000 phantoms (`hand_phantom/raw_0-2000-0`,
+    split `validation`) so that most failures and at most 4% of the good hands are flagged, and rounded to four digits.
+    `area`, `hand`, `second`, `side`, `thumb` and `contrast` are chosen by eye, see docs/explanation/lab-notes.md.
 
     Lengths are fractions of the hand's length, from middle fingertip to capitate.
 
     Attributes:
-      area: smallest part of the picture that a hand covers.
-      hand: smallest IoU that a mask promises by itself; less is no hand at all.
-      expected: likewise; less is an uncertain mask.
-      agreement: smallest IoU of a single view's mask with the mask of all.
-      change: smallest IoU of the masks of the coarse stage and of the second.
-      faint: largest part of the mask's outline that the picture does not bear out; see `outline.faint`.
-      second: largest second piece of the mask, as a fraction of the hand's area.
-      cut: largest length of fingers and palm along the picture's edge.
-      beyond: largest distance of a key point from the picture, where it lies outside.
-      disagreement: largest distance of a view of the last stage from the mean of its views.
-      moved: largest way of a key point from the coarse stage to the last.
-      spread: largest width of a key point's heat map, as a multiple of the width it was trained to have.
+      area: smallest fraction of the image that a hand covers.
+      hand: smallest expected IoU of a mask; less is no hand at all.
+      expected: smallest expected IoU of a mask; less is an uncertain mask.
+      agreement: smallest IoU of a single view's mask with the mask of all views.
+      change: smallest IoU of the masks of the coarse and of the fine stage.
+      faint: largest fraction of the mask's outline without a step of grey levels; see `outline.faint`.
+      second: largest area of the mask's second piece, as a fraction of the hand's area.
+      cut: largest length of fingers and palm along the image's edge.
+      beyond: largest distance of a key point from the image, where it lies outside.
+      disagreement: largest distance of a key point in one view of the last stage from the mean over its views.
+      moved: largest distance of a key point in the coarse stage from that in the last.
+      spread: largest width of a key point's heat map, as a multiple of the width of its training target.
       side: smallest distance of the thumb's tip from the axis of the hand.
       thumb: x, y ranges of the thumb's tip on the paper's canvas, in its pixels.
       outside: largest distance of a key point from the mask.
       inside: largest distance of a fingertip from the mask's outline, where it lies within: a mask that has lost the
-        finger's end is cut short on the way to it, one that has taken background for hand goes on beyond.
+        finger's end stops short of it, one that has taken background for hand goes on beyond.
       contrast: smallest range of the hand's grey levels, 1st to 99th percentile.
     """
 
@@ -66,39 +71,41 @@ class Thresholds:
 
 @dataclasses.dataclass(frozen=True)
 class KeyPointViews:
-    """What the network said of the key points of one hand, in pixels of the original.
+    """The key points of one hand as the network places them in each view, in pixels of the original.
 
     Attributes:
-      first: x, y of the key points at the coarse stage.
-      points: the same at the last stage, view by view.
-      spreads: widths of the last stage's heat maps, as multiples of the width they were trained to have.
+      coarse: x, y of the key points at the coarse stage.
+      points: x, y at the last stage, view by view.
+      spreads: widths of the last stage's heat maps, as multiples of the width of their training targets.
     """
 
-    first: Float[np.ndarray, "3 2"]
+    coarse: Float[np.ndarray, "3 2"]
     points: Float[np.ndarray, "views 3 2"]
     spreads: Float[np.ndarray, "views 3"]
 
     @property
-    def settled(self) -> Float[np.ndarray, "3 2"]:
-        """The key points: the mean over the views of the last stage."""
+    def mean(self) -> Float[np.ndarray, "3 2"]:
+        """The key points: x, y, the mean over the views of the last stage."""
         return self.points.mean(0)
 
 
 @dataclasses.dataclass(frozen=True)
 class QualityReport:
-    """Whether a registration can be trusted.
+    """The quality of one registered hand.
 
     Attributes:
-      flags: what speaks against it; empty where nothing does.
-      measures: what was looked at, by name; see `Thresholds`.
+      flags: reasons to look at the hand before it is used; empty where there are none.
+      measures: measured values by name; see `Thresholds`.
+      calibrated: whether the thresholds behind the flags were chosen for the networks that found the hand.
     """
 
     flags: tuple[str, ...]
     measures: dict[str, float]
+    calibrated: bool = False
 
     @property
     def good(self) -> bool:
-        """Whether nothing speaks against it."""
+        """Whether there are no flags."""
         return not self.flags
 
 
@@ -108,38 +115,45 @@ MEASURES = (
     "area", "expected", "agreement", "change", "faint", "second", "contrast", "cut", "disagreement", "moved", "spread",
     "side", "thumb_x", "thumb_y", "outside", "inside", "beyond",
 )  # fmt: skip
-"""All that may be measured; what needs a registration is left out where there is none."""
+"""Names of all measures; those that need a registration are left out where there is none."""
+
+BLANK = 1.0
+"""Range of grey levels under which an image shows nothing at all, whatever a network finds in it."""
 
 
 def check(
     image: Grey,
     mask: Mask,
     views: KeyPointViews | None,
-    placed: Registration | None,
+    registration: Registration | None,
     *,
     thresholds: Thresholds = Thresholds(),
+    calibrated: bool = False,
 ) -> QualityReport:
     """Returns the quality report of one image.
 
     Args:
-      image: as it came.
-      mask: that was found.
-      views: of its key points; None where no hand was found.
-      placed: its registration; None where there is none.
+      image: the radiograph, at its own size.
+      mask: the hand in it.
+      views: its key points; None where no hand was found.
+      registration: None where no hand was found.
       thresholds: beyond which a measure raises a flag.
+      calibrated: whether they were chosen for the networks that found the hand.
     """
-    measures = measured(image, mask, views, placed)
-    return QualityReport(flags_of(measures, thresholds), measures)
+    measures = measure(image, mask, views, registration)
+    return QualityReport(flags_of(measures, thresholds), measures, calibrated)
 
 
-def measured(image: Grey, mask: Mask, views: KeyPointViews | None, placed: Registration | None) -> dict[str, float]:
-    """Returns what is looked at, by name: of `MEASURES` those that there is something to measure of.
+def measure(
+    image: Grey, mask: Mask, views: KeyPointViews | None, registration: Registration | None
+) -> dict[str, float]:
+    """Returns the measures of one image by name: all of `MEASURES`, or fewer where no hand was found.
 
     Args:
       image: see `check`, and so the rest.
-      mask: that was found.
-      views: of its key points.
-      placed: its registration.
+      mask: the hand in it.
+      views: its key points.
+      registration: None where no hand was found.
     """
     measures = {
         "area": mask.area,
@@ -152,35 +166,34 @@ def measured(image: Grey, mask: Mask, views: KeyPointViews | None, placed: Regis
     if mask.area:
         low, high = np.percentile(image[mask.inside], (1, 99))
         measures["contrast"] = float(high - low)
-    if views is None or placed is None:
+    if views is None or registration is None:
         return measures
 
-    # On the paper's canvas, whichever one the hand is laid on: so thresholds stay what they are.
-    upright = Canvas().transform(placed.key_points)
-    length = max(float(hand_length(placed.key_points)), 1e-6)
+    # Always on the paper's canvas, so that one set of thresholds fits hands on any canvas.
+    upright = Canvas().transform(registration.key_points)
+    length = max(float(hand_length(registration.key_points)), 1e-6)
     measures["cut"] = _along_the_edge(mask.inside, upright) / length
-    measures["disagreement"] = float(np.linalg.norm(views.points - views.settled, axis=-1).max() / length)
-    measures["moved"] = float(np.linalg.norm(views.first - views.settled, axis=-1).max() / length)
+    measures["disagreement"] = float(np.linalg.norm(views.points - views.mean, axis=-1).max() / length)
+    measures["moved"] = float(np.linalg.norm(views.coarse - views.mean, axis=-1).max() / length)
     measures["spread"] = float(views.spreads.max())
-    measures["side"] = placed.side
-    measures["thumb_x"], measures["thumb_y"] = (float(value) for value in upright(placed.key_points)[THUMB])
-    measures["outside"] = max(_distance(mask.inside, point) for point in placed.key_points) / length
-    measures["inside"] = _deepest(mask.inside, placed.key_points[[FINGERTIP, THUMB]]) / length
-    measures["beyond"] = _beyond(placed.key_points, image.shape) / length
+    measures["side"] = registration.side
+    measures["thumb_x"], measures["thumb_y"] = (float(value) for value in upright(registration.key_points)[THUMB])
+    measures["outside"] = max(_distance(mask.inside, point) for point in registration.key_points) / length
+    measures["inside"] = _deepest(mask.inside, registration.key_points[[FINGERTIP, THUMB]]) / length
+    measures["beyond"] = _beyond(registration.key_points, image.shape) / length
     return measures
 
 
 def flags_of(measures: Mapping[str, float], thresholds: Thresholds) -> tuple[str, ...]:
-    """Returns what speaks against a hand.
+    """Returns the flags of a hand.
 
     Args:
-      measures: from `measured`. Without those of key points there is no hand, whatever else speaks against it.
+      measures: from `measure`. Without those of key points no hand was found: `NO_HAND` is flagged if nothing else is.
       thresholds: beyond which a measure raises a flag.
     """
     found = []
     contrast = measures.get("contrast", 0.0)
-    # Where every pixel is alike there is nothing to see, whatever a network makes of it.
-    if measures["area"] < thresholds.area or measures["expected"] < thresholds.hand or contrast < 1.0:
+    if measures["area"] < thresholds.area or measures["expected"] < thresholds.hand or contrast < BLANK:
         found.append(NO_HAND)
     uncertain = (
         measures["expected"] < thresholds.expected
@@ -216,7 +229,7 @@ def flags_of(measures: Mapping[str, float], thresholds: Thresholds) -> tuple[str
 
 
 def _along_the_edge(inside: Bool[np.ndarray, "h w"], upright: Similarity) -> float:
-    """Pixels of the picture's edge that show the hand above the wrist; forearms leave every picture."""
+    """Pixels of the image's edge that show the hand above the wrist; the forearm leaves every image."""
     y, x = np.nonzero(on_the_edge(inside))
     if not len(x):
         return 0.0
@@ -225,13 +238,13 @@ def _along_the_edge(inside: Bool[np.ndarray, "h w"], upright: Similarity) -> flo
 
 
 def _beyond(points: Float[np.ndarray, "3 2"], shape: tuple[int, ...]) -> float:
-    """Pixels from the picture to the key point that lies farthest outside it; 0 where all lie within."""
+    """Pixels from the image to the key point that lies farthest outside it; 0 where all lie within."""
     h, w = shape[:2]
     return float(np.linalg.norm(points - np.clip(points, 0, (w - 1, h - 1)), axis=1).max())
 
 
 def _distance(inside: Bool[np.ndarray, "h w"], point: Float[np.ndarray, " 2"]) -> float:
-    """Pixels from a point to the nearest pixel of the mask, looked for in its neighbourhood."""
+    """Pixels from a point to the nearest pixel of the mask."""
     h, w = inside.shape
     x, y = round(float(point[0])), round(float(point[1]))
     if 0 <= x < w and 0 <= y < h and inside[y, x]:
@@ -243,9 +256,9 @@ def _distance(inside: Bool[np.ndarray, "h w"], point: Float[np.ndarray, " 2"]) -
 
 
 def _deepest(inside: Bool[np.ndarray, "h w"], points: Float[np.ndarray, "n 2"]) -> float:
-    """Pixels from a point to the nearest that is not hand, the most of all points; beyond the picture nothing is."""
+    """Largest distance, over the points, to the nearest pixel outside the mask; outside the image nothing is hand."""
     x0, y0, x1, y1 = input_layout.box(inside)
-    # A pixel of border: what lies outside the box, as outside the picture, is not hand, and so has no depth.
+    # A pixel of border: what lies outside the box, as outside the image, is not hand, and so has no depth.
     first, last = (x0 - 1, y0 - 1), (x1, y1)
     x, y = (np.clip(np.rint(points), first, last) - first).astype(int).T
     padded = np.pad(inside[y0:y1, x0:x1].astype(np.uint8), 1)

@@ -1,4 +1,4 @@
-"""Radiographs to masks, by a trained network: the whole picture first, then the hand's box."""
+"""From radiographs to masks by a trained network: a coarse stage on the whole image, a fine one on the hand's box."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 import cv2
 import numpy as np
 
-from boneage_jax.config import InputLayout
 from boneage_jax.data import input_layout
 from boneage_jax.data.images import Grey
 from boneage_jax.geometry import Similarity
@@ -17,21 +16,23 @@ from boneage_jax.hand import masks
 from boneage_jax.hand.masks import Mask
 from boneage_jax.hand.network import Network, expect_task
 from boneage_jax.runs.run_folder import LoadedRun
+from boneage_jax.schema import InputLayout
 
 TURNS = (0.0, 12.0, -12.0)
-"""Degrees by which what is looked at closely is turned, for six views with the mirror images."""
+"""Degrees by which inputs of the fine stage are turned: six views with the mirror images. 12 degrees are chosen by eye,
+see docs/explanation/lab-notes.md."""
 
 
 def turns_of(views: int) -> tuple[float, ...]:
-    """Returns the turns of a close look of 1, 2 or 6 views; all but the single one come with their mirror image."""
+    """Returns the turns of a last stage of 1, 2 or 6 views, in degrees; 2 and 6 views count mirror images too."""
     return TURNS if views == 6 else TURNS[:1]
 
 
 class Segmenter:
-    """Finds hands.
+    """Finds the hand in each image.
 
     Attributes:
-      network: that maps probabilities.
+      network: that gives each pixel's probability to show the hand.
     """
 
     def __init__(
@@ -48,9 +49,9 @@ class Segmenter:
         Args:
           loaded: a run of the task `segmentation`.
           pool: threads for the work on single images.
-          batch_size: most pictures at a time.
+          batch_size: most images at a time.
           views: of the last stage: 1, 2 with the mirror image, 6 with turned ones too.
-          fine_stage: whether the hand's box is looked at again, where the network was trained to.
+          fine_stage: whether the hand's box is segmented again, where the network was trained for that.
 
         Raises:
           UserError: for a run of another task.
@@ -60,47 +61,53 @@ class Segmenter:
         self._pool, self._views = pool, views
         self._local = loaded.config.data.contrast == "local"
         _, *further = loaded.config.data.input_layouts
-        self._again: InputLayout | None = next(iter(further), None) if fine_stage else None
+        self._fine: InputLayout | None = next(iter(further), None) if fine_stage else None
 
-    def inputs(self, pictures: Sequence[Grey]) -> list[input_layout.LaidOut]:
-        """Returns whole pictures as the network sees them first."""
+    def inputs(self, images: Sequence[Grey]) -> list[input_layout.LaidOut]:
+        """Returns the coarse stage's inputs."""
         size = self.network.size
-        return self._map(lambda n: input_layout.lay("image", pictures[n], *size, local=self._local), len(pictures))
+        return self._map(lambda n: input_layout.lay("image", images[n], *size, local=self._local), len(images))
 
-    def masks(self, pictures: Sequence[Grey], inputs: list[input_layout.LaidOut] | None = None) -> list[Mask]:
-        """Returns the hand in each of at most `batch_size` pictures.
+    def masks(self, images: Sequence[Grey], inputs: list[input_layout.LaidOut] | None = None) -> list[Mask]:
+        """Returns the hand in each of at most `batch_size` images.
 
         Args:
-          pictures: grey levels.
-          inputs: what `inputs` returned for them, where it is known already.
+          images: grey levels.
+          inputs: of the coarse stage, from `inputs`, where they are known already.
         """
-        inputs = self.inputs(pictures) if inputs is None else inputs
-        # A coarse stage that is followed by another has only to find the hand's box.
-        maps = self._maps([frame.image for frame in inputs], flips=self._views > 1 and not self._again)
-        found = self._map(lambda n: masks.clean([view[n] for view in maps], pictures[n].shape), len(pictures))
-        if not self._again:
-            return found
-        closer = self._closely(self._again, pictures, found)
-        return [masks.combined_stages(one, other) for one, other in zip(found, closer, strict=True)]
+        inputs = self.inputs(images) if inputs is None else inputs
+        # A coarse stage that is followed by a fine one has only to find the hand's box.
+        maps = self._maps([one.image for one in inputs], flips=self._views > 1 and not self._fine)
+        coarse = self._map(lambda n: masks.clean([view[n] for view in maps], images[n].shape), len(images))
+        if not self._fine:
+            return coarse
+        fine = self._fine_masks(self._fine, images, coarse)
+        return [masks.combined_stages(one, other) for one, other in zip(coarse, fine, strict=True)]
 
-    def _closely(self, closer: InputLayout, pictures: Sequence[Grey], found: Sequence[Mask]) -> list[Mask]:
-        """Masks from views of each hand's box, laid as the fine stage is."""
+    def _fine_masks(self, layout: InputLayout, images: Sequence[Grey], coarse: Sequence[Mask]) -> list[Mask]:
+        """Masks of the fine stage, from views of each hand's box.
+
+        Args:
+          layout: of the fine stage.
+          images: grey levels.
+          coarse: masks of the coarse stage.
+        """
         size, local = self.network.size, self._local
-        insides = [mask.inside for mask in found]
-        ready = self._map(lambda n: input_layout.prepared(closer, pictures[n], insides[n], local=local), len(pictures))
-        framed: list[input_layout.LaidOut] = []
+        insides = [mask.inside for mask in coarse]
+        prepared = self._map(lambda n: input_layout.prepared(layout, images[n], insides[n], local=local), len(images))
+        straight: list[input_layout.LaidOut] = []
         views: list[np.ndarray] = []
         for turn in turns_of(self._views):
 
-            def again(n: int, turn: float = turn) -> input_layout.LaidOut:
-                return input_layout.lay_prepared(closer, ready[n], insides[n], *size, local=local, turn=turn)
+            def lay(n: int, turn: float = turn) -> input_layout.LaidOut:
+                return input_layout.lay_prepared(layout, prepared[n], insides[n], *size, local=local, turn=turn)
 
-            turned = self._map(again, len(pictures))
-            framed = framed or turned
-            maps = self._maps([frame.image for frame in turned], flips=self._views > 1)
+            turned = self._map(lay, len(images))
+            straight = straight or turned
+            maps = self._maps([one.image for one in turned], flips=self._views > 1)
             views += maps if not turn else [self._straightened(view, views[0], turn) for view in maps]
         return self._map(
-            lambda n: masks.clean([view[n] for view in views], pictures[n].shape, framed[n].transform), len(pictures)
+            lambda n: masks.clean([view[n] for view in views], images[n].shape, straight[n].transform), len(images)
         )
 
     def _maps(self, inputs: list[Grey], *, flips: bool) -> list[np.ndarray]:
@@ -109,12 +116,12 @@ class Segmenter:
         return [maps[0], *(one[:, :, ::-1] for one in maps[1:])]
 
     def _straightened(self, view: np.ndarray, straight: np.ndarray, turn: float) -> np.ndarray:
-        """Maps of turned inputs, turned back; what they do not show is filled in from the straight view."""
+        """Maps of turned inputs, turned back; pixels outside them are those of the straight view."""
         height, width = self.network.size
         back = Similarity.turning(-turn, height, width).matrix
 
         def one(n: int) -> np.ndarray:
-            # OpenCV writes into `dst`, and leaves alone what lies outside the picture that is turned.
+            # OpenCV writes into `dst`, and keeps its pixels that lie outside the turned map.
             return cv2.warpAffine(
                 np.ascontiguousarray(view[n]),
                 back,

@@ -1,1 +1,1 @@
-"""Which bones and regions an age network rests on, and how far each way of finding out can be believed."""
+"""Which bones and regions an age network rests on, and how faithful each way of finding out is to the network."""

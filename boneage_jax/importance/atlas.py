@@ -1,7 +1,7 @@
-"""Anatomical areas: to which bone each pixel of a network's input belongs.
+"""The atlas: to which bone each pixel of a network's input belongs.
 
-Importance is counted area by area. A bone's area is the bone as it will be when grown, and what lies nearer to it than
-to any other within a margin: growth plates, and the place of centres that have not appeared, belong to it.
+Importance is counted area by area. A bone's area is the grown bone, and all pixels within a margin that are nearer to
+it than to any other bone: growth plates, and the places of ossification centres that have not appeared, belong to it.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from boneage_jax.canvas import Canvas
 from boneage_jax.data import images
 from boneage_jax.data.examples import View
 from boneage_jax.geometry import Similarity
-from boneage_jax.phantom.series import Series
+from boneage_jax.phantoms.series import Series
 
 ELSEWHERE = 0
 """The area of all that belongs to no bone: soft tissue, background."""
 
 AREAS: tuple[str, ...] = ("elsewhere", *(bone.name for bone in anatomy.BONES))
-"""Cell n is `AREAS[n]`: bones from 1 on, as in `anatomy.BONES`."""
+"""Names of the areas by number: 0 is `ELSEWHERE`, bones follow from 1 on, in the order of `anatomy.BONES`."""
 
 GROUPS: tuple[str, ...] = (
     *("elsewhere", "distal phalanges", "middle phalanges", "proximal phalanges"),
     *("metacarpals", "carpals", "radius", "ulna"),
 )
-"""Areas taken together, as readers speak of them; the sesamoid lies at a metacarpal."""
+"""Groups of areas, as radiologists name them; the sesamoid counts with the metacarpals, where it lies."""
 
 _KINDS = {
     "distal phalanx": "distal phalanges",
@@ -50,7 +50,7 @@ GROUP_OF: tuple[int, ...] = (
 """The group of each area."""
 
 REGIONS: tuple[str, ...] = ("elsewhere", *anatomy.REGIONS)
-"""Groups taken together: regions of the hand."""
+"""Regions of the hand: each is one or several groups."""
 
 _REGION_OF_BONE = {bone.name: bone.region for bone in anatomy.BONES}
 
@@ -61,10 +61,10 @@ REGION_OF: tuple[int, ...] = tuple(
 """The region of each group."""
 
 MARGIN = 45.0
-"""Canvas pixels about a grown bone that belong to it where no other is nearer."""
+"""Canvas pixels around a grown bone that belong to it where no other bone is nearer; chosen by eye."""
 
 _GROWN = 216.0
-"""Months at which every bone of a boy or girl has its place and size."""
+"""Bone age in months at which every bone of a boy or girl has its final place and size."""
 
 _BONE_OF = np.array(
     [ELSEWHERE, *(AREAS.index(name.removeprefix("epiphysis of ")) for name in anatomy.INSTANCES)], np.uint8
@@ -73,12 +73,12 @@ _BONE_OF = np.array(
 
 
 @dataclasses.dataclass(frozen=True)
-class Territory:
-    """The areas of a picture.
+class AreaMap:
+    """The area of each pixel of an image.
 
     Attributes:
-      areas: a number of `AREAS` for each pixel.
-      to_canvas: from its pixels to those of the registered canvas.
+      areas: number in `AREAS` of each pixel.
+      to_canvas: from pixels of the image to those of the registered canvas.
     """
 
     areas: UInt8[np.ndarray, "h w"]
@@ -86,11 +86,11 @@ class Territory:
 
 
 def spread(instances: UInt8[np.ndarray, "h w"], scale: float) -> UInt8[np.ndarray, "h w"]:
-    """Returns the areas of a map of bones: each pixel goes to the nearest bone within `MARGIN`.
+    """Returns the area of each pixel: that of the nearest bone within `MARGIN`.
 
     Args:
-      instances: see `anatomy.INSTANCES`.
-      scale: canvas pixels that a pixel of it is wide.
+      instances: bone that each pixel shows; see `anatomy.INSTANCES`.
+      scale: width of a pixel of the map, in canvas pixels.
     """
     bones = _BONE_OF[instances]
     if not bones.any():
@@ -100,12 +100,20 @@ def spread(instances: UInt8[np.ndarray, "h w"], scale: float) -> UInt8[np.ndarra
     return np.where(distance * scale <= MARGIN, nearest, ELSEWHERE).astype(np.uint8)
 
 
-def of_child(series: Series, split: str, number: int, age: float, male: bool) -> Territory:
-    """Returns the territory of a phantom: of the same child in the same picture, with all its bones grown."""
+def of_phantom(series: Series, split: str, number: int, *, age: float, male: bool) -> AreaMap:
+    """Returns the areas of a phantom's image, from the same child drawn again with all its bones grown.
+
+    Args:
+      series: that the phantom is of.
+      split: of the series.
+      number: of the child in the split.
+      age: bone age in months.
+      male: sex.
+    """
     grown = np.full(len(anatomy.BONES), _GROWN, np.float32)
     phantom = series.draw(split, number, age, male, grown)
     to_canvas = Canvas().transform(phantom.key_points)
-    return Territory(spread(np.asarray(phantom.instances), to_canvas.scale), to_canvas)
+    return AreaMap(spread(np.asarray(phantom.instances), to_canvas.scale), to_canvas)
 
 
 ATLAS_SIZE = (260, 200)
@@ -115,11 +123,11 @@ _ATLAS_CHILDREN = 24
 
 
 @functools.lru_cache(maxsize=64)
-def atlas(stage: int, male: bool) -> Territory:
-    """Returns where bones lie on the registered canvas at a stage of development, for pictures without a truth.
+def of_stage(stage: int, male: bool) -> AreaMap:
+    """Returns where bones lie on the registered canvas at a stage of development, for images without a truth.
 
-    Of phantoms, whose joints were fitted to those of real hands: the area that most of them have at each pixel. The
-    same two dozen children every time.
+    Each pixel has the area that most of `_ATLAS_CHILDREN` phantoms have there; the phantoms are the same in every call.
+    The places of their joints were fitted to those of real hands.
 
     Args:
       stage: number in `anatomy.STAGES`.
@@ -130,26 +138,33 @@ def atlas(stage: int, male: bool) -> Territory:
     start, end = one.starts[0 if male else 1], min(one.ends[0 if male else 1], anatomy.MAX_MONTHS)
     votes = np.zeros((len(AREAS), *ATLAS_SIZE), np.uint8)
     for n, age in enumerate(np.linspace(start, end, _ATLAS_CHILDREN + 2)[1:-1]):
-        areas = of_child(series, "test", n, float(age), male).areas
+        areas = of_phantom(series, "test", n, age=float(age), male=male).areas
         votes += areas == np.arange(len(AREAS), dtype=np.uint8)[:, None, None]
-    return Territory(votes.argmax(0).astype(np.uint8), Similarity.scaling(anatomy.CANVAS[0] / ATLAS_SIZE[0]))
+    return AreaMap(votes.argmax(0).astype(np.uint8), Similarity.scaling(anatomy.CANVAS[0] / ATLAS_SIZE[0]))
 
 
 @dataclasses.dataclass(frozen=True)
-class Picture:
-    """A stored picture and its place on the canvas.
+class PlacedImage:
+    """The shape of a stored image and its place on the canvas.
 
     Attributes:
       shape: height and width, in pixels.
-      to_canvas: from its pixels to the canvas's.
+      to_canvas: from pixels of the image to those of the registered canvas.
     """
 
     shape: tuple[int, int]
     to_canvas: Similarity
 
     @classmethod
-    def of_region(cls, rows: Sequence[float], columns: Sequence[float], height: int, width: int) -> Picture:
-        """Returns that of a rectangle of the canvas that was cut at a size."""
+    def of_region(cls, rows: Sequence[float], columns: Sequence[float], *, height: int, width: int) -> PlacedImage:
+        """Returns the place of a rectangle that was cut from the canvas and scaled.
+
+        Args:
+          rows: first and last row of the rectangle, in canvas pixels.
+          columns: first and last column, in canvas pixels.
+          height: of the cut image, in pixels.
+          width: likewise.
+        """
         framing = Similarity.framing((rows[0], rows[1]), (columns[0], columns[1]), height, width)
         return cls((height, width), framing.inverse())
 
@@ -157,28 +172,28 @@ class Picture:
 _RECTANGLES = {region.name: (region.rows, region.columns) for region in anatomy.CANVAS_REGIONS}
 
 
-def on_planes(territory: Territory, view: View, pictures: Sequence[Picture]) -> UInt8[np.ndarray, "h w p"]:
-    """Returns the areas of what a network sees: the same planes as `examples.lay_out` makes of the pictures.
+def on_input(area_map: AreaMap, view: View, images_read: Sequence[PlacedImage]) -> UInt8[np.ndarray, "h w p"]:
+    """Returns the area of each pixel of a network's input, in the channels that `examples.lay_out` makes.
 
     Args:
-      territory: of the hand.
-      view: how pictures are laid out.
-      pictures: that it lays out.
+      area_map: of the hand.
+      view: how images are laid into the input.
+      images_read: the stored images that the view reads.
     """
     size = (view.height, view.width)
     if view.regions:
-        from_canvas = [Similarity.framing(*_RECTANGLES[name], *size) for _ in pictures for name in view.regions]
+        from_canvas = [Similarity.framing(*_RECTANGLES[name], *size) for _ in images_read for name in view.regions]
     else:
-        from_canvas = [one.to_canvas.inverse().then(images.fitting(one.shape, *size)) for one in pictures]
-    return np.stack([_nearest(territory.areas, territory.to_canvas.then(way), *size) for way in from_canvas], axis=-1)
+        from_canvas = [one.to_canvas.inverse().then(images.fitting(one.shape, *size)) for one in images_read]
+    return np.stack([_warped(area_map.areas, area_map.to_canvas.then(way), *size) for way in from_canvas], axis=-1)
 
 
-def on_picture(territory: Territory, picture: Picture) -> UInt8[np.ndarray, "h w"]:
-    """Returns the areas of a picture's own pixels: an atlas carried back from the canvas to the radiograph."""
-    return _nearest(territory.areas, territory.to_canvas.then(picture.to_canvas.inverse()), *picture.shape)
+def on_image(area_map: AreaMap, image: PlacedImage) -> UInt8[np.ndarray, "h w"]:
+    """Returns the area of each pixel of an image: the atlas projected from the canvas back onto the radiograph."""
+    return _warped(area_map.areas, area_map.to_canvas.then(image.to_canvas.inverse()), *image.shape)
 
 
-def _nearest(areas: UInt8[np.ndarray, "h w"], transform: Similarity, height: int, width: int) -> np.ndarray:
+def _warped(areas: UInt8[np.ndarray, "h w"], transform: Similarity, height: int, width: int) -> np.ndarray:
     warped = cv2.warpAffine(areas, transform.matrix, (width, height), flags=cv2.INTER_NEAREST, borderValue=ELSEWHERE)
     return np.asarray(warped, np.uint8)
 

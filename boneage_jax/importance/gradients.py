@@ -1,4 +1,4 @@
-"""Attribution by gradients, pixel by pixel, each as its authors define it."""
+"""Attribution by gradients, pixel by pixel, each method as its authors define it."""
 
 from __future__ import annotations
 
@@ -6,30 +6,31 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Key
 
-from boneage_jax.importance.function import Months
+from boneage_jax.importance.function import PredictMonths
+from boneage_jax.importance.method import Batch, PixelMethod
 
 
-def _gradient(months: Months) -> Callable[[Array], Array]:
-    # Each example's output depends on its own picture alone: the gradient of the sum holds the gradient of each.
+def _gradient(months: PredictMonths) -> Callable[[Array], Array]:
+    # Each example's output depends on its own image alone: the gradient of the sum holds the gradient of each.
     return jax.grad(lambda x: months(x).sum())
 
 
 def integrated_gradients(
-    months: Months, image: Float[Array, "b h w p"], baseline: Float[Array, "b h w p"], *, steps: int = 32
+    months: PredictMonths, image: Float[Array, "b h w p"], baseline: Float[Array, "b h w p"], *, steps: int = 32
 ) -> Float[Array, "b h w p"]:
-    """Returns each pixel's part, in months, of the difference between what is said of the image and of the baseline.
+    """Returns each pixel's part, in months, of the difference between the predictions for the image and the baseline.
 
     Sundararajan, Taly and Yan 2017, "Axiomatic Attribution for Deep Networks": (x - x') times the mean gradient on the
-    straight way from x' to x. The integral is taken by the midpoint rule, whose error falls with the square of the
-    steps; the parts sum to the difference (completeness) as exactly as that.
+    straight line from x' to x. The integral is taken by the midpoint rule, whose error falls with the square of the
+    steps; up to that error the parts add up to the difference (completeness).
 
     Args:
       months: the network.
       image: grey levels in [0, 1].
-      baseline: what it is compared with.
-      steps: of the integral.
+      baseline: image that it is compared with.
+      steps: number of steps of the integral.
     """
     gradient = _gradient(months)
 
@@ -42,9 +43,14 @@ def integrated_gradients(
 
 
 def smooth_grad(
-    months: Months, image: Float[Array, "b h w p"], keys: Key[Array, " b"], *, samples: int = 16, noise: float = 0.1
+    months: PredictMonths,
+    image: Float[Array, "b h w p"],
+    keys: Key[Array, " b"],
+    *,
+    samples: int = 16,
+    noise: float = 0.1,
 ) -> Float[Array, "b h w p"]:
-    """Returns how many months the age changes with a pixel's grey level, of all grey levels, averaged over noise.
+    """Returns the gradient of the age with respect to each pixel, averaged over noise: months for each unit of grey.
 
     Smilkov et al. 2017, "SmoothGrad: removing noise by adding noise": the mean gradient at the image with normal noise
     of 10 to 20% of the range of grey levels.
@@ -52,9 +58,9 @@ def smooth_grad(
     Args:
       months: the network.
       image: grey levels in [0, 1].
-      keys: an example each, so that an example's noise is the same in any batch.
-      samples: of the noise.
-      noise: standard deviation, in grey levels.
+      keys: one for each image, so that its noise is the same in any batch.
+      samples: number of noisy copies.
+      noise: standard deviation, as a part of the range of grey levels.
     """
     gradient = _gradient(months)
 
@@ -73,30 +79,64 @@ def grad_cam(
     maps: list[Float[Array, "b oh ow c"]],
     size: tuple[int, int],
 ) -> Float[Array, "b h w p"]:
-    """Returns the weighted sum of each plane's last feature maps, laid over the plane.
+    """Returns the weighted sum of each channel's last feature maps, enlarged to the size of the image.
 
     Selvaraju et al. 2017, "Grad-CAM", equations 1 and 2, before the rectifier: the weight of a feature map is the mean
-    of the output's gradient over it. The rectifier keeps what speaks for a class; what speaks for a younger age is no
-    less important than what speaks for an older one, so both are kept and the sign says which.
+    of the output's gradient over it. The rectifier keeps the evidence for a class. Evidence for a younger age is as
+    important as evidence for an older one, so both are kept, told apart by their sign.
 
     Args:
-      months_of_maps: the network from its feature maps on.
-      maps: of the pictures, a plane each.
-      size: height and width of the planes, in pixels.
+      months_of_maps: the part of the network behind its feature maps.
+      maps: feature maps of each channel of the images.
+      size: height and width of the images, in pixels.
     """
     gradients = jax.grad(lambda x: months_of_maps(x).sum())(maps)
-    planes = []
+    channels = []
     for one, gradient in zip(maps, gradients, strict=True):
         weights = gradient.mean((1, 2), keepdims=True)
         coarse = (weights * one).sum(-1).astype(jnp.float32)
-        planes.append(jax.image.resize(coarse, (coarse.shape[0], *size), "bilinear"))
-    return jnp.stack(planes, axis=-1)
+        channels.append(jax.image.resize(coarse, (coarse.shape[0], *size), "bilinear"))
+    return jnp.stack(channels, axis=-1)
 
 
-def over_areas(values: Float[Array, "b h w p"], areas: Int[Array, "b h w p"], count: int) -> Float[Array, "b areas"]:
-    """Returns the sum of each area's values, over all planes."""
+def _integrated_gradients(batch: Batch) -> Float[Array, "b h w p"]:
+    return integrated_gradients(batch.months, batch.image, batch.fill)
 
-    def one(value: Array, area: Array) -> Array:
-        return jax.ops.segment_sum(value.reshape(-1), area.reshape(-1).astype(jnp.int32), num_segments=count)
 
-    return jax.vmap(one)(values, areas)
+INTEGRATED_GRADIENTS = PixelMethod(
+    name="integrated gradients",
+    sentence="Adds up the gradient on the line from the image with all parts replaced to the image itself.",
+    reference="Sundararajan, Taly and Yan 2017",
+    kind="gradient",
+    additive=True,
+    pixels=_integrated_gradients,
+)
+
+
+def _smooth_grad(batch: Batch) -> Float[Array, "b h w p"]:
+    return smooth_grad(batch.months, batch.image, batch.keys)
+
+
+SMOOTH_GRAD = PixelMethod(
+    name="SmoothGrad",
+    sentence="Averages the gradient over noisy copies of the image.",
+    reference="Smilkov et al. 2017",
+    kind="gradient",
+    additive=False,
+    pixels=_smooth_grad,
+)
+
+
+def _grad_cam(batch: Batch) -> Float[Array, "b h w p"]:
+    size = (batch.image.shape[1], batch.image.shape[2])
+    return grad_cam(batch.months_of_maps, batch.feature_maps(batch.image), size)
+
+
+GRAD_CAM = PixelMethod(
+    name="Grad-CAM",
+    sentence="Weighs the last feature maps by the mean gradient over each and adds them up.",
+    reference="Selvaraju et al. 2017",
+    kind="gradient",
+    additive=False,
+    pixels=_grad_cam,
+)

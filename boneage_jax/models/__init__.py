@@ -1,12 +1,11 @@
-"""Networks. `build` is the only door."""
+"""Networks. `build` makes the one that a config names; `registry` lists them all."""
 
 from __future__ import annotations
 
 from flax import nnx
 
-from boneage_jax.config import ModelConfig
-from boneage_jax.models.regressor import Regressor
-from boneage_jax.models.unet import UNet
+from boneage_jax.models import registry
+from boneage_jax.schema import ModelConfig
 
 __all__ = ["build"]
 
@@ -25,11 +24,14 @@ def build(
     Args:
       config: the architecture and its sizes.
       image_shape: height and width of the input, in pixels.
-      outputs: numbers, or maps, that it ends in.
+      outputs: numbers, or maps, in the network's output.
       rngs: source of the initial weights (`params`).
-      pictures: pictures of one child that are seen together; 1 for a U-Net.
-      axis_name: see `Vgg`; only tests against `jax.pmap` need it.
+      pictures: images of one child that the network sees together; 1 for a U-Net.
+      axis_name: mapped axis that batch statistics are averaged over, for `pmap` and `shard_map`; None under `jit`,
+        where they are global by themselves.
+
+    Raises:
+      UserError: for a name that is not in `models.registry`.
     """
-    if config.name == "unet":
-        return UNet(config, image_shape, outputs=outputs, axis_name=axis_name, rngs=rngs)
-    return Regressor(config, image_shape, pictures=pictures, outputs=outputs, axis_name=axis_name, rngs=rngs)
+    architecture = registry.named(config.name)
+    return architecture.build(config, image_shape, pictures=pictures, outputs=outputs, axis_name=axis_name, rngs=rngs)

@@ -13,6 +13,40 @@ HE_FAN_OUT = jax.nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 """He et al. 2015 (arXiv 1502.01852), as the paper's convolutions start."""
 
 
+BATCH_NORM_MOMENTUM = 0.9
+BATCH_NORM_EPSILON = 1e-5
+"""PyTorch's defaults, in which the paper's code, torchvision's and timm's networks were written. Flax's momentum is the
+part of the running statistics that stays: PyTorch's 0.1 is 0.9 here."""
+
+
+def batch_norm(
+    channels: int,
+    *,
+    dtype: jnp.dtype,
+    axis_name: str | None,
+    rngs: nnx.Rngs,
+    scale_init: nnx.Initializer = nnx.initializers.ones,
+) -> nnx.BatchNorm:
+    """Returns the batch norm of all networks here.
+
+    Args:
+      channels: of its input.
+      dtype: type of computation.
+      axis_name: see `models.build`.
+      rngs: source of the initial weights.
+      scale_init: how its scale starts.
+    """
+    return nnx.BatchNorm(
+        channels,
+        momentum=BATCH_NORM_MOMENTUM,
+        epsilon=BATCH_NORM_EPSILON,
+        dtype=dtype,
+        scale_init=scale_init,
+        axis_name=axis_name,
+        rngs=rngs,
+    )
+
+
 class Conv(nnx.Module):
     """Convolution with a border of `size // 2` zeros: at stride 1 it keeps the size."""
 
@@ -55,8 +89,7 @@ class ConvUnit(nnx.Module):
         rngs: nnx.Rngs,
     ):
         self.conv = Conv(inputs, outputs, size, dtype=dtype, kernels=kernels, rngs=rngs)
-        # Momentum and epsilon are PyTorch's defaults, in which the paper's code was written.
-        self.norm = nnx.BatchNorm(outputs, momentum=0.9, epsilon=1e-5, dtype=dtype, axis_name=axis_name, rngs=rngs)
+        self.norm = batch_norm(outputs, dtype=dtype, axis_name=axis_name, rngs=rngs)
 
     def __call__(self, x_bhwc: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b h w o"]:
         return self.norm(jax.nn.elu(self.conv(x_bhwc)), use_running_average=not train)

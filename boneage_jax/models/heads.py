@@ -1,4 +1,4 @@
-"""What comes after the pictures' features: sex, dense layers, and the numbers in the end."""
+"""From image features and the sex to the outputs: dense layers."""
 
 from __future__ import annotations
 
@@ -7,22 +7,25 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Key
 
-from boneage_jax.config import ModelConfig
 from boneage_jax.models.blocks import Dropout
+from boneage_jax.schema import ModelConfig
 
 SEX_FEATURES = 32
 """Width of the layer between the sex and the image's features (as 16 Bit Inc. had it in the RSNA challenge of 2017)."""
 
 
-class DenseHead(nnx.Module):
-    """The sex beside the features where the config wants it; dropout, dense and ELU for each hidden layer; outputs.
+NEAR_ZERO = nnx.initializers.normal(1e-3)
+"""How the outputs' weights start: so that training starts at the centre of the targets. The deviation is chosen by eye,
+see docs/explanation/lab-notes.md."""
 
-    The outputs' weights start near zero, so that training starts at the centre.
+
+class DenseHead(nnx.Module):
+    """The sex beside the features where `model.sex` is `input`; dropout, dense and ELU for each hidden layer; outputs.
 
     Args:
-      features: width of what comes in.
+      features: number of image features.
       config: hidden layers, dropout, sex and types.
-      outputs: numbers in the end.
+      outputs: number of outputs.
       rngs: source of the initial weights.
     """
 
@@ -36,7 +39,7 @@ class DenseHead(nnx.Module):
             hidden.append(nnx.Linear(features, units, dtype=dtype, rngs=rngs))
             features = units
         self.dropouts, self.hidden = nnx.List(dropouts), nnx.List(hidden)
-        self.last = nnx.Linear(features, outputs, kernel_init=nnx.initializers.normal(1e-3), rngs=rngs)
+        self.last = nnx.Linear(features, outputs, kernel_init=NEAR_ZERO, rngs=rngs)
 
     def __call__(
         self,

@@ -1,14 +1,16 @@
-"""Convolution and pooling, each in a plain form and in one whose gradient is faster on CPUs.
+"""Convolution and pooling, each in a plain form and in one that is faster on CPUs.
 
 XLA's CPU back end spends most of a step on two gradients: that of max pooling (select-and-scatter) and that of the
-weights of wide, shallow convolutions. The `cpu` forms below compute the same values by other means; tests hold both
-against each other, and `benchmarks/train_step.py` measures what they bring.
+weights of wide, shallow convolutions; and depthwise convolutions are slow in both directions. The `cpu` forms below
+compute the same values by other means; tests hold both against each other, and `benchmarks/train_step.py` measures
+the gain.
 """
 
 from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +29,7 @@ _MIN_PIXELS_FOR_BLOCKS = 4096
 def resolve_kernels(kernels: str) -> str:
     """Returns `plain` or `cpu` for a config's `auto`, by the default JAX back end.
 
-    The gradients of `cpu` go over a picture row by row: between processes each of their rows would be a collective.
+    The gradients of `cpu` go over an image row by row: between processes each of their rows would be a collective.
     """
     if kernels != "auto":
         return kernels
@@ -104,6 +106,62 @@ def _kernel_gradient(x: Array, dy: Array, k: int) -> Array:
 _conv2d_block_gradient.defvjp(_conv2d_forward, _conv2d_backward)
 
 
+def depthwise_conv2d(x_bhwc: Images, kernel_hwc: Float[Array, "k k c"], *, kernels: str = "plain") -> Images:
+    """Convolution of each channel with its own odd square kernel and a border of k // 2 zeros on all sides.
+
+    Args:
+      x_bhwc: images.
+      kernel_hwc: weights, `k` odd, a kernel a channel.
+      kernels: `plain` for XLA's grouped convolution; `cpu` for a sum of shifted products, one a place of the kernel.
+    """
+    if kernels == "cpu":
+        return _depthwise_taps(x_bhwc, kernel_hwc)
+    return lax.conv_general_dilated(
+        x_bhwc,
+        kernel_hwc[:, :, None],
+        (1, 1),
+        "SAME",
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=x_bhwc.shape[-1],
+    )
+
+
+@jax.custom_vjp
+def _depthwise_taps(x: Array, kernel: Array) -> Array:
+    tap, flat = _taps(x, kernel.shape[0]), kernel.reshape(-1, kernel.shape[-1])
+
+    def add(n: Array, total: Array) -> Array:
+        return total + tap(n) * flat[n]
+
+    return lax.fori_loop(0, len(flat), add, jnp.zeros_like(x))
+
+
+def _depthwise_forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
+    return _depthwise_taps(x, kernel), (x, kernel)
+
+
+def _depthwise_backward(residuals: tuple[Array, Array], dy: Array) -> tuple[Array, Array]:
+    x, kernel = residuals
+    tap = _taps(x, kernel.shape[0])
+
+    def put(n: Array, gradient: Array) -> Array:
+        return gradient.at[n].set((tap(n) * dy).sum((0, 1, 2), dtype=jnp.float32))
+
+    places, channels = kernel.shape[0] ** 2, kernel.shape[-1]
+    gradient = lax.fori_loop(0, places, put, jnp.zeros((places, channels), jnp.float32))
+    # The gradient by the input is the convolution with the kernel turned by 180 degrees.
+    return _depthwise_taps(dy, jnp.flip(kernel, (0, 1))), gradient.reshape(kernel.shape).astype(kernel.dtype)
+
+
+def _taps(x: Array, k: int) -> Callable[[Array], Array]:
+    """Returns a function: the images as the kernel's place of a number sees them, zeros beyond their border."""
+    padded = jnp.pad(x, ((0, 0), (k // 2, k // 2), (k // 2, k // 2), (0, 0)))
+    return lambda n: lax.dynamic_slice(padded, (0, n // k, n % k, 0), x.shape)
+
+
+_depthwise_taps.defvjp(_depthwise_forward, _depthwise_backward)
+
+
 def max_pool(x_bhwc: Images, *, window: int, stride: int = 2, kernels: str = "plain") -> Float[Array, "b oh ow c"]:
     """Max pooling over square windows without padding.
 
@@ -164,3 +222,18 @@ def _max_pool_backward(
 
 
 _max_pool_slices.defvjp(_max_pool_forward, _max_pool_backward)
+
+
+def unshuffle(x_bhwc: Float[Array, "b h w c"], patch: int) -> Float[Array, "b h2 w2 c2"]:
+    """Moves patches of pixels into channels; the inverse of `shuffle`."""
+    b, h, w, c = x_bhwc.shape
+    x = x_bhwc.reshape(b, h // patch, patch, w // patch, patch, c).transpose(0, 1, 3, 2, 4, 5)
+    return x.reshape(b, h // patch, w // patch, patch * patch * c)
+
+
+def shuffle(x_bhwc: Float[Array, "b h w c"], patch: int) -> Float[Array, "b h2 w2 c2"]:
+    """Moves channels out into patches of pixels: (b, h, w, p p c) to (b, p h, p w, c)."""
+    b, h, w, c = x_bhwc.shape
+    out = c // patch**2
+    x = x_bhwc.reshape(b, h, w, patch, patch, out).transpose(0, 1, 3, 2, 4, 5)
+    return x.reshape(b, h * patch, w * patch, out)

@@ -1,7 +1,6 @@
-"""Weights of ResNets from PyTorch: `state_dict`s of torchvision and timm, as safetensors or as torch.save wrote them.
+"""Weights of PyTorch: `state_dict`s of torchvision and timm, as safetensors or as torch.save wrote them.
 
-Their names agree: conv1, bn1, layerS.N.convK, layerS.N.bnK, layerS.N.downsample.0 and .1. A stem that has learnt from
-three colours becomes one for grey by the sum over its colours, which is what grey pictures in three channels would get.
+Which tensors a backbone takes, and how they are laid out, its architecture declares.
 """
 
 from __future__ import annotations
@@ -12,11 +11,10 @@ from typing import Any
 
 import numpy as np
 import safetensors.numpy
-from jaxtyping import Float
 
-from boneage_jax.config import ModelConfig
 from boneage_jax.errors import UserError, listed, missing_extra, reason
-from boneage_jax.models.resnet import BLOCKS, BOTTLENECKS
+from boneage_jax.models import registry
+from boneage_jax.schema import ModelConfig
 
 Tensors = Mapping[str, np.ndarray]
 
@@ -31,7 +29,7 @@ def read(path: pathlib.Path) -> dict[str, np.ndarray]:
       UserError: for a file that is not there or cannot be read, and where a library is missing.
     """
     if not path.is_file():
-        raise UserError(f"{path}: no such file; expected weights of a ResNet from torchvision or timm")
+        raise UserError(f"{path}: no such file; expected weights as torchvision or timm save them")
     try:
         if path.suffix == ".safetensors":
             return dict(safetensors.numpy.load_file(path))
@@ -49,49 +47,38 @@ def read(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def backbone_of(tensors: Tensors, config: ModelConfig, *, origin: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Returns weights and batch statistics of a `ResNet`, as nested dictionaries keyed by text.
+    """Returns weights and batch statistics of a backbone, as nested dictionaries keyed by text.
 
     Args:
-      tensors: by name; a last layer `fc` is left out.
+      tensors: by name; those that the backbone does not take, such as a last layer's, are left out.
       config: of the network they are for.
-      origin: what the tensors are called in a message.
+      origin: name of their file, for messages.
 
     Raises:
-      UserError: naming the tensors that are missing or of another shape.
+      UserError: naming the tensors that are missing, and for a network that has no such weights.
     """
-    problems: list[str] = []
-    bottleneck = config.depth in BOTTLENECKS
-
-    def tensor(name: str) -> np.ndarray:
-        if name not in tensors:
-            problems.append(f"{name}: not there")
-            return np.zeros((1, 1, 1, 1))
-        return np.asarray(tensors[name], np.float32)
-
-    def unit(convolution: str, norm: str) -> tuple[dict[str, Any], dict[str, Any]]:
-        weights = {
-            "conv": {"kernel": tensor(f"{convolution}.weight").transpose(2, 3, 1, 0)},
-            "norm": {"scale": tensor(f"{norm}.weight"), "bias": tensor(f"{norm}.bias")},
-        }
-        return weights, {"norm": {"mean": tensor(f"{norm}.running_mean"), "var": tensor(f"{norm}.running_var")}}
-
-    weights, statistics = {}, {}
-    weights["stem"], statistics["stem"] = unit("conv1", "bn1")
-    kernel: Float[np.ndarray, "7 7 c o"] = weights["stem"]["conv"]["kernel"]
-    weights["stem"]["conv"]["kernel"] = kernel.sum(2, keepdims=True)
-    weights["blocks"], statistics["blocks"] = {}, {}
-    names = [f"layer{stage + 1}.{n}" for stage, count in enumerate(BLOCKS[config.depth]) for n in range(count)]
-    for number, name in enumerate(names):
-        units = [unit(f"{name}.conv{k}", f"{name}.bn{k}") for k in range(1, 4 if bottleneck else 3)]
-        block = {"units": {str(k): one for k, (one, _) in enumerate(units)}}
-        block_statistics = {"units": {str(k): one for k, (_, one) in enumerate(units)}}
-        if f"{name}.downsample.0.weight" in tensors:
-            block["shortcut"], block_statistics["shortcut"] = unit(f"{name}.downsample.0", f"{name}.downsample.1")
-        weights["blocks"][str(number)] = block
-        statistics["blocks"][str(number)] = block_statistics
-    if problems:
+    architecture = registry.named(config.name)
+    if architecture.pretrained is None:
+        raise UserError(f"{origin}: a {config.name} cannot start from weights of PyTorch; set model.weights to ''")
+    wanted = list(architecture.pretrained(config))
+    if missing := [f"{one.name}: not there" for one in wanted if one.name not in tensors]:
         raise UserError(
-            f"{origin}: no weights of a ResNet-{config.depth} ({len(problems)} tensors are missing):\n"
-            f"{listed(problems)}\nexpected the names of torchvision or timm, and model.depth as it was trained"
+            f"{origin}: no weights of a {config.name} of depth {config.depth} ({len(missing)} tensors are missing):\n"
+            f"{listed(missing)}\n"
+            f"expected the names of {architecture.pretrained_from}, and model.depth as it was trained"
         )
+    weights: dict[str, Any] = {}
+    statistics: dict[str, Any] = {}
+    for one in wanted:
+        *above, key = one.path
+        group = statistics if one.statistic else weights
+        for name in above:
+            group = group.setdefault(name, {})
+        tensor = np.asarray(tensors[one.name], np.float32)
+        try:
+            group[key] = one.convert(tensor)
+        except (ValueError, IndexError) as error:
+            raise UserError(
+                f"{origin}: {one.name}: found the shape {tensor.shape}, expected that of a {config.name}"
+            ) from error
     return weights, statistics

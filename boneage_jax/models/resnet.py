@@ -1,4 +1,4 @@
-"""Residual networks (He et al. 2015, arXiv 1512.03385), in the form that torchvision and timm have made common.
+"""Residual networks (He et al. 2015, arXiv 1512.03385), in the form of torchvision and timm.
 
 Stem of 7 x 7 and stride 2, max pooling 3 x 3 of stride 2, four stages, global average. Blocks have two convolutions of
 3 x 3 (depths 10, 18, 34) or a bottleneck of 1 x 1, 3 x 3, 1 x 1 that is four times as wide outside (26, 50, 101, 152);
@@ -7,14 +7,20 @@ the stride sits in the 3 x 3 ("v1.5"). Widths are the config's, one a stage: 64,
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterator
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
-from boneage_jax.config import ModelConfig
 from boneage_jax.models import ops
-from boneage_jax.models.blocks import Conv
+from boneage_jax.models.architecture import Architecture, Tensor
+from boneage_jax.models.blocks import Conv, batch_norm
+from boneage_jax.models.regressor import Regressor
+from boneage_jax.schema import ModelConfig
 
 BLOCKS = {
     10: (1, 1, 1, 1),
@@ -54,9 +60,7 @@ class Unit(nnx.Module):
         self.conv = Conv(inputs, outputs, size, stride=stride, bias=False, dtype=dtype, kernels=kernels, rngs=rngs)
         # The last norm of a block starts at zero: the block starts as its short cut (Goyal et al. 2017, 1706.02677).
         scale = nnx.initializers.zeros if last else nnx.initializers.ones
-        self.norm = nnx.BatchNorm(
-            outputs, momentum=0.9, epsilon=1e-5, dtype=dtype, scale_init=scale, axis_name=axis_name, rngs=rngs
-        )
+        self.norm = batch_norm(outputs, dtype=dtype, scale_init=scale, axis_name=axis_name, rngs=rngs)
 
     def __call__(self, x_bhwc: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b oh ow o"]:
         return self.norm(self.conv(x_bhwc), use_running_average=not train)
@@ -100,11 +104,11 @@ class ResNet(nnx.Module):
     Args:
       config: depth, widths and types.
       image_shape: height and width of the input, in pixels; any will do.
-      axis_name: see `Vgg`.
+      axis_name: see `models.build`.
       rngs: source of the initial weights.
 
     Attributes:
-      features: width of what comes out.
+      features: number of features.
     """
 
     def __init__(self, config: ModelConfig, image_shape: tuple[int, int], *, axis_name: str | None, rngs: nnx.Rngs):
@@ -137,5 +141,54 @@ class ResNet(nnx.Module):
         return x
 
     def pooled(self, maps_bhwc: Float[Array, "b h w c"]) -> Float[Array, "b f"]:
-        """Returns the features that maps come to."""
+        """Returns the features of maps: the mean over each."""
         return maps_bhwc.mean((1, 2), dtype=jnp.float32)
+
+
+def _pretrained(config: ModelConfig) -> Iterator[Tensor]:
+    """The tensors of torchvision and timm, whose names agree: conv1, bn1, layerS.N.convK, layerS.N.downsample.0 and .1.
+
+    A stem that has learnt from three colours becomes one for grey by the sum over its colours: three equal channels
+    give the same.
+    """
+    yield from _unit("conv1", "bn1", ("stem",), grey=True)
+    bottleneck = config.depth in BOTTLENECKS
+    channels, number = config.widths[0], 0
+    for stage, (width, count) in enumerate(zip(config.widths, BLOCKS[config.depth], strict=True)):
+        outputs = width * EXPANSION if bottleneck else width
+        for n in range(count):
+            theirs, ours = f"layer{stage + 1}.{n}", ("blocks", str(number))
+            for k in range(3 if bottleneck else 2):
+                yield from _unit(f"{theirs}.conv{k + 1}", f"{theirs}.bn{k + 1}", (*ours, "units", str(k)))
+            if channels != outputs or (stage and n == 0):
+                yield from _unit(f"{theirs}.downsample.0", f"{theirs}.downsample.1", (*ours, "shortcut"))
+            channels, number = outputs, number + 1
+
+
+def _unit(convolution: str, norm: str, path: tuple[str, ...], *, grey: bool = False) -> Iterator[Tensor]:
+    """The tensors of a convolution without bias and of its batch norm."""
+    yield Tensor(f"{convolution}.weight", (*path, "conv", "kernel"), _grey_kernel if grey else _kernel)
+    yield Tensor(f"{norm}.weight", (*path, "norm", "scale"))
+    yield Tensor(f"{norm}.bias", (*path, "norm", "bias"))
+    yield Tensor(f"{norm}.running_mean", (*path, "norm", "mean"), statistic=True)
+    yield Tensor(f"{norm}.running_var", (*path, "norm", "var"), statistic=True)
+
+
+def _kernel(weight: Float[np.ndarray, "o c k k"]) -> Float[np.ndarray, "k k c o"]:
+    return weight.transpose(2, 3, 1, 0)
+
+
+def _grey_kernel(weight: Float[np.ndarray, "o c k k"]) -> Float[np.ndarray, "k k 1 o"]:
+    return _kernel(weight).sum(2, keepdims=True)
+
+
+ARCHITECTURE = Architecture(
+    name="resnet",
+    reference="He et al. 2015, arXiv 1512.03385",
+    build=functools.partial(Regressor, ResNet),
+    heads=("regression", "points"),
+    settings=("widths", "depth", "weights", "dense", "dropout", "sex", "kernels"),
+    depths=BLOCKS,
+    pretrained=_pretrained,
+    pretrained_from="torchvision or timm",
+)

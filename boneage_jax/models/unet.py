@@ -2,8 +2,8 @@
 
 Ronneberger et al. 2015 (arXiv 1505.04597); batch norm as in Iglovikov et al. 2017. Depth and width are the config's
 `widths`, one number a level. The first and the last layer may work on patches of pixels (Shi et al. 2016, arXiv
-1609.05158): with `patch` 2 the network sees 2 x 2 pixels as four channels and answers for each of them, so that a
-picture of full resolution costs what one of half the height and width does.
+1609.05158): with `patch` 2 the network's input has 2 x 2 pixels as four channels, and so has its output, so that an
+image of full resolution costs as much as one of half the height and width.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Key
 
-from boneage_jax.config import ModelConfig
 from boneage_jax.models import ops
-from boneage_jax.models.blocks import Conv
+from boneage_jax.models.architecture import Architecture
+from boneage_jax.models.blocks import Conv, batch_norm
+from boneage_jax.schema import ModelConfig
 
 
 class Unit(nnx.Module):
@@ -24,7 +25,7 @@ class Unit(nnx.Module):
     def __init__(self, inputs: int, outputs: int, config: ModelConfig, *, axis_name: str | None, rngs: nnx.Rngs):
         dtype, kernels = jnp.dtype(config.dtype), ops.resolve_kernels(config.kernels)
         self.conv = Conv(inputs, outputs, 3, dtype=dtype, kernels=kernels, rngs=rngs)
-        self.norm = nnx.BatchNorm(outputs, momentum=0.9, epsilon=1e-5, dtype=dtype, axis_name=axis_name, rngs=rngs)
+        self.norm = batch_norm(outputs, dtype=dtype, axis_name=axis_name, rngs=rngs)
 
     def __call__(self, x_bhwc: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b h w o"]:
         return jax.nn.relu(self.norm(self.conv(x_bhwc), use_running_average=not train))
@@ -48,7 +49,7 @@ class Up(nnx.Module):
         self.dense = nnx.Linear(inputs, 4 * outputs, dtype=jnp.dtype(config.dtype), rngs=rngs)
 
     def __call__(self, x_bhwc: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 o"]:
-        return shuffle(self.dense(x_bhwc), 2)
+        return ops.shuffle(self.dense(x_bhwc), 2)
 
 
 class UNet(nnx.Module):
@@ -58,7 +59,7 @@ class UNet(nnx.Module):
       config: widths by level, patch, types.
       image_shape: height and width of the input, in pixels: multiples of patch x 2^(levels - 1).
       outputs: number of maps.
-      axis_name: see `Vgg`.
+      axis_name: see `models.build`.
       rngs: source of the initial weights.
     """
 
@@ -107,7 +108,7 @@ class UNet(nnx.Module):
           dropout_keys_b: not read.
         """
         del male_b, dropout_keys_b
-        x = unshuffle(image_bhw1, self.patch)
+        x = ops.unshuffle(image_bhw1, self.patch)
         skips = []
         for n, level in enumerate(self.down):
             if n:
@@ -116,24 +117,43 @@ class UNet(nnx.Module):
             skips.append(x)
         for up, level, skip in zip(self.up, self.levels, reversed(skips[:-1]), strict=True):
             x = level(jnp.concatenate([skip, up(x)], axis=-1), train=train)
-        return shuffle(self.head(x.astype(jnp.float32)), self.expand)
+        return ops.shuffle(self.head(x.astype(jnp.float32)), self.expand)
 
 
 def stride_of(config: ModelConfig) -> int:
-    """Returns what height and width of a U-Net's input must be multiples of, in pixels."""
+    """Returns the pixels that height and width of a U-Net's input must be multiples of."""
     return config.patch * 2 ** (len(config.widths) - 1)
 
 
-def unshuffle(x_bhwc: Float[Array, "b h w c"], patch: int) -> Float[Array, "b h2 w2 c2"]:
-    """Moves patches of pixels into channels; the inverse of `shuffle`."""
-    b, h, w, c = x_bhwc.shape
-    x = x_bhwc.reshape(b, h // patch, patch, w // patch, patch, c).transpose(0, 1, 3, 2, 4, 5)
-    return x.reshape(b, h // patch, w // patch, patch * patch * c)
+def _build(
+    config: ModelConfig,
+    image_shape: tuple[int, int],
+    *,
+    pictures: int,
+    outputs: int,
+    axis_name: str | None,
+    rngs: nnx.Rngs,
+) -> UNet:
+    if pictures != 1:
+        raise ValueError(f"{pictures} images of one child: a U-Net takes one")
+    return UNet(config, image_shape, outputs=outputs, axis_name=axis_name, rngs=rngs)
 
 
-def shuffle(x_bhwc: Float[Array, "b h w c"], patch: int) -> Float[Array, "b h2 w2 c2"]:
-    """Moves channels out into patches of pixels: (b, h, w, p p c) to (b, p h, p w, c)."""
-    b, h, w, c = x_bhwc.shape
-    out = c // patch**2
-    x = x_bhwc.reshape(b, h, w, patch, patch, out).transpose(0, 1, 3, 2, 4, 5)
-    return x.reshape(b, h * patch, w * patch, out)
+def _size_problem(config: ModelConfig, height: int, width: int) -> str:
+    unit = stride_of(config)
+    if height % unit == 0 and width % unit == 0:
+        return ""
+    return (
+        f"data.height x data.width: found {height} x {width}, expected multiples of {unit} for a U-Net of "
+        f"{len(config.widths)} levels on patches of {config.patch}"
+    )
+
+
+ARCHITECTURE = Architecture(
+    name="unet",
+    reference="Ronneberger et al. 2015, arXiv 1505.04597",
+    build=_build,
+    heads=("mask", "heatmap"),
+    settings=("widths", "patch", "kernels"),
+    size_problem=_size_problem,
+)

@@ -1,19 +1,23 @@
-"""The paper's VGG-style network, from `m46` down to the demo's.
+"""The paper's VGG-style network: `m46`, and smaller ones of the same form.
 
 Block: convolution 3 x 3, ELU, batch norm, convolution 1 x 1, ELU, batch norm, max pooling 3 x 3 of stride 2
 (Iglovikov et al. 2017; widths and order from the co-author's code, neuro-inc/ml-recipe-bone-age). The variant has a
-second 3 x 3 convolution and 2 x 2 pooling. What follows the blocks is `heads.DenseHead`.
+second 3 x 3 convolution and 2 x 2 pooling. `heads.DenseHead` follows the blocks.
 """
 
 from __future__ import annotations
+
+import functools
 
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from boneage_jax.config import ModelConfig
 from boneage_jax.models import ops
+from boneage_jax.models.architecture import Architecture
 from boneage_jax.models.blocks import ConvUnit
+from boneage_jax.models.regressor import Regressor
+from boneage_jax.schema import ModelConfig
 
 
 class VggBlock(nnx.Module):
@@ -39,20 +43,20 @@ class Vgg(nnx.Module):
     Args:
       config: widths and types.
       image_shape: height and width of the input, in pixels.
-      axis_name: mapped axis that batch statistics are averaged over, for `pmap` and `shard_map`; None under `jit`,
-        where they are global by themselves.
+      axis_name: see `models.build`.
       rngs: source of the initial weights.
 
     Attributes:
-      features: width of what comes out; it depends on the input's size.
+      features: number of features; it depends on the input's size.
     """
 
     def __init__(self, config: ModelConfig, image_shape: tuple[int, int], *, axis_name: str | None, rngs: nnx.Rngs):
-        channels, (height, width) = 1, image_shape
+        channels = 1
         blocks = []
         for block_width in config.widths:
             blocks.append(VggBlock(channels, block_width, config, axis_name=axis_name, rngs=rngs))
-            channels, height, width = block_width, (height - config.pool) // 2 + 1, (width - config.pool) // 2 + 1
+            channels = block_width
+        height, width = _size_of_maps(config, *image_shape)
         self.blocks = nnx.List(blocks)
         self.features = channels * height * width
 
@@ -69,5 +73,31 @@ class Vgg(nnx.Module):
         return x
 
     def pooled(self, maps_bhwc: Float[Array, "b h w c"]) -> Float[Array, "b f"]:
-        """Returns the features that maps come to."""
+        """Returns the features of maps: all of their values."""
         return maps_bhwc.reshape(maps_bhwc.shape[0], -1)
+
+
+def _size_of_maps(config: ModelConfig, height: int, width: int) -> tuple[int, int]:
+    """Height and width of the last feature maps of an input; below 1 where the poolings leave nothing of it."""
+    for _ in config.widths:
+        height, width = (height - config.pool) // 2 + 1, (width - config.pool) // 2 + 1
+    return height, width
+
+
+def _size_problem(config: ModelConfig, height: int, width: int) -> str:
+    if min(_size_of_maps(config, height, width)) >= 1:
+        return ""
+    return (
+        f"model.widths: {len(config.widths)} blocks leave nothing of an image of {height} x {width} "
+        "(data.height x data.width); use fewer blocks or larger images"
+    )
+
+
+ARCHITECTURE = Architecture(
+    name="vgg",
+    reference="Iglovikov et al. 2017, arXiv 1712.05053",
+    build=functools.partial(Regressor, Vgg),
+    heads=("regression", "points"),
+    settings=("widths", "second_kernel", "pool", "dense", "dropout", "sex", "kernels"),
+    size_problem=_size_problem,
+)

@@ -24,7 +24,7 @@ class Experiment:
       model: of `MODELS`.
       head: of `HEADS`.
       region: of `REGIONS`.
-      sex: of `SEXES`: the children that it is trained on and asked about.
+      sex: of `SEXES`: the children that it is trained on and evaluated on.
     """
 
     model: str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import html
 import itertools
 import json
 import pathlib
@@ -11,7 +10,7 @@ import pathlib
 import numpy as np
 
 from boneage_jax import NOT_A_MEDICAL_DEVICE, page
-from boneage_jax.analysis import ceiling, figures, stages
+from boneage_jax.analysis import ceiling, figures, reliability, stages
 from boneage_jax.analysis.comparison import compare, holm
 from boneage_jax.analysis.scores import Score, mae
 from boneage_jax.analysis.tables import Table
@@ -46,16 +45,18 @@ def write(results: Results, folder: pathlib.Path) -> Written:
     for table in tables:
         table.write(folder / "tables")
     best = best_of(results)
+    known_of_best = np.isfinite(best.months)
+    shown = best.months[known_of_best], results.reading[known_of_best], results.male[known_of_best]
     plots = {
-        "predicted_against_reading": figures.predicted_against_reading(best.months, results.reading, results.male),
-        "bland_altman": figures.bland_altman(best.months, results.reading, results.male),
-        "error_by_age": figures.error_by_age(best.months, results.reading, results.male),
+        "predicted_against_reading": figures.predicted_against_reading(*shown),
+        "bland_altman": figures.bland_altman(*shown),
+        "error_by_age": figures.error_by_age(*shown),
     }
     for name, png in plots.items():
         with replacing(folder / "figures" / f"{name}.png") as scratch:
             scratch.write_bytes(png)
     write_text(folder / "paper.json", json.dumps(_summary(results, floor), indent=2) + "\n")
-    write_text(folder / PAGE, _page(results, tables, best, plots))
+    write_text(folder / PAGE, _page(results, tables, best, plots, floor))
     return Written(folder / PAGE, tables)
 
 
@@ -159,25 +160,76 @@ def _summary(results: Results, floor: float | None) -> dict[str, object]:
     }
 
 
-def _page(results: Results, tables: list[Table], best: Predictions, plots: dict[str, bytes]) -> str:
-    notice = f"{NOT_A_MEDICAL_DEVICE} Measured on {html.escape(_what(results))}."
-    weights = page.table(["model", "weight"], [[name, f"{w:.3f}"] for name, w in results.weights.items() if w > 0])
-    shown = "".join(
-        f"<h2>{table.name.capitalize()}</h2><p class='lead'>{html.escape(table.caption)}</p>"
-        f"{page.table(list(table.head), [list(row) for row in table.rows])}"
-        for table in tables
-        if table.rows
+_TITLES = {
+    "ensembles": "Ensembles and single models, best first",
+    "comparisons": "The best against the others",
+    "stages": "By stage of skeletal development",
+    "experiments": "Experiments, by model and region",
+    "checkpoints": "Checkpoints",
+}
+"""Of the tables, in the page's order: the answer first."""
+
+
+def _page(
+    results: Results, tables: list[Table], best: Predictions, plots: dict[str, bytes], floor: float | None
+) -> str:
+    by_name = {table.name: table for table in tables if table.rows}
+    # What was measured stands above; the captions of the files say it again.
+    measured = f" {_what(results)}."
+    shown = {
+        name: page.section(
+            title,
+            page.table(by_name[name].head, by_name[name].rows),
+            lead=by_name[name].caption.removesuffix(measured),
+        )
+        for name, title in _TITLES.items()
+        if name in by_name
+    }
+    weights = [[name, f"{weight:.3f}"] for name, weight in results.weights.items() if weight > 0]
+    fitted = page.section("Fitted weights", page.table(["model", "weight"], weights)) if weights else ""
+    found = reliability.agreement(_error(best, results))
+    pictures = page.section(
+        f"The best: {best.name}",
+        page.pair(
+            page.figure(plots["predicted_against_reading"], "Predicted against read bone age."),
+            page.figure(plots["error_by_age"], "Mean absolute error and bias by age and sex."),
+            page.figure(
+                plots["bland_altman"],
+                f"Bland-Altman plot: bias {page.rounded(found.bias)} months; 95% of the differences are expected "
+                f"between the limits of agreement, {page.rounded(found.low)} and {page.rounded(found.high)} months.",
+            ),
+        ),
     )
-    body = (
-        f"<h1>The paper's table</h1><p class='notice'>{notice}</p>{shown}"
-        + (f"<h2>Fitted weights</h2>{weights}" if results.weights else "")
-        + f"<h2>{html.escape(best.name)}</h2><div class='pair'>"
-        + page.figure(plots["predicted_against_reading"], "Predicted against read bone age.")
-        + page.figure(plots["bland_altman"], "Bland and Altman: bias and limits of agreement.")
-        + "</div>"
-        + page.figure(plots["error_by_age"], "Mean absolute error and bias by age.")
+    order = [shown.pop("ensembles", ""), shown.pop("comparisons", ""), pictures, fitted, *shown.values()]
+    kind = "phantoms" if results.dataset.is_phantom else "radiographs"
+    about = {
+        "Data": f"{results.dataset.name} {results.split}, {len(results.ids):,} {kind}",
+        "Models": f"{len(results.experiments)} experiments, {len(results.ensembles)} ensembles",
+    }
+    return page.document(
+        f"The paper's models on {results.dataset.name} {results.split}",
+        _answer(results, best, floor) + "".join(order),
+        about=about,
+        notice=f"Measured on {_what(results)}.",
     )
-    return page.document("The paper's table", body)
+
+
+def _answer(results: Results, best: Predictions, floor: float | None) -> page.Markup:
+    def scored(label: str, one: Predictions) -> page.KeyFigure:
+        score = mae(_error(one, results))
+        low, high = page.rounded(score.low, 2), page.rounded(score.high, 2)
+        return page.KeyFigure(
+            label, page.rounded(score.value, 2), "months", f"{one.name}; 95% interval {low} to {high}"
+        )
+
+    shown = [scored("Mean absolute error of the best", best)]
+    singles = [one for one in results.members if one.name != best.name]
+    if results.ensembles and best.name not in {one.name for one in results.members} and singles:
+        shown.append(scored("Best single model", min(singles, key=lambda one: np.abs(_error(one, results)).mean())))
+    if floor is not None:
+        shown.append(page.KeyFigure("Irreducible", page.rounded(floor, 2), "months", "all maturities known"))
+    shown.append(page.KeyFigure("Images", f"{len(results.ids):,}"))
+    return page.answer(*shown)
 
 
 def as_text(written: Written) -> str:

@@ -1,4 +1,4 @@
-"""The paper's table from one command: which networks it takes, which are there, and what the rest costs."""
+"""What the paper's table needs: its runs, which of them are trained already, and what the rest costs."""
 
 from __future__ import annotations
 
@@ -17,51 +17,20 @@ from boneage_jax.data.examples import View
 from boneage_jax.data.reading import view_of
 from boneage_jax.data.sources import Dataset
 from boneage_jax.paper.grid import Experiment, matching
+from boneage_jax.paper.request import PaperRequest
 from boneage_jax.runs import run_folder
 from boneage_jax.train import logs
 
 
 @dataclasses.dataclass(frozen=True)
-class PaperRequest:
-    """Which part of the table, from which data, to where.
-
-    Attributes:
-      out: folder of the runs and of the tables.
-      data: folder of built datasets.
-      dataset: of registered hands: with the regions as features, or with images of the whole canvas.
-      experiments: patterns of names; empty for all.
-      tiny: train the experiments' tiny twins.
-      overrides: further `--config.key=value` for every experiment.
-      validation: split that weights and corrections are fitted on.
-      test: split that is reported.
-      folds: parts for cross-validation: each experiment is trained so many times, and what is reported are the images
-        of the training split, each read by the network that has not seen its child. 0 for none.
-      patients: CSV of image and child, for folds; None where each image is another child's.
-      beside: runs of other age models for both sexes, trained already, which are scored and join the ensembles.
-    """
-
-    out: pathlib.Path
-    data: pathlib.Path
-    dataset: str = "hand_phantom/registered"
-    experiments: tuple[str, ...] = ()
-    tiny: bool = False
-    overrides: tuple[str, ...] = ()
-    validation: str = "validation"
-    test: str = "test"
-    folds: int = 0
-    patients: pathlib.Path | None = None
-    beside: tuple[pathlib.Path, ...] = ()
-
-
-@dataclasses.dataclass(frozen=True)
-class Planned:
-    """A network that is to be trained, or has been.
+class PlannedRun:
+    """A run of the table, trained or to be trained.
 
     Attributes:
       experiment: of the table.
-      fold: that it does without; None without folds.
-      config: that it is trained with.
-      folder: of its run.
+      fold: that is left out of training; None without cross-validation.
+      config: of the run.
+      folder: of the run.
       done: steps of its newest checkpoint.
       total: steps of the whole run.
       seconds: that the rest takes; NaN where no experiment of its kind has been timed yet.
@@ -81,8 +50,8 @@ class Planned:
         return _name(self.experiment, self.fold)
 
 
-def plan(request: PaperRequest) -> list[Planned]:
-    """Returns every network with what is done and what the rest costs.
+def plan(request: PaperRequest) -> list[PlannedRun]:
+    """Returns every run with the steps that are done and what the rest costs.
 
     Raises:
       UserError: for unknown experiments, datasets without the regions, or settings that cannot be used.
@@ -102,7 +71,7 @@ def plan(request: PaperRequest) -> list[Planned]:
             batch_size=config.train.batch_size,
             examples_per_epoch=children(_children_of(config.data)),
         )
-        one = Planned(experiment, fold, config, request.out / "runs", 0, total, float("nan"))
+        one = PlannedRun(experiment, fold, config, request.out / "runs", 0, total, float("nan"))
         folder = one.folder / one.name
         planned.append(dataclasses.replace(one, folder=folder, done=_steps_done(folder)))
     rates = {(p.experiment.model, p.experiment.region): rate for p in planned if (rate := _seconds_a_step(p.folder))}
@@ -115,7 +84,7 @@ def plan(request: PaperRequest) -> list[Planned]:
 
 
 def dry_run(request: PaperRequest) -> str:
-    """Returns what there is to do, for people: with the data its cost too, without them the command that makes them.
+    """Returns what there is to train, for people: with its cost, or with the command that builds the data first.
 
     Raises:
       UserError: see `plan`.
@@ -133,7 +102,7 @@ def dry_run(request: PaperRequest) -> str:
     return "\n".join(
         [
             *lines,
-            f"{len(names)} to train; what they cost is said once {request.dataset} is built in {request.data}",
+            f"{len(names)} to train; their cost is known once {request.dataset} is built in {request.data}",
             f"next: {shown.to_build(request.dataset, request.data)}",
         ]
     )
@@ -148,7 +117,7 @@ def _name(experiment: Experiment, fold: int | None) -> str:
 
 
 def _children_of(data: DataConfig) -> DataConfig:
-    """The part of a config that says which children are trained on, so that each group is counted once."""
+    """The settings that choose the children that are trained on, so that each group is counted once."""
     return DataConfig(
         train_split=data.train_split, sex=data.sex, folds=data.folds, fold=data.fold, patients=data.patients
     )
@@ -184,7 +153,7 @@ def _seconds_a_step(folder: pathlib.Path) -> float | None:
     return float(config["train"]["batch_size"] / np.median(speeds))
 
 
-def as_text(planned: Sequence[Planned]) -> str:
+def as_text(planned: Sequence[PlannedRun]) -> str:
     """Returns the plan for people."""
     width = max(36, *(len(p.name) + 2 for p in planned))
     lines = [f"{'experiment':<{width}}{'steps':>15}{'images':>12}  to do"]
@@ -194,9 +163,9 @@ def as_text(planned: Sequence[Planned]) -> str:
         todo += f", about {p.seconds / 3600:.1f} h" if p.seconds > 0 else ""
         lines.append(f"{p.name:<{width}}{p.done:>7,}/{p.total:<7,}{p.total * p.config.train.batch_size:>12,}  {todo}")
     known = [p.seconds for p in planned if np.isfinite(p.seconds)]
-    what = "experiments" if all(p.fold is None for p in planned) else "experiments without a fold"
+    kind = "experiments" if all(p.fold is None for p in planned) else "experiments without a fold"
     lines.append(
-        f"{len(planned)} {what}, {sum(p.done >= p.total for p in planned)} done; "
+        f"{len(planned)} {kind}, {sum(p.done >= p.total for p in planned)} done; "
         + (
             f"about {sum(known) / 3600:.1f} h left for those timed"
             if known

@@ -1,4 +1,4 @@
-"""What the table's models say: trained where they are missing, evaluated, put together."""
+"""Predictions of the table's models: trained where they are missing, evaluated, and combined to ensembles."""
 
 from __future__ import annotations
 
@@ -19,19 +19,20 @@ from boneage_jax.data.sources import Dataset
 from boneage_jax.errors import UserError, fail_if_any
 from boneage_jax.files import check_writable
 from boneage_jax.paper.grid import Experiment
-from boneage_jax.paper.plan import PaperRequest, Planned, plan
+from boneage_jax.paper.plan import PlannedRun, plan
+from boneage_jax.paper.request import PaperRequest
 from boneage_jax.runs import run_folder
 from boneage_jax.train.loop import train
 
 
 @dataclasses.dataclass(frozen=True)
 class Predictions:
-    """What one model, or several together, say of a split.
+    """Predictions of a split by one model, or by several together.
 
     Attributes:
       name: for people.
-      months: by image; NaN for children that the model is not asked about.
-      region: that a member sees; empty for others.
+      months: bone ages, by image; NaN for children that the model does not answer for.
+      region: of the canvas that a member takes; empty for ensembles and other models.
     """
 
     name: str
@@ -41,20 +42,20 @@ class Predictions:
 
 @dataclasses.dataclass(frozen=True)
 class Results:
-    """Everything that the tables are made of.
+    """Readings and predictions that the tables are made from.
 
     Attributes:
-      dataset: that was evaluated on.
-      split: of it.
-      ids: of its images.
-      reading: in months.
+      dataset: that the models are evaluated on.
+      split: of the dataset.
+      ids: of its images with a reading.
+      reading: bone ages as labelled, in months.
       male: whether each child is a boy.
       experiments: predictions of every experiment, in order.
       members: predictions of models, or pairs of models by sex, that answer for every child.
-      ensembles: the same of ensembles.
+      ensembles: predictions of ensembles of the members.
       weights: of the fitted ensemble, by member; the mean over folds.
       folds: that the images were dealt into; 0 without cross-validation.
-      checkpoints: by run, which step of it was taken and why.
+      checkpoints: by run, which of its steps was taken and why.
     """
 
     dataset: Dataset
@@ -71,14 +72,14 @@ class Results:
 
 
 def results(request: PaperRequest) -> Results:
-    """Trains what is missing, evaluates what is not, and puts the predictions together.
+    """Trains the runs that are missing, evaluates those that have not been, and combines their predictions.
 
     Raises:
       UserError: for anything the user can mend.
       StoppedEarly: after SIGTERM or SIGUSR1; the same command goes on.
     """
     planned = plan(request)
-    _check_beside(request, [p.name for p in planned])
+    _check_other_models(request, [p.name for p in planned])
     check_writable(request.out)
     dataset = Dataset.open(request.data, request.dataset)
     for number, p in enumerate(planned, 1):
@@ -86,8 +87,8 @@ def results(request: PaperRequest) -> Results:
             print(f"{number} of {len(planned)}: {p.name}", file=sys.stderr)
             train(p.config, p.folder)
     shown = _Split(dataset, planned[0].config.data.train_split if request.folds else request.test)
-    said = shown.predictions(request, planned)
-    members = _members(said, shown.male) + shown.beside(request)
+    predictions = shown.predictions(request, planned)
+    members = _members(predictions, shown.male) + shown.other_models(request)
     weights: dict[str, float] = {}
     ensembles: list[Predictions] = []
     if len(members) > 1:
@@ -95,7 +96,9 @@ def results(request: PaperRequest) -> Results:
             fits = _across_folds(planned, shown, members)
         else:
             validation = _Split(dataset, request.validation)
-            fitting = _members(validation.predictions(request, planned), validation.male) + validation.beside(request)
+            fitting = _members(validation.predictions(request, planned), validation.male) + validation.other_models(
+                request
+            )
             fits = [_Fit(_stacked(fitting), validation.reading, np.ones(len(shown.ids), bool))]
         ensembles, weights = _ensembles(members, fits, "the other folds" if request.folds else "validation")
     return Results(
@@ -104,7 +107,7 @@ def results(request: PaperRequest) -> Results:
         shown.ids,
         shown.reading,
         shown.male,
-        said,
+        predictions,
         members,
         ensembles,
         weights,
@@ -113,8 +116,8 @@ def results(request: PaperRequest) -> Results:
     )
 
 
-def _check_beside(request: PaperRequest, experiments: Sequence[str]) -> None:
-    """Before hours of training: whether the runs that are to stand beside the experiments can.
+def _check_other_models(request: PaperRequest, experiments: Sequence[str]) -> None:
+    """Checks the models of `PaperRequest.beside` before hours of training.
 
     Raises:
       UserError: for those that cannot, all at once.
@@ -150,24 +153,24 @@ class _Split:
         self.ids = [image_id for image_id, keep in zip(records.ids(), known, strict=True) if keep]
         self.reading, self.male = np.asarray(reading[known], np.float64), male[known]
 
-    def predictions(self, request: PaperRequest, planned: Sequence[Planned]) -> dict[Experiment, Predictions]:
-        """What every experiment says of the images; with folds, each by the network that has not seen it."""
-        said: dict[Experiment, Predictions] = {}
+    def predictions(self, request: PaperRequest, planned: Sequence[PlannedRun]) -> dict[Experiment, Predictions]:
+        """Predictions by every experiment; with folds, each image by the run that was not trained on it."""
+        found: dict[Experiment, Predictions] = {}
         for p in planned:
-            # The best checkpoint was chosen on the fold that is left out; only the last one has not looked at it.
+            # The best checkpoint was chosen on the fold that is left out; only the last one is independent of it.
             months = self._months(request, p.folder, None if p.fold is None else p.total)
-            if p.experiment in said:
-                before = said[p.experiment].months
+            if p.experiment in found:
+                before = found[p.experiment].months
                 months = np.where(np.isfinite(before), before, months)
-            said[p.experiment] = Predictions(p.experiment.name, months)
-        return said
+            found[p.experiment] = Predictions(p.experiment.name, months)
+        return found
 
-    def beside(self, request: PaperRequest) -> list[Predictions]:
-        """What the other models say of the images."""
+    def other_models(self, request: PaperRequest) -> list[Predictions]:
+        """Predictions by the models of `PaperRequest.beside`."""
         return [Predictions(folder.name, self._months(request, folder, None)) for folder in request.beside]
 
     def _months(self, request: PaperRequest, folder: pathlib.Path, step: int | None) -> Float[np.ndarray, " n"]:
-        """A network's ages, NaN where it is not asked; evaluated only where its newest run has not been yet."""
+        """A run's ages, NaN where it does not answer; evaluated only where this checkpoint has not been yet."""
         there = evaluate.folder_of(folder, self._dataset.name, self.split)
         summary = there / "scores.json"
         loaded = run_folder.load(folder, step=step)
@@ -179,15 +182,15 @@ class _Split:
         return np.array([months.get(image_id, np.nan) for image_id in self.ids])
 
 
-def _members(said: dict[Experiment, Predictions], male: Bool[np.ndarray, " n"]) -> list[Predictions]:
+def _members(predictions: dict[Experiment, Predictions], male: Bool[np.ndarray, " n"]) -> list[Predictions]:
     """Models for both sexes, and pairs of a boys' and a girls' model as one."""
     members = [
         Predictions(experiment.name, one.months, experiment.region)
-        for experiment, one in said.items()
+        for experiment, one in predictions.items()
         if experiment.sex == "all"
     ]
-    for experiment, one in said.items():
-        other = said.get(dataclasses.replace(experiment, sex="female"))
+    for experiment, one in predictions.items():
+        other = predictions.get(dataclasses.replace(experiment, sex="female"))
         if experiment.sex == "male" and other is not None:
             months = np.where(male, one.months, other.months)
             members.append(Predictions(dataclasses.replace(experiment, sex="by sex").name, months, experiment.region))
@@ -196,12 +199,12 @@ def _members(said: dict[Experiment, Predictions], male: Bool[np.ndarray, " n"]) 
 
 @dataclasses.dataclass(frozen=True)
 class _Fit:
-    """Where weights and corrections come from, and where they go.
+    """Images that weights and corrections are fitted on, and those that they are applied to.
 
     Attributes:
-      months: of the members, on images that they are fitted on.
-      reading: of these.
-      where: images of the table that they are applied to.
+      months: of the members, on the images that are fitted on.
+      reading: of the same images, in months.
+      where: images of the table that the fit is applied to.
     """
 
     months: Float[np.ndarray, "models m"]
@@ -213,8 +216,8 @@ def _stacked(members: Sequence[Predictions]) -> Float[np.ndarray, "models n"]:
     return np.stack([one.months for one in members])
 
 
-def _across_folds(planned: Sequence[Planned], shown: _Split, members: Sequence[Predictions]) -> list[_Fit]:
-    """For each fold, the members' predictions of all others: of networks that had not seen those images either."""
+def _across_folds(planned: Sequence[PlannedRun], shown: _Split, members: Sequence[Predictions]) -> list[_Fit]:
+    """For each fold, the members' predictions of all other folds: by runs that were not trained on those images."""
     months, fits = _stacked(members), []
     for data in {p.fold: p.config.data for p in planned}.values():
         fold = view_of(data, split=data.train_split, evaluation=True).fold
@@ -227,7 +230,7 @@ def _across_folds(planned: Sequence[Planned], shown: _Split, members: Sequence[P
 def _ensembles(
     members: list[Predictions], fits: Sequence[_Fit], fitted_on: str
 ) -> tuple[list[Predictions], dict[str, float]]:
-    """Averages by region and over all; fitted weights; averages of members whose linear bias is corrected."""
+    """Averages by region and over all; fitted weights; the average of members whose linear bias is corrected."""
     test = _stacked(members)
     found = []
     regions = sorted({m.region for m in members if m.region})

@@ -14,14 +14,14 @@ class Chip:
     """Published rates of an accelerator.
 
     Attributes:
-      name: for people.
+      name: of the chip.
       flops: matrix operations a second in bfloat16, a multiplication and an addition counted as two.
       bandwidth: bytes a second from and to its memory.
       memory: bytes.
       links: bytes a second that it can send to its neighbours, over all links together; 0 where that is not known.
-      axes: of the torus that slices of it are wired as; 0 for a switch that all chips hang on.
+      axes: of the torus that connects a slice; 0 for chips that a switch connects.
       wraps_from: least length of an axis that is closed to a ring.
-      source: of all of this.
+      source: of these rates.
     """
 
     name: str
@@ -58,7 +58,7 @@ SLICES = {
     "v4": ("2x2x1", "2x2x2", "2x2x4", "2x4x4", "4x4x4", "4x4x8", "4x8x8", "8x8x8", "8x8x16", "8x16x16"),
     "v5p": ("2x2x1", "2x2x2", "2x2x4", "2x4x4", "4x4x4", "4x4x8", "4x8x8", "8x8x8", "8x8x16", "8x16x16"),
 }
-"""Usual slices; more than 3-D ones of these can be had."""
+"""Usual slices; others can be had of v4 and v5p."""
 
 HOP_SECONDS = 1e-6
 """Time that a message takes from a chip to the next: about a microsecond (Austin et al. 2025, "How to Scale Your
@@ -97,7 +97,7 @@ class Topology:
 
     @property
     def chip(self) -> Chip:
-        """What it is made of."""
+        """The chips of the slice."""
         return TPUS[self.kind]
 
     @property
@@ -114,7 +114,7 @@ class Topology:
         """Returns the bytes a second that a chip can send in an all-reduce over the slice.
 
         Every link of it at once, one way: two an axis that is closed to a ring, one an axis that is not, for there the
-        chips at the ends have nobody to send to.
+        chips at the ends have one neighbour.
         """
         link = self.chip.links / (2 * self.chip.axes)
         return sum(link * (2 if side >= self.chip.wraps_from else 1) for side in self.sides if side > 1)

@@ -1,4 +1,4 @@
-"""What chips say to each other in a step, read from the compiled program, and how long they take over it."""
+"""Communication between chips in a step, read from the compiled program, and how long it takes."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Collective:
 
     Attributes:
       kind: as the compiler names it.
-      shapes: of what goes in and comes out, type and sizes.
-      bytes: of it all, on each chip.
+      shapes: type and sizes of each operand or result.
+      bytes: of all of them, on each chip.
     """
 
     kind: str
@@ -48,7 +48,7 @@ def collectives_of(program: str) -> list[Collective]:
             (kind, tuple(int(size) for size in sizes.split(",") if size)) for kind, sizes in _SHAPE.findall(match[2])
         )
         if match[4] and match[3] != "all-reduce":
-            shapes = shapes[len(shapes) // 2 :]  # what starts names its operands beside its results
+            shapes = shapes[len(shapes) // 2 :]  # a start operation lists its operands before its results
         total = sum(_BYTES.get(kind, 4) * math.prod(sizes) for kind, sizes in shapes)
         found.append(Collective(match[3], shapes, total))
     return found
@@ -56,12 +56,12 @@ def collectives_of(program: str) -> list[Collective]:
 
 @dataclasses.dataclass(frozen=True)
 class Account:
-    """What the collectives are for.
+    """Collectives by purpose.
 
     Attributes:
       operations: number of them by purpose.
       bytes: on each chip, by purpose.
-      missing: gradients that no collective carries, as shapes; nothing where all are summed over the chips.
+      missing: gradients that no collective carries, as shapes; empty where all are summed over the chips.
     """
 
     operations: dict[Purpose, int]
@@ -70,11 +70,11 @@ class Account:
 
 
 def account(collectives: Sequence[Collective], weights: Sequence[tuple[int, ...]]) -> Account:
-    """Says of every byte what it is for.
+    """Returns the purpose of every byte.
 
-    A gradient has its weight's shape (compilers may drop sides of 1 and merge others, so that the number of its
-    elements is what is compared); all-reduces of what is left, vectors and scalars, are sums for batch norm and
-    metrics; everything that is no sum moves activations or weights between chips.
+    A gradient has its weight's shape: numbers of elements are compared, for compilers may drop sides of 1 and merge
+    others. All other all-reduces, of vectors and scalars, are sums for batch norm and metrics; collectives that are no
+    sums move activations or weights between chips.
 
     Args:
       collectives: of the program.
@@ -93,7 +93,7 @@ def account(collectives: Sequence[Collective], weights: Sequence[tuple[int, ...]
                 wanted[count] -= 1
                 gradients[id(one)] += _BYTES.get(kind, 4) * count
 
-    # First what can be nothing else: matrices, kernels, and the large operation that gathers them with their biases.
+    # First the unmistakable ones: matrices, kernels, and the large operation that gathers them with their biases.
     for one in sums:
         together = len(one.shapes) > 4 or any(len(shape) > 1 for _, shape in one.shapes)
         take(one, one.shapes if together else ())
@@ -116,11 +116,11 @@ def account(collectives: Sequence[Collective], weights: Sequence[tuple[int, ...]
 
 
 def seconds_on_slice(collectives: Sequence[Collective], topology: Topology) -> float:
-    """Returns the time that a slice takes over them, one after the other, with nothing else meanwhile.
+    """Returns the seconds of collectives on a slice, one after the other, with nothing else at the same time.
 
     All-reduce of n bytes over p chips: each sends 2 n (p - 1) / p, over all its links at once, and the first byte goes
-    to the farthest chip and back. Others move what comes out of them once. Compilers hide some of it behind arithmetic:
-    so this is a bound from above.
+    to the farthest chip and back. Others move their results once. Compilers overlap some of it with arithmetic, so this
+    is an upper bound.
     """
     if topology.count == 1:
         return 0.0
@@ -133,7 +133,7 @@ def seconds_on_slice(collectives: Sequence[Collective], topology: Topology) -> f
 
 
 def seconds_on_switch(collectives: Sequence[Collective], chip: Chip, count: int) -> float:
-    """Likewise for chips that hang on a switch, as GPUs of a node do."""
+    """Returns the seconds of collectives, likewise, on chips that a switch connects, as the GPUs of a node."""
     if count == 1 or not chip.links:
         return 0.0
     part = (count - 1) / count

@@ -33,8 +33,8 @@ class Memory:
       weights: parameters and batch statistics.
       optimizer: its moments.
       average: moving average of weights and statistics.
-      batch: pictures and labels.
-      temporaries: activations, gradients and what else the program keeps meanwhile, at its largest.
+      batch: images and labels.
+      temporaries: activations, gradients and other values of the program, at their largest.
       program: its own code.
     """
 
@@ -53,14 +53,14 @@ class Memory:
 
 @dataclasses.dataclass(frozen=True)
 class StepCost:
-    """A step on one of the mesh's devices, as its compiler counts.
+    """The cost of a step on one of the mesh's devices, as its compiler counts.
 
     Attributes:
-      images: of the batch that fall to this device.
-      flops: operations.
+      images: of the batch, on this device.
+      flops: floating-point operations.
       bytes: read from and written to memory.
-      kinds: of memory that the program needs at its largest.
-      collectives: what the devices say to each other.
+      kinds: memory that the program needs at its largest, by kind.
+      collectives: operations that all devices take part in.
       weights: shapes of all weights.
     """
 
@@ -109,7 +109,7 @@ def tpu_mesh(topology: str) -> Mesh:
 
 
 def step_cost(config: ExperimentConfig, mesh: Mesh) -> StepCost:
-    """Compiles the training step of a config for the devices of a mesh, and returns what it costs.
+    """Compiles the training step of a config for the devices of a mesh, and returns its cost.
 
     Args:
       config: the experiment; the form of its kernels becomes the one for the mesh's devices.
@@ -119,7 +119,7 @@ def step_cost(config: ExperimentConfig, mesh: Mesh) -> StepCost:
       DoesNotFit: where the compiler says that a device has too little memory.
     """
     if mesh.devices.flat[0].platform != "cpu":
-        # What `auto` means is asked of the devices that are here.
+        # `auto` would be resolved for the devices that are here.
         config = dataclasses.replace(config, model=dataclasses.replace(config.model, kernels="plain"))
     lowered, state, batch = _lowered(config, mesh)
     try:
@@ -134,22 +134,27 @@ def step_cost(config: ExperimentConfig, mesh: Mesh) -> StepCost:
         optimizer=_bytes(state.opt_state),
         average=_bytes(state.average),
         batch=_bytes(batch) // mesh.size,
-        # Results that are not written over the state count as what is kept meanwhile.
+        # Results that are not written over the state are temporaries too.
         temporaries=int(memory.temp_size_in_bytes + max(0, memory.output_size_in_bytes - memory.alias_size_in_bytes)),
         program=int(memory.generated_code_size_in_bytes),
     )
     return StepCost(
-        config.train.batch_size / mesh.size,
-        float(counted["flops"]),
-        float(counted["bytes accessed"]),
-        kinds,
-        tuple(collectives_of(compiled.as_text())),
-        tuple(tuple(leaf.shape) for leaf in jax.tree.leaves(state.params)),
+        images=config.train.batch_size / mesh.size,
+        flops=float(counted["flops"]),
+        bytes=float(counted["bytes accessed"]),
+        kinds=kinds,
+        collectives=tuple(collectives_of(compiled.as_text())),
+        weights=tuple(tuple(leaf.shape) for leaf in jax.tree.leaves(state.params)),
     )
 
 
+def with_batch(config: ExperimentConfig, batch_size: int) -> ExperimentConfig:
+    """Returns a config with another global batch size."""
+    return dataclasses.replace(config, train=dataclasses.replace(config.train, batch_size=batch_size))
+
+
 def operations_an_image(config: ExperimentConfig) -> float:
-    """Returns the operations of a training step on one image, counted in the program as it is written: no compiling."""
+    """Returns the operations of a training step on one image, counted before compilation."""
     plain = dataclasses.replace(config, model=dataclasses.replace(config.model, kernels="plain"))
     lowered, _, _ = _lowered(plain, make_mesh(1))
     return float(lowered.cost_analysis()["flops"]) / config.train.batch_size

@@ -5,13 +5,15 @@ The file is safetensors: arrays named MEMBER/KIND/PATH, and JSON in its header. 
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import json
 import math
+import os
 import pathlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -20,11 +22,12 @@ import safetensors
 import safetensors.numpy
 from jax.sharding import Mesh
 
-from boneage_jax import resources, tasks
+from boneage_jax import tasks
 from boneage_jax.config import PATHS, ExperimentConfig, to_dict, validate
 from boneage_jax.distributed.mesh import make_mesh, replicated
 from boneage_jax.errors import UserError, reason
 from boneage_jax.files import replacing
+from boneage_jax.network_ref import NetworkRef
 from boneage_jax.runs import run_folder
 from boneage_jax.runs.run_folder import LoadedRun, shapes_of
 from boneage_jax.runs.state import Arrays
@@ -37,8 +40,9 @@ class Bundle:
     """What a file of `write` holds.
 
     Attributes:
-      runs: by the names that they were given.
-      about: what was said of them.
+      runs: networks by name.
+      about: notes on all of them: `notice`, `blend`, `thresholds`, `calibration` and `canvas`, as `boneage bundle`
+        writes them.
     """
 
     runs: dict[str, LoadedRun]
@@ -52,7 +56,7 @@ def write(runs: Mapping[str, LoadedRun], about: Mapping[str, Any], path: pathlib
 
     Args:
       runs: by names without `/`.
-      about: what else is to be known, as JSON has it.
+      about: notes on all of them, as JSON has it; see `Bundle`.
       path: of the file.
 
     Raises:
@@ -85,10 +89,9 @@ def write(runs: Mapping[str, LoadedRun], about: Mapping[str, Any], path: pathlib
 
 
 def _anywhere(config: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Without files and folders of the machine that it was trained on: they mean nothing where the bundle goes.
+    """Returns a config without files and folders of the machine that it was trained on, and the keys left out.
 
-    Returns:
-      The config; the keys that had a value and now have their default, `data.dir` aside.
+    The keys are those that had a value and now have their default, `data.dir` aside.
     """
     default, scrubbed, left_out = to_dict(ExperimentConfig()), copy.deepcopy(config), []
     for key in sorted(PATHS):
@@ -111,61 +114,67 @@ def read(path: pathlib.Path, *, devices: int = 0) -> Bundle:
     Raises:
       UserError: for a file that is not there, no bundle, or one of networks that this version does not know.
     """
+    mesh = make_mesh(devices)
+    with _opened(path) as (file, members, about):
+        runs = {name: _run(path, name, member, file, mesh) for name, member in members.items()}
+    return Bundle(runs, about)
+
+
+def notes(path: pathlib.Path) -> dict[str, Any]:
+    """Returns `Bundle.about` of a bundle without reading its networks. Raises `UserError` as `read` does."""
+    with _opened(path) as (_, _, about):
+        return about
+
+
+@contextlib.contextmanager
+def _opened(path: pathlib.Path) -> Iterator[tuple[Any, dict[str, Any], dict[str, Any]]]:
+    """The open file, and what its header holds: members and notes. Whatever fails within is a `UserError`."""
     if not path.is_file():
         raise UserError(f"{path}: no such file; expected a bundle, as boneage bundle writes them")
-    mesh = make_mesh(devices)
     try:
         with safetensors.safe_open(str(path), framework="numpy") as file:
             header = file.metadata() or {}
             if header.get("format") != FORMAT:
                 raise UserError(f"{path}: found format {header.get('format')!r}, expected {FORMAT!r}")
-            members, about = json.loads(header["members"]), json.loads(header["about"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        runs = {name: _run(path, name, member, tensors, mesh) for name, member in members.items()}
+            yield file, json.loads(header["members"]), json.loads(header["about"])
     except UserError:
         raise
     except Exception as error:
         raise UserError(f"{path}: not a bundle ({reason(error)}); expected a file of boneage bundle") from error
-    return Bundle(runs, about)
 
 
-def load(path: pathlib.Path, name: str, *, step: int | None = None) -> LoadedRun:
+def load(network: NetworkRef | str | os.PathLike[str], name: str, *, step: int | None = None) -> LoadedRun:
     """Opens a run's folder, or a network of a bundle's file.
 
     Args:
-      path: of either; `FILE:MEMBER` names a bundle's network, and `shipped` stands for the file of the one that comes
-        with the package.
-      name: of the bundle's network where `path` names none.
+      network: of either, or a path or text as `NetworkRef.parse` reads it.
+      name: of the bundle's network where `network` names none.
       step: of a folder's checkpoint; None for the best by evaluation score. A bundle keeps one of each network.
 
     Raises:
       UserError: for what is neither, bundles without it, and steps that are not there.
     """
-    file, member = path.expanduser(), name
-    # A folder with a colon in its name is still a folder.
-    if not file.exists():
-        before, _, after = str(path).partition(":")
-        file, member = pathlib.Path(before).expanduser(), after or name
-        file = resources.shipped_bundle() if before == "shipped" else file
+    ref = NetworkRef.of(network)
+    file, member = ref.place, ref.member or name
     if not file.is_file():
-        return run_folder.load(path, step=step)
-    found = read(file).runs
-    if member not in found:
-        holds = f"holds no {member!r} but" if member else "holds"
-        raise UserError(f"{file}: {holds} {', '.join(found)}; name one, as in {file.name}:{next(iter(found))}")
-    if step not in (None, found[member].step):
-        raise UserError(f"{file}:{member}: found step {found[member].step}, expected {step}; a bundle keeps no other")
-    return found[member]
+        return run_folder.load(file, step=step)
+    with _opened(file) as (opened, members, _):
+        if member not in members:
+            holds = f"holds no {member!r} but" if member else "holds"
+            raise UserError(f"{file}: {holds} {', '.join(members)}; name one, as in {file.name}:{next(iter(members))}")
+        found = _run(file, member, members[member], opened, make_mesh())
+    if step not in (None, found.step):
+        raise UserError(f"{file}:{member}: found step {found.step}, expected {step}; a bundle keeps no other")
+    return found
 
 
-def _run(
-    path: pathlib.Path, name: str, member: dict[str, Any], tensors: Mapping[str, np.ndarray], mesh: Mesh
-) -> LoadedRun:
+def _run(path: pathlib.Path, name: str, member: dict[str, Any], file: safetensors.safe_open, mesh: Mesh) -> LoadedRun:
+    """A network of an open file, by its name and what the header holds of it."""
     config = validate(member["config"], origin=f"the config of {name} in {path}")
     network, like = shapes_of(config)
 
     def stored(key: tuple[Any, ...], leaf: Any) -> np.ndarray:
-        array = tensors[f"{name}/{jax.tree_util.keystr(key, simple=True, separator='/')}"]
+        array: np.ndarray = file.get_tensor(f"{name}/{jax.tree_util.keystr(key, simple=True, separator='/')}")
         if array.shape != leaf.shape:
             raise ValueError(f"{name}/{jax.tree_util.keystr(key)}: found {array.shape}, expected {leaf.shape}")
         return array.astype(leaf.dtype)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import optax
 
-from boneage_jax.config import OptimizerConfig
+from boneage_jax.schema import OptimizerConfig
 
 
 def make_schedule(config: OptimizerConfig, *, total_steps: int, warmup_steps: int) -> optax.Schedule:
@@ -26,7 +28,7 @@ def make_schedule(config: OptimizerConfig, *, total_steps: int, warmup_steps: in
 def make_optimizer(config: OptimizerConfig, schedule: optax.Schedule) -> optax.GradientTransformation:
     """Returns the optimiser; weight decay spares biases and norms."""
 
-    def kernels(params):
+    def kernels(params: Any) -> Any:
         return jax.tree.map(lambda p: p.ndim > 1, params)
 
     b1, b2, decay = config.beta1, config.beta2, config.weight_decay

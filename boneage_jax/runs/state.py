@@ -14,8 +14,8 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, Key
 
 from boneage_jax import models, tasks
-from boneage_jax.config import ExperimentConfig
 from boneage_jax.distributed.mesh import replicated
+from boneage_jax.schema import ExperimentConfig
 
 Arrays = dict[str, Any]
 """Nested dictionaries of arrays, keyed by the path inside the network."""

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import html
-import json
+import os
 import pathlib
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.colors import Normalize
 from matplotlib.ticker import MaxNLocator
 
-from boneage_jax import NOT_A_MEDICAL_DEVICE, page, shown
-from boneage_jax.analysis.figures import as_png
+from boneage_jax import page, shown
+from boneage_jax.analysis.figures import FIRST, GUIDE, SECOND, SIZE, as_png, panels
 from boneage_jax.errors import UserError
 from boneage_jax.files import write_text
 from boneage_jax.sweeps import commands
 from boneage_jax.sweeps.commands import Trial
 from boneage_jax.sweeps.space import Choice, Range
 from boneage_jax.sweeps.study import Folder
+from boneage_jax.tasks import BoneAgeTask, LandmarksTask, SegmentationTask
 
 PAGE = "sweep.html"
 
@@ -41,46 +40,104 @@ def write(folder: Folder) -> pathlib.Path:
 
 
 def _page(folder: Folder, trials: list[Trial], measured: list[Trial]) -> str:
-    numbers = commands.counts(folder, trials)
     sign = 1 if folder.direction == "minimize" else -1
     order = sorted(trials, key=lambda t: (t.value is None, sign * (t.value or 0.0), t.number))
+    weights = commands.importances(folder)
+    settings = (
+        page.figure(_importance(weights), "Part of each setting in what the finished trials differ by (PED-ANOVA).")
+        if weights
+        else page.paragraph("Too few finished trials to say how much each setting matters.")
+    )
+    sweep = folder.sweep
+    body = "".join(
+        [
+            _answer(folder, trials, order[0]),
+            page.section(
+                "All trials at a glance",
+                page.figure(
+                    _coordinates(folder, measured),
+                    "A line a trial, from setting to setting to what it reached; the darker, the better. Dashed: given "
+                    "up early.",
+                    wide=True,
+                ),
+            ),
+            page.section("Which settings matter", settings),
+            page.section(
+                "How it went",
+                page.figure(
+                    _curves(folder, measured),
+                    "Above: evaluations of each trial by training step; the darker, the better; dashed: given up "
+                    "early. Below: what each trial reached, and the best so far.",
+                ),
+            ),
+            page.section("Trials, best first", _table(folder, order)),
+            page.section("The search", page.details("sweep.json", page.as_json(sweep.as_dict(), folder.path))),
+        ]
+    )
+    return page.document(
+        f"Sweep over {page.place(sweep.config, folder.path) if os.path.isabs(sweep.config) else sweep.config}",
+        body,
+        about={
+            "Measured by": f"{_metric(folder)}, on the evaluation split",
+            "Sampler": sweep.sampler,
+            "Pruner": sweep.pruner,
+        },
+        notice="The best of many trials looks better than it is: score it on a split that chose nothing.",
+    )
+
+
+_SCORES = {f"eval_{task.score.name}": task.score for task in (BoneAgeTask, LandmarksTask, SegmentationTask)}
+
+
+def _measure(folder: Folder) -> tuple[str, str]:
+    """What trials are measured by, and its unit."""
+    score = _SCORES.get(folder.metric)
+    return (score.label, score.unit) if score else (folder.metric, "")
+
+
+def _metric(folder: Folder) -> str:
+    return ", ".join(filter(None, _measure(folder)))
+
+
+def _answer(folder: Folder, trials: list[Trial], best: Trial) -> page.Markup:
+    assert best.value is not None  # the page is of measured trials
+    numbers = commands.counts(folder, trials)
+    done = ", ".join(f"{count} {state.lower()}" for state, count in numbers.items() if count)
+    label, unit = _measure(folder)
+    settings = ", ".join(f"{key} {_shown(value)}" for key, value in best.values.items())
+    return page.answer(
+        page.KeyFigure(f"Best {label}", page.significant(best.value, 4), unit, f"trial {best.number}: {settings}"),
+        page.KeyFigure("Trials planned", f"{folder.sweep.count:,}", note=done),
+    )
+
+
+def _table(folder: Folder, order: list[Trial]) -> page.Markup:
     keys = list(folder.sweep.space)
     rows = [
         [
             str(trial.number),
-            trial.state.lower(),
-            "-" if trial.value is None else f"{trial.value:.4g}",
-            *(trial.values.get(key, "-") for key in keys),
-            "-" if trial.seconds is None else f"{trial.seconds:.0f}",
+            page.badge(trial.state.lower(), _VERDICTS.get(trial.state, "neutral")),
+            "-" if trial.value is None else page.significant(trial.value, 4),
+            *(_shown(trial.values.get(key, "-")) for key in keys),
+            "-" if trial.seconds is None else f"{trial.seconds:,.0f}",
             str(trial.attempts),
-            trial.error,
+            trial.error or "-",
         ]
         for trial in order
     ]
-    head = ["trial", "state", folder.metric, *keys, "seconds", "tries", "error"]
-    weights = commands.importances(folder)
-    of_settings = (
-        page.figure(_importance(weights), "Part of each setting in what the finished trials differ by (PED-ANOVA).")
-        if weights
-        else "<p>Too few finished trials to say how much each setting matters.</p>"
-    )
-    done = ", ".join(f"{count} {state.lower()}" for state, count in numbers.items() if count)
-    body = f"""<h1>Sweep over {html.escape(folder.sweep.config)}</h1>
-<p class="lead">{folder.sweep.count} trials ({html.escape(done)}), chosen by {html.escape(folder.sweep.sampler)}, given
-up by {html.escape(folder.sweep.pruner)}; measured by {html.escape(folder.metric)} on the evaluation split.</p>
-<p class="notice">{NOT_A_MEDICAL_DEVICE} The best of many trials looks better than it is: score it on a split that
-chose nothing.</p>
-<h2>All trials</h2>
-{page.figure(_coordinates(folder, measured), "A line a trial; the darker, the better. Dashed: given up early.")}
-<h2>What matters</h2>
-{of_settings}
-{page.figure(_curves(folder, measured), "Evaluations of each trial by step, and the best so far by trial.")}
-<h2>Trials, best first</h2>
-<div class="wide">{page.table(head, rows)}</div>
-<h2>The search</h2>
-<details><summary>sweep.json</summary><pre>{html.escape(json.dumps(folder.sweep.as_dict(), indent=2))}</pre></details>
-"""
-    return page.document(f"Sweep: {folder.sweep.config}", body)
+    return page.table(["trial", "state", _metric(folder), *keys, "seconds", "tries", "error"], rows)
+
+
+_VERDICTS: dict[str, page.Verdict] = {"COMPLETE": "good", "PRUNED": "flag", "FAIL": "failed"}
+
+
+def _shown(value: str) -> str:
+    """A setting's value; numbers are rounded to four digits."""
+    try:
+        number = float(value)
+    except ValueError:
+        return value
+    return value if number.is_integer() else page.significant(number, 4)
 
 
 def _places(part: Choice | Range, values: list[str]) -> tuple[np.ndarray, list[float], list[str]]:
@@ -96,6 +153,32 @@ def _places(part: Choice | Range, values: list[str]) -> tuple[np.ndarray, list[f
     return at, [(float(scale(tick)) - low) / (high - low) for tick in ticks], [f"{tick:.3g}" for tick in ticks]
 
 
+_ON_LINES = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.6}
+
+
+def _span(folder: Folder, reached: np.ndarray) -> tuple[float, float]:
+    """The span of what trials reached; a few very bad ones would press all others together."""
+    if folder.direction == "maximize":
+        return float(np.percentile(reached, 10)), float(reached.max())
+    return float(reached.min()), float(np.percentile(reached, 90))
+
+
+def _within(folder: Folder, reached: np.ndarray) -> np.ndarray:
+    """What trials reached as parts of their span, from 0 to 1."""
+    low, high = _span(folder, reached)
+    return np.asarray(np.clip((reached - low) / max(high - low, 1e-9), 0, 1))
+
+
+def _good(folder: Folder, reached: np.ndarray) -> np.ndarray:
+    """How good trials are, from 0 to 1."""
+    return _within(folder, reached) if folder.direction == "maximize" else 1 - _within(folder, reached)
+
+
+def _colours(good: np.ndarray) -> np.ndarray:
+    """The darker, the better. The brightest colours of the map cannot be seen on white."""
+    return np.asarray(colormaps["viridis_r"](Normalize(-0.15, 1)(good)))
+
+
 def _coordinates(folder: Folder, trials: list[Trial]) -> bytes:
     """A vertical axis a setting, and the last one for what was reached."""
     keys = list(folder.sweep.space)
@@ -105,26 +188,25 @@ def _coordinates(folder: Folder, trials: list[Trial]) -> bytes:
         at, ticks, names = _places(folder.sweep.space[key], [trial.values[key] for trial in trials])
         columns.append(at)
         all_ticks.append((ticks, names))
-    # A few very bad ones would press all others together.
-    low, high = float(reached.min()), float(np.percentile(reached, 90))
-    if folder.direction == "maximize":
-        low, high = float(np.percentile(reached, 10)), float(reached.max())
+    low, high = _span(folder, reached)
     spread = max(high - low, 1e-9)
-    columns.append(np.clip((reached - low) / spread, 0, 1))
+    columns.append(_within(folder, reached))
     marks = np.linspace(low, high, 4)
     all_ticks.append(([(mark - low) / spread for mark in marks], [f"{mark:.4g}" for mark in marks]))
 
-    figure, axes = plt.subplots(figsize=(max(6.0, 1.9 * (len(keys) + 1)), 4.2))
-    good = columns[-1] if folder.direction == "maximize" else 1 - columns[-1]
-    colour = colormaps["viridis_r"](Normalize(0, 1)(good))
+    figure, (axes,) = panels(width=max(SIZE[0], 2.2 * (len(keys) + 1)))
+    good = _good(folder, reached)
+    colour = _colours(good)
     for n in np.argsort(good):
         dashes = "--" if trials[n].state == "PRUNED" else "-"
         axes.plot(range(len(columns)), [column[n] for column in columns], dashes, color=colour[n], alpha=0.8)
     for n, (ticks, names) in enumerate(all_ticks):
-        axes.axvline(n, color="#8a8a8a", linewidth=0.8)
+        axes.axvline(n, color=GUIDE, linewidth=0.8)
         for tick, name in zip(ticks, names, strict=True):
-            axes.text(n + 0.03, tick, name, fontsize=7, va="center", color="#51606b")
-    axes.set_xticks(range(len(columns)), [*(key.replace(".", ".\n") for key in keys), folder.metric])
+            axes.text(n + 0.03, tick, name, fontsize=8, va="center", color=GUIDE, bbox=_ON_LINES)
+    axes.set_xticks(
+        range(len(columns)), [*(key.replace(".", ".\n") for key in keys), _metric(folder).replace(", ", ",\n")]
+    )
     axes.set(yticks=[], ylim=(-0.04, 1.04), xlim=(-0.1, len(columns) - 0.7))
     axes.grid(False)
     axes.spines["left"].set_visible(False)
@@ -132,30 +214,31 @@ def _coordinates(folder: Folder, trials: list[Trial]) -> bytes:
 
 
 def _importance(weights: dict[str, float]) -> bytes:
-    figure, axes = plt.subplots(figsize=(6.0, 0.6 + 0.4 * len(weights)))
+    figure, (axes,) = panels()
     names = sorted(weights, key=lambda name: weights[name])
-    axes.barh(names, [weights[name] for name in names], color="#1f6f8b")
-    axes.set(xlim=(0, 1))
+    axes.barh(names, [weights[name] for name in names], color=FIRST, height=0.6)
+    axes.set(xlim=(0, 1), ylim=(-0.6, max(4, len(names)) - 0.4), xlabel="part of the differences, 0 to 1")
     return as_png(figure)
 
 
 def _curves(folder: Folder, trials: list[Trial]) -> bytes:
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9.0, 3.4))
+    figure, (above, below) = panels(2)
     stored = {trial.number: trial for trial in folder.study().get_trials(deepcopy=False)}
-    for trial in trials:
+    colours = _colours(_good(folder, np.array([trial.value for trial in trials], float)))
+    for trial, colour in zip(trials, colours, strict=True):
         curve = sorted(stored[trial.number].intermediate_values.items())
         dashes = "--" if trial.state == "PRUNED" else "-"
-        left.plot(
-            [step for step, _ in curve], [value for _, value in curve], dashes, marker=".", linewidth=1, alpha=0.7
-        )
-    left.set(xlabel="step", ylabel=folder.metric)
+        steps, values = [step for step, _ in curve], [value for _, value in curve]
+        above.plot(steps, values, dashes, marker=".", linewidth=1, alpha=0.8, color=colour)
+    above.xaxis.set_major_locator(MaxNLocator(integer=True))
+    above.set(xlabel="training step", ylabel=_metric(folder))
     order = sorted(trials, key=lambda trial: trial.number)
-    values = np.array([trial.value for trial in order], float)
-    best = np.minimum.accumulate(values) if folder.direction == "minimize" else np.maximum.accumulate(values)
+    reached = np.array([trial.value for trial in order], float)
+    best = np.minimum.accumulate(reached) if folder.direction == "minimize" else np.maximum.accumulate(reached)
     numbers = [trial.number for trial in order]
-    right.scatter(numbers, values, s=14, color="#1f6f8b")
-    right.step(numbers, best, where="post", color="#c8553d", label="best so far")
-    right.set(xlabel="trial", ylabel=folder.metric)
-    right.xaxis.set_major_locator(MaxNLocator(integer=True))
-    right.legend()
+    below.scatter(numbers, reached, s=20, color=FIRST, label="a trial")
+    below.step(numbers, best, where="post", color=SECOND, label="best so far")
+    below.set(xlabel="trial", ylabel=_metric(folder))
+    below.xaxis.set_major_locator(MaxNLocator(integer=True))
+    below.legend()
     return as_png(figure)

@@ -1,8 +1,8 @@
-"""What is learnt: each task says its loss, metrics and prediction. `build` is the only door."""
+"""Tasks: loss, metrics and prediction of each. `build` makes the one that a config names."""
 
 from __future__ import annotations
 
-from boneage_jax.config import TaskConfig
+from boneage_jax.schema import TaskConfig
 from boneage_jax.tasks.bone_age import BoneAgeTask
 from boneage_jax.tasks.landmarks import LandmarksTask
 from boneage_jax.tasks.segmentation import SegmentationTask

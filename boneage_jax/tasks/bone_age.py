@@ -1,4 +1,4 @@
-"""Bone age from pictures of one hand: a number, or a distribution over months; both give a point and a spread."""
+"""Bone age from images of one hand: a number, or a distribution over months; both give an age and its spread."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
+from boneage_jax.schema import Head, InputLayout
 from boneage_jax.tasks.task import Score, Task
 
 CLASSES = 240
@@ -18,7 +19,7 @@ CLASSES = 240
 
 @dataclasses.dataclass(frozen=True)
 class BoneAgeTask(Task):
-    """The config's `task.age` says how an age is put.
+    """`task.age` says in which form a network gives an age.
 
     - `regression`: (months - centre) / scale, mean absolute error.
     - `classification`: softmax over 240 months; its expectation is taught by the mean absolute error, as in the paper.
@@ -26,9 +27,20 @@ class BoneAgeTask(Task):
       et al. 2017, arXiv 1611.01731) and, as in its successor (Gao et al. 2018, IJCAI), the expectation too.
     """
 
+    input_layouts: ClassVar[tuple[tuple[InputLayout, ...], ...]] = (
+        ("image",),
+        ("masked_image",),
+        ("masked_hand_box",),
+        ("masked_canvas",),
+    )
     metrics: ClassVar[tuple[str, ...]] = ("loss", "mae")
     score: ClassVar[Score] = Score("mae", "MAE", "months")
     needs_age: ClassVar[bool] = True
+
+    @property
+    def head(self) -> Head:
+        """Numbers for the child."""
+        return "regression"
 
     @property
     def outputs(self) -> int:
@@ -36,7 +48,7 @@ class BoneAgeTask(Task):
         return 1 if self.config.age == "regression" else CLASSES
 
     def model_input(self, images: Float[Array, "b h w *p"]) -> Float[Array, "b h w p"]:
-        """Returns grey levels of [0, 1] as the network takes them, in [-1, 1]: (x - 127.5) / 127.5 of the bytes."""
+        """Returns grey levels of [0, 1] in [-1, 1]: (x - 127.5) / 127.5 of the bytes."""
         scaled = images * 2.0 - 1.0
         return scaled[..., None] if images.ndim == 3 else scaled
 
@@ -45,11 +57,12 @@ class BoneAgeTask(Task):
         return (months_b - self.config.target_centre) / self.config.target_scale
 
     def prediction(self, outputs: Float[Array, "b o"], image_shape: tuple[int, int]) -> Float[Array, "b 2"]:
-        """Returns the bone age that the outputs stand for and its standard deviation, in months.
-
-        One number says nothing of its spread: NaN, see `train.predict.predict_ages`.
-        """
+        """Returns `ages`, whatever the size of the input."""
         del image_shape
+        return self.ages(outputs)
+
+    def ages(self, outputs: Float[Array, "b o"]) -> Float[Array, "b 2"]:
+        """Returns the bone age and its standard deviation, in months; NaN for that of a regression, which has none."""
         outputs = outputs.astype(jnp.float32)
         if self.config.age == "regression":
             months = outputs[:, 0] * self.config.target_scale + self.config.target_centre
@@ -62,9 +75,9 @@ class BoneAgeTask(Task):
     def losses(self, outputs: Float[Array, "b o"], batch: dict[str, Array]) -> dict[str, Float[Array, " b"]]:
         """Returns `loss` and the absolute error in months as `mae`.
 
-        The loss is the absolute error over `task.target_scale`; for `distribution` the cross-entropy comes on top.
+        The loss is the absolute error over `task.target_scale`; for `distribution` the cross-entropy is added.
         """
-        error = jnp.abs(self.prediction(outputs, (0, 0))[:, 0] - batch["bone_age"])
+        error = jnp.abs(self.ages(outputs)[:, 0] - batch["bone_age"])
         loss = error / self.config.target_scale
         if self.config.age == "distribution":
             loss = loss + optax.softmax_cross_entropy(outputs.astype(jnp.float32), self.soft_labels(batch["bone_age"]))

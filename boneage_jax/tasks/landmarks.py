@@ -16,9 +16,16 @@ from jaxtyping import Array, Float
 from boneage_jax import anatomy
 from boneage_jax.canvas import CAPITATE, FINGERTIP
 from boneage_jax.data.examples import Layer
+from boneage_jax.schema import Head, InputLayout
 from boneage_jax.tasks.task import Score, Task
 
 _POINTS = len(anatomy.KEY_POINTS)
+
+_DISTANCE_WEIGHT, _ENTROPY_WEIGHT = 20.0, 0.1
+"""Of the two terms of the heat maps' loss; chosen by eye, see docs/explanation/lab-notes.md."""
+
+_NO_DISTANCE = 1e-12
+"""Pixels squared: keeps the slope of the square root finite where a point is exact."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,8 +33,19 @@ class LandmarksTask(Task):
     """Key points as x, y in pixels of the input."""
 
     layers: ClassVar[tuple[Layer, ...]] = ("key_points",)
+    # No key points are known before the coarse stage.
+    input_layouts: ClassVar[tuple[tuple[InputLayout, ...], ...]] = (
+        ("hand_box", "canvas"),
+        ("masked_image",),
+        ("masked_hand_box",),
+    )
     metrics: ClassVar[tuple[str, ...]] = ("loss", "error")
     score: ClassVar[Score] = Score("error", "mean key point error", "% of the hand's length")
+
+    @property
+    def head(self) -> Head:
+        """Heat maps, or points."""
+        return "heatmap" if self.config.points == "heatmap" else "points"
 
     @property
     def outputs(self) -> int:
@@ -41,7 +59,7 @@ class LandmarksTask(Task):
     def prediction(self, outputs: Array, image_shape: tuple[int, int]) -> Float[Array, "b 3 3"]:
         """Returns x, y of each point and its spread (standard deviation of its map), in pixels of the input.
 
-        Regression gives a spread of 0: it cannot say how sure it is.
+        Regression gives a spread of 0: it has none.
         """
         if self.config.points == "regression":
             points = self._regressed(outputs, image_shape)
@@ -59,7 +77,7 @@ class LandmarksTask(Task):
         truth = batch["key_points"]
         shape = (batch["image"].shape[1], batch["image"].shape[2])
         predicted = self.prediction(outputs, shape)[..., :2]
-        distance = jnp.sqrt(jnp.square(predicted - truth).sum(-1) + 1e-12)
+        distance = jnp.sqrt(jnp.square(predicted - truth).sum(-1) + _NO_DISTANCE)
         length = jnp.linalg.norm(truth[:, FINGERTIP] - truth[:, CAPITATE], axis=-1)
         error = 100.0 * distance.mean(-1) / jnp.maximum(length, 1.0)
         if self.config.points == "regression":
@@ -67,16 +85,17 @@ class LandmarksTask(Task):
         log_p, step = self._log_probability(outputs, shape)
         target = _normal((truth - (step - 1) / 2) / step, log_p.shape[2:], self.config.sigma)
         entropy = -(target * log_p).sum((2, 3)).mean(-1)
-        return {"loss": 20.0 * distance.mean(-1) / shape[0] + 0.1 * entropy, "error": error}
+        loss = _DISTANCE_WEIGHT * distance.mean(-1) / shape[0] + _ENTROPY_WEIGHT * entropy
+        return {"loss": loss, "error": error}
 
     def _regressed(self, outputs: Float[Array, "b 6"], image_shape: tuple[int, int]) -> Float[Array, "b 3 2"]:
-        """Outputs of 0 are the middle of the input, of 1 half its height away."""
+        """Outputs of 0 mean the middle of the input; of 1, half its height away from there."""
         height, width = image_shape
         middle = jnp.array([(width - 1) / 2, (height - 1) / 2])
         return outputs.astype(jnp.float32).reshape(-1, _POINTS, 2) * height / 2 + middle
 
     def _log_probability(self, outputs: Array, image_shape: tuple[int, int]) -> tuple[Float[Array, "b 3 h w"], int]:
-        """The maps' log softmax, and how many pixels of the input one of theirs is wide."""
+        """The maps' log softmax, and the pixels of the input in the width of one of theirs."""
         b, h, w, n = outputs.shape
         flat = jax.nn.log_softmax(outputs.astype(jnp.float32).reshape(b, h * w, n), axis=1)
         return flat.reshape(b, h, w, n).transpose(0, 3, 1, 2), image_shape[0] // h

@@ -11,7 +11,11 @@ import optax
 from jaxtyping import Array, Float
 
 from boneage_jax.data.examples import Layer
+from boneage_jax.schema import Head, InputLayout
 from boneage_jax.tasks.task import Score, Task, standardised
+
+_TINY = 1e-6
+"""Keeps quotients and logarithms finite where an image shows no hand, or none is found."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,8 +23,19 @@ class SegmentationTask(Task):
     """One map: the probability that a pixel shows the hand."""
 
     layers: ClassVar[tuple[Layer, ...]] = ("hand",)
+    # No mask is known before the coarse stage.
+    input_layouts: ClassVar[tuple[tuple[InputLayout, ...], ...]] = (
+        ("image",),
+        ("image", "hand_box"),
+        ("image", "upright_box"),
+    )
     metrics: ClassVar[tuple[str, ...]] = ("loss", "iou")
     score: ClassVar[Score] = Score("iou", "IoU", "", higher_is_better=True)
+
+    @property
+    def head(self) -> Head:
+        """A mask."""
+        return "mask"
 
     @property
     def outputs(self) -> int:
@@ -40,7 +55,7 @@ class SegmentationTask(Task):
         """Returns `loss` = H - w log J and `iou` of the mask at 0.5, each for an image.
 
         H is the mean binary cross-entropy of its pixels, J = mean of y p / (y + p - y p) over them (Iglovikov, as in
-        the paper): so the loss of a perfect mask is -log of the hand's part of the picture, not 0. That form never
+        the paper): so the loss of a perfect mask is -log of the hand's share of the image, not 0. That form never
         lowers a probability: it weighs hand against background by 1 + 1 / J, and masks come out too wide. The form
         `ratio`, sum of y p over sum of (y + p - y p), is the soft intersection over union, 1 at best. w is
         `task.jaccard`. An image without hand has H alone, and an IoU of 1 where none is found.
@@ -50,12 +65,12 @@ class SegmentationTask(Task):
         p = jax.nn.sigmoid(logits)
         either = truth + p - truth * p
         if self.config.jaccard_form == "mean":
-            jaccard = (truth * p / jnp.maximum(either, 1e-6)).mean((1, 2))
+            jaccard = (truth * p / jnp.maximum(either, _TINY)).mean((1, 2))
         else:
-            jaccard = (truth * p).sum((1, 2)) / jnp.maximum(either.sum((1, 2)), 1e-6)
+            jaccard = (truth * p).sum((1, 2)) / jnp.maximum(either.sum((1, 2)), _TINY)
         has_hand = truth.max((1, 2)) > 0.5
-        loss = entropy - self.config.jaccard * jnp.where(has_hand, jnp.log(jnp.maximum(jaccard, 1e-6)), 0.0)
-        said, true = logits > 0, truth > 0.5
-        union = jnp.sum(said | true, (1, 2))
-        iou = jnp.where(union > 0, jnp.sum(said & true, (1, 2)) / jnp.maximum(union, 1), 1.0)
+        loss = entropy - self.config.jaccard * jnp.where(has_hand, jnp.log(jnp.maximum(jaccard, _TINY)), 0.0)
+        predicted, true = logits > 0, truth > 0.5
+        union = jnp.sum(predicted | true, (1, 2))
+        iou = jnp.where(union > 0, jnp.sum(predicted & true, (1, 2)) / jnp.maximum(union, 1), 1.0)
         return {"loss": loss, "iou": iou}

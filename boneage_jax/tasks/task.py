@@ -1,4 +1,4 @@
-"""What the training loop wants of a task."""
+"""The interface of a task: what a network learns, from which inputs, and how it is scored."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Any, ClassVar
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from boneage_jax.config import TaskConfig
 from boneage_jax.data.examples import Layer
+from boneage_jax.schema import Head, InputLayout, TaskConfig
 
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-    """The figure that chooses the best checkpoint.
+    """The metric that chooses the best checkpoint.
 
     Attributes:
-      name: among what `Task.losses` returns.
-      label: for people.
-      unit: for people.
-      higher_is_better: or lower.
+      name: of the metric, among those of `Task.losses`.
+      label: its name in reports.
+      unit: its unit in reports; may be empty.
+      higher_is_better: whether a higher value is better; else a lower one is.
     """
 
     name: str
@@ -30,40 +30,47 @@ class Score:
     higher_is_better: bool = False
 
     def shown(self, value: float) -> str:
-        """Returns a value for people, as in `MAE 6.52 months`."""
+        """Returns a value as text, as in `MAE 6.52 months`."""
         return f"{self.label} {value:.4g} {self.unit}".rstrip()
 
     def badness(self, value: float) -> float:
-        """Returns a value that is the lower the better."""
+        """Returns a value that is lower where the score is better."""
         return -value if self.higher_is_better else value
 
 
 @dataclasses.dataclass(frozen=True)
 class Task(abc.ABC):
-    """One thing to learn.
+    """What a network learns.
 
     Attributes:
       config: its settings.
       layers: truth that an example must hold beside its image.
-      metrics: names of what `losses` returns, `loss` first.
-      score: what is watched.
-      needs_age: whether examples without a bone age are of no use.
+      input_layouts: values of `data.input_layouts` that the hand pipeline can give its network.
+      metrics: names of the values that `losses` returns, `loss` first.
+      score: the metric that chooses the best checkpoint.
+      needs_age: whether it learns bone ages, so that examples without one are left out.
     """
 
     config: TaskConfig
     layers: ClassVar[tuple[Layer, ...]] = ()
+    input_layouts: ClassVar[tuple[tuple[InputLayout, ...], ...]]
     metrics: ClassVar[tuple[str, ...]]
     score: ClassVar[Score]
     needs_age: ClassVar[bool] = False
 
     @property
     @abc.abstractmethod
+    def head(self) -> Head:
+        """Kind of the network's output: the value that `model.head` must have."""
+
+    @property
+    @abc.abstractmethod
     def outputs(self) -> int:
-        """Numbers, or maps, that the network ends in."""
+        """Numbers, or maps, in the network's output."""
 
     @abc.abstractmethod
     def model_input(self, images: Float[Array, "b h w *p"]) -> Float[Array, "b h w p"]:
-        """Returns grey levels of [0, 1] as the network takes them; several pictures of one child are its channels."""
+        """Returns grey levels of [0, 1] as the network's input; several images of one child are its channels."""
 
     @abc.abstractmethod
     def losses(self, outputs: Array, batch: dict[str, Array]) -> dict[str, Float[Array, " b"]]:
@@ -74,12 +81,12 @@ class Task(abc.ABC):
           batch: see `pipeline.Batch`; `hand` in [0, 1].
 
         Returns:
-          Those of `metrics`; `loss` is differentiated.
+          Values by the names of `metrics`; training minimises `loss`.
         """
 
     @abc.abstractmethod
     def prediction(self, outputs: Array, image_shape: tuple[int, int]) -> Any:
-        """Returns what the outputs stand for, one row an example.
+        """Returns the prediction of each example, one row an example.
 
         Args:
           outputs: of the network.
@@ -87,8 +94,12 @@ class Task(abc.ABC):
         """
 
 
+LEAST_DEVIATION = 1e-3
+"""Of an image's grey levels in [0, 1], a quarter of a step of 8 bits: an image of one grey level has none."""
+
+
 def standardised(images_bhw: Float[Array, "b h w"]) -> Float[Array, "b h w 1"]:
     """Returns each image with mean 0 and standard deviation 1, so that faint exposures look like others."""
     mean = images_bhw.mean((1, 2), keepdims=True)
     deviation = jnp.sqrt(jnp.square(images_bhw - mean).mean((1, 2), keepdims=True))
-    return ((images_bhw - mean) / jnp.maximum(deviation, 1e-3))[..., None]
+    return ((images_bhw - mean) / jnp.maximum(deviation, LEAST_DEVIATION))[..., None]

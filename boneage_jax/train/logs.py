@@ -1,4 +1,4 @@
-"""What a run writes down: JSON lines, TensorBoard, and a progress bar."""
+"""What a run writes while it trains: JSON lines, TensorBoard event files, and a progress bar."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import pathlib
 import sys
 import time
-from typing import Protocol
+from typing import Any, Protocol
 
 import tqdm
 
@@ -24,6 +24,7 @@ class RunLog:
     def __init__(self, folder: pathlib.Path, *, from_step: int, tensorboard: bool, enabled: bool = True):
         self._writer = None
         self._lines = None
+        self._charts: dict[str, list[Any]] = {}
         if not enabled:
             return
         path = folder / "metrics.jsonl"
@@ -52,7 +53,11 @@ class RunLog:
             self._lines.write(json.dumps({"step": step, "time": round(time.time(), 3), **scalars}) + "\n")
         if self._writer is not None:
             for name, value in scalars.items():
-                self._writer.add_scalar(name, value, step)
+                self._writer.add_scalar(tag_of(name), value, step)
+            shared = [name for name in scalars if name.startswith(_EVALUATION)]
+            if shared and not self._charts:
+                self._charts = {name: ["Multiline", _both(name)] for name in shared}
+                self._writer.add_custom_scalars({"training and evaluation": self._charts})
 
     def close(self) -> None:
         """Closes the files."""
@@ -60,6 +65,20 @@ class RunLog:
             self._lines.close()
         if self._writer is not None:
             self._writer.close()
+
+
+_EVALUATION = "eval_"
+"""Prefix of the names in `metrics.jsonl` that come from an evaluation."""
+
+
+def tag_of(name: str) -> str:
+    """Returns the TensorBoard tag of a scalar: `eval/...` for an evaluation, `train/...` for all others."""
+    return f"eval/{name.removeprefix(_EVALUATION)}" if name.startswith(_EVALUATION) else f"train/{name}"
+
+
+def _both(name: str) -> list[str]:
+    """The tags of a score in training and in evaluation: one chart of TensorBoard's custom scalars."""
+    return [tag_of(name.removeprefix(_EVALUATION)), tag_of(name)]
 
 
 def scalars_of(folder: pathlib.Path) -> list[dict[str, float]]:

@@ -21,7 +21,7 @@ from boneage_jax.distributed.feed import DeviceFeed
 from boneage_jax.distributed.mesh import check_batch_size, make_mesh, replicated, share
 from boneage_jax.distributed.signals import StoppedEarly, stop_on_signals
 from boneage_jax.errors import EXIT_NOT_FINITE, UserError
-from boneage_jax.phantom.fresh import FreshPhantoms
+from boneage_jax.phantoms.fresh import FreshPhantoms
 from boneage_jax.runs import checkpoint, run_folder
 from boneage_jax.runs.inference import predict_all
 from boneage_jax.runs.optimizer import make_optimizer, make_schedule

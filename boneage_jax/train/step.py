@@ -67,7 +67,7 @@ def train_step(
         # Part p takes examples p, p + parts, ...: so every part is spread over all devices as the batch is.
         cut = jax.tree.map(lambda x: x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1), (batch, keys))
 
-        def add_part(carry, part):
+        def add_part(carry: tuple[Any, ...], part: tuple[Any, ...]) -> tuple[tuple[Any, ...], None]:
             gradient, sums, batch_stats = carry
             (_, (new_sums, batch_stats)), new_gradient = gradient_of(state.params, batch_stats, *part)
             gradient, sums = jax.tree.map(jnp.add, (gradient, sums), (new_gradient, new_sums))

@@ -1,1 +1,1 @@
-"""What the commands about hands do, from files to files, and the pages that they write."""
+"""What the commands do, from files to files, and the pages that they write."""

@@ -1,75 +1,41 @@
-"""Bone ages of radiographs as they come: the whole chain, a batch at a time."""
+"""Bone ages of radiographs as acquired: hand, regions, age, a batch at a time."""
 
 from __future__ import annotations
 
 import contextlib
 import csv
 import dataclasses
-import functools
 import pathlib
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from boneage_jax import NOT_A_MEDICAL_DEVICE, parallel, resources
 from boneage_jax.analysis.ensemble import Blend
-from boneage_jax.config import renamed
 from boneage_jax.data.images import Grey
 from boneage_jax.data.labels import SEX_LETTERS
 from boneage_jax.data.tree import Tree
-from boneage_jax.errors import UserError, listed, printable
+from boneage_jax.errors import listed, printable
 from boneage_jax.files import replacing
-from boneage_jax.hand.age_ensemble import AgeEnsemble, learnt_from_phantoms
+from boneage_jax.hand.age_ensemble import AgeEnsemble, trained_on_phantoms
 from boneage_jax.hand.pipeline import HandPipeline, Registered, Settings
-from boneage_jax.hand.quality import NO_HAND, Thresholds
+from boneage_jax.hand.quality import NO_HAND
 from boneage_jax.runs import bundle
 from boneage_jax.runs.run_folder import LoadedRun
-from boneage_jax.workflows import calibrate, radiographs
-from boneage_jax.workflows.radiographs import Radiograph, Read
-from boneage_jax.workflows.sexes import SexConflict
+from boneage_jax.workflows import radiographs
+from boneage_jax.workflows.hand_networks import BundledNetworks, HandNetworks
+from boneage_jax.workflows.radiographs import ChildSex, Radiograph, Read
+from boneage_jax.workflows.requests import AssessRequest
 
 PHANTOMS_ONLY = "Trained on phantoms only, research demonstration: no reading of these radiographs."
 
-SEX_DIFFERS = "PatientSex differs"
-"""Flag of a DICOM file that says another sex than the user, who wants his own to count."""
+UNCALIBRATED = "uncalibrated"
+"""Mark of flags whose thresholds were not chosen for the networks."""
 
-
-@dataclasses.dataclass(frozen=True)
-class AssessRequest:
-    """What to read the age of, and with what.
-
-    Attributes:
-      paths: files, folders, zips and DICOMDIRs.
-      runs: folders of age networks, or `FILE:MEMBER` of bundles, read as one; empty for those of the bundle.
-      step: checkpoint of a single run; None for the best.
-      bundle: file of `boneage bundle`, for all networks that are not named; None for the shipped one.
-      segmentation: folder of a run; None for that of the bundle.
-      landmarks: likewise.
-      thresholds: file of `boneage calibrate` for these two; None for the bundle's, where both are its own, or the
-        default.
-      as_is: pictures show registered hands on the whole canvas already.
-      sex: of all children, in any usual spelling; or empty. Where none is given, a DICOM file's PatientSex counts.
-      sex_csv: table of `file,male`, see `radiographs.sexes_of`; or None.
-      sex_conflict: what counts where a DICOM file says another one.
-      views: that every network takes of a hand: see `chain.Settings` and `augment.TEST_TIME`.
-      batch_size: radiographs at a time.
-    """
-
-    paths: tuple[pathlib.Path, ...]
-    runs: tuple[pathlib.Path, ...] = ()
-    step: int | None = None
-    bundle: pathlib.Path | None = None
-    segmentation: pathlib.Path | None = None
-    landmarks: pathlib.Path | None = None
-    thresholds: pathlib.Path | None = None
-    as_is: bool = False
-    sex: str = ""
-    sex_csv: pathlib.Path | None = None
-    sex_conflict: SexConflict = "error"
-    views: int = 6
-    batch_size: int = 16
+UNCALIBRATED_NOTICE = (
+    "Quality flags are uncalibrated: their thresholds were not chosen for these networks. See boneage calibrate."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,13 +43,15 @@ class Assessment:
     """One radiograph's bone age.
 
     Attributes:
-      file: as it was named, as the file system has it: not always printable.
-      months: bone age; NaN where no hand was found, or there is a problem. May lie outside 0 to 240 for a picture that
-        is none.
-      spread: standard deviation of it by the networks themselves, in months; NaN where nothing is known of it.
+      file: name of the radiograph, as it was given; not always printable.
+      months: bone age; NaN where no hand was found, or there is a problem. May lie outside 0 to 240 for an image that
+        shows no hand.
+      spread: its standard deviation by the networks' own estimate, in months; NaN where they give none.
       sex: `M`, `F`, or empty where it was not given.
-      flags: what speaks against it.
+      flags: reasons to look at the radiograph before its age is used.
       problem: why it could not be read or used; empty where it could.
+      calibrated: whether the quality thresholds behind the flags were chosen for the networks that found the hand; True
+        where no hand was looked for.
     """
 
     file: str
@@ -92,178 +60,204 @@ class Assessment:
     sex: str
     flags: tuple[str, ...] = ()
     problem: str = ""
+    calibrated: bool = True
+
+    @property
+    def marked_flags(self) -> tuple[str, ...]:
+        """The flags for people and tables: those of uncalibrated thresholds say so, as in `cut off (uncalibrated)`."""
+        if self.calibrated:
+            return self.flags
+        return tuple(flag if flag == radiographs.SEX_DIFFERS else f"{flag} ({UNCALIBRATED})" for flag in self.flags)
 
 
 @dataclasses.dataclass(frozen=True)
 class Seen:
-    """What an assessment was made from, for pictures of it.
+    """What an assessment was made from, for pages and overlays.
 
     Attributes:
       picture: the radiograph.
-      mask: of the hand; None where pictures were taken as they are.
+      mask: of the hand; None where no hand was looked for.
       key_points: in the radiograph's pixels; None where there are none.
-      regions: that the networks saw.
+      regions: that the age networks took.
+      hand: as it was registered; None where no hand was looked for.
     """
 
     picture: Grey
     mask: Bool[np.ndarray, "h w"] | None
     key_points: Float[np.ndarray, "3 2"] | None
     regions: tuple[Grey, ...]
+    hand: Registered | None = None
 
 
 class Assessor:
     """Networks from radiograph to age.
 
     Attributes:
-      phantoms_only: whether a network of it has seen rendered hands only.
-      networks: where each network comes from, and which step of its training, for people.
+      ensemble: of the age networks.
+      phantoms_only: whether one of the networks was trained on phantoms only.
+      networks: where each network comes from, and which step of its training it is, for people.
+      calibrated: whether the quality thresholds were chosen for the networks; True where no hand is looked for.
     """
 
     def __init__(self, request: AssessRequest):
         """Opens the networks.
 
+        Args:
+          request: which networks, and how they are used; `paths` may be empty where `assess` is told what to read.
+
         Raises:
           UserError: for runs and bundles that cannot be used.
         """
         self._request = request
-        shipped = _Shipped(request.bundle)
-        ages = [bundle.load(path, "age0", step=request.step) for path in request.runs] or shipped.ages()
+        self._bundled = BundledNetworks(request.bundle)
+        ages = [bundle.load(ref, "age0", step=request.step) for ref in request.runs] or self._bundled.ages()
         self.ensemble = AgeEnsemble(
             ages,
             batch_size=request.batch_size,
             views=request.views,
-            blend=Blend() if request.runs else shipped.blend(),
+            blend=Blend() if request.runs else self._bundled.blend(),
         )
         networks = list(ages)
-        self._chain: HandPipeline | None = None
-        if self.ensemble.regions and not request.as_is:
-            first, second = (
-                bundle.load(folder, name) if folder else shipped.run(name)
-                for name, folder in (("segmentation", request.segmentation), ("landmarks", request.landmarks))
-            )
-            networks += [first, second]
-            own = not (request.segmentation or request.landmarks)
-            thresholds = shipped.thresholds() if own else Thresholds()
-            if request.thresholds:
-                thresholds = calibrate.read(request.thresholds).for_networks(
-                    calibrate.networks(first, second), request.thresholds
-                )
-            settings = Settings(
-                self.ensemble.regions,
-                self.ensemble.canvas,
-                thresholds,
-                views=request.views,
-                batch_size=request.batch_size,
-            )
-            self._chain = HandPipeline(first, second, settings)
-        self.phantoms_only = any(map(learnt_from_phantoms, networks))
+        self.calibrated = True
+        self._pipeline: HandPipeline | None = None
+        self._finds_hands = bool(self.ensemble.regions) and not request.as_is
+        if self._finds_hands:
+            of_hand = self._hand_networks()
+            networks += [of_hand.segmentation, of_hand.landmarks]
+            self.calibrated = of_hand.calibration is not None
+            self._pipeline = self._opened(of_hand)
+        self.phantoms_only = any(map(trained_on_phantoms, networks))
         self.networks = _origins(networks)
+
+    def _hand_networks(self) -> HandNetworks:
+        request = self._request
+        return self._bundled.hand_networks(request.segmentation, request.landmarks, request.thresholds)
+
+    def _opened(self, networks: HandNetworks) -> HandPipeline:
+        settings = Settings(
+            self.ensemble.regions,
+            self.ensemble.canvas,
+            networks.thresholds(),
+            networks.calibration is not None,
+            views=self._request.views,
+            batch_size=self._request.batch_size,
+        )
+        return HandPipeline(networks.segmentation, networks.landmarks, settings)
 
     def __enter__(self) -> Assessor:
         return self
 
-    def __exit__(self, *exception: Any) -> None:
-        if self._chain is not None:
-            self._chain.__exit__(*exception)
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
-    def assess(self, found: Sequence[Radiograph] | None = None) -> Iterator[tuple[Assessment, Seen | None]]:
-        """Yields each radiograph's age, and what it was read from, in order; a problem and None where it has none.
+    def close(self) -> None:
+        """Ends the threads."""
+        if self._pipeline is not None:
+            self._pipeline.close()
+
+    def assess(
+        self,
+        found: Sequence[Radiograph] | None = None,
+        males: Sequence[bool | None] | None = None,
+        *,
+        progress: bool = True,
+    ) -> Iterator[tuple[Assessment, Seen | None]]:
+        """Yields each radiograph's age with what it was made from, in order; None where there is a problem.
 
         Args:
-          found: radiographs to read; None to look for those of the request.
+          found: radiographs to read, from `radiographs.found`, `of_array` or `of_dicom`; None for the request's paths.
+          males: whether each child is a boy, None where a DICOM file's PatientSex counts; None for the request's sexes.
+          progress: whether to show a bar on standard error.
 
         Raises:
-          UserError: before the first, for paths without radiographs, tables that cannot be used, and a sex that a
-            network needs and that nobody can say.
+          UserError: before the first, for paths without radiographs, tables that cannot be used, and a sex that the
+            networks need and that is neither given nor can be stated by the file.
         """
         with contextlib.ExitStack() as stack:
             if found is None:
                 found = radiographs.found(stack.enter_context(Tree()), self._request.paths)
-            given = radiographs.sexes_of(found, self._request.sex, self._request.sex_csv)
+            given = radiographs.sexes_of(found, self._request.sex, self._request.sex_csv) if males is None else males
             if self.ensemble.needs_sex:
                 radiographs.expect_sexes(found, given)
             batches = parallel.in_batches(len(found), self._request.batch_size)
-            with parallel.progress_of(total=len(found), label="reading ages") as bar:
-                for batch, contents in parallel.read_ahead(lambda n: radiographs.read(found[n]), batches):
-                    yield from self._batch([found[n].name for n in batch], contents, [given[n] for n in batch])
+            bar = (
+                stack.enter_context(parallel.progress_of(total=len(found), label="reading ages")) if progress else None
+            )
+            for batch, contents in parallel.read_ahead(lambda n: radiographs.read(found[n]), batches):
+                yield from self._batch([found[n].name for n in batch], contents, [given[n] for n in batch])
+                if bar is not None:
                     bar.update(len(batch))
+
+    def register(self, images: Sequence[Grey]) -> list[Registered]:
+        """Returns the registered hands of radiographs, without ages; with any age networks.
+
+        Args:
+          images: any number of radiographs, of any sizes.
+
+        Raises:
+          UserError: for networks that cannot be used, where they are opened only now: age networks that take
+            radiographs whole need none that find hands.
+        """
+        self._pipeline = self._pipeline or self._opened(self._hand_networks())
+        pipeline = self._pipeline
+        batches = parallel.in_batches(len(images), self._request.batch_size)
+        return [hand for batch in batches for hand in pipeline.register([images[n] for n in batch])]
 
     def _batch(
         self, names: Sequence[str], contents: Sequence[Read], given: Sequence[bool | None]
     ) -> Iterator[tuple[Assessment, Seen | None]]:
         """Ages of the radiographs of a batch that can be used, between the problems of the others."""
-        claims = [self._claim(content, male) for content, male in zip(contents, given, strict=True)]
-        usable = [n for n, claim in enumerate(claims) if not claim.problem]
-        pictures = [picture for n in usable if (picture := contents[n].picture) is not None]
-        ages = iter(self._ages([names[n] for n in usable], pictures, [claims[n] for n in usable]))
-        for name, claim in zip(names, claims, strict=True):
-            if claim.problem:
-                yield Assessment(name, np.nan, np.nan, SEX_LETTERS[claim.male], problem=claim.problem), None
+        sexes = [self._sex(content, male) for content, male in zip(contents, given, strict=True)]
+        usable = [n for n, sex in enumerate(sexes) if not sex.problem]
+        images = [image for n in usable if (image := contents[n].image) is not None]
+        ages = iter(self._ages([names[n] for n in usable], images, [sexes[n] for n in usable]))
+        for name, sex in zip(names, sexes, strict=True):
+            if sex.problem:
+                yield Assessment(name, np.nan, np.nan, SEX_LETTERS[sex.male], problem=sex.problem), None
             else:
                 yield next(ages)
 
-    def _claim(self, content: Read, given: bool | None) -> _Claim:
-        """Whose hand it is: what the user says, else what the file does; where they differ, what the request says."""
-        male = content.male if given is None else given
-        if content.picture is None:
-            return _Claim(male, problem=content.problem)
-        if male is None and self.ensemble.needs_sex:
-            return _Claim(
-                None,
-                problem="the networks are told the sex, which neither its PatientSex nor --sex or --sex-csv gives",
-            )
-        if None in (given, content.male) or given == content.male:
-            return _Claim(male)
-        if self._request.sex_conflict == "error":
-            return _Claim(
-                None,
-                problem=f"its PatientSex is {SEX_LETTERS[content.male]}, {SEX_LETTERS[given]} was given; correct one, "
-                "or say which counts with --sex-conflict=keep-given or use-dicom",
-            )
-        if self._request.sex_conflict == "use-dicom":
-            return _Claim(content.male, (SEX_DIFFERS,))
-        return _Claim(given, (SEX_DIFFERS,))
+    def _sex(self, content: Read, given: bool | None) -> ChildSex:
+        """The sex that counts; a radiograph that cannot be read is a problem too."""
+        if content.image is None:
+            return ChildSex(content.male if given is None else given, problem=content.problem)
+        return radiographs.sex_that_counts(
+            given, content.male, self._request.sex_conflict, needed=self.ensemble.needs_sex
+        )
 
     def _ages(
-        self, names: Sequence[str], pictures: Sequence[Grey], claims: Sequence[_Claim]
+        self, names: Sequence[str], images: Sequence[Grey], sexes: Sequence[ChildSex]
     ) -> Iterator[tuple[Assessment, Seen]]:
-        if not pictures:
+        if not images:
             return
-        hands: Sequence[Registered | None] = [None] * len(pictures)
-        if self._chain is not None:
-            registered = self._chain.register(pictures)
+        hands: Sequence[Registered | None] = [None] * len(images)
+        if self._finds_hands:
+            registered = self.register(images)
             hands, regions = registered, [hand.regions for hand in registered]
         else:
-            regions = [self.ensemble.on_canvas(picture) for picture in pictures]
-        ages = self.ensemble.read(regions, pictures, [claim.male for claim in claims])
-        for n, (name, claim, hand) in enumerate(zip(names, claims, hands, strict=True)):
+            regions = [self.ensemble.on_canvas(image) for image in images]
+        ages = self.ensemble.predict(regions, images, [sex.male for sex in sexes])
+        for n, (name, sex, hand) in enumerate(zip(names, sexes, hands, strict=True)):
             nowhere = hand is not None and NO_HAND in hand.quality.flags
             months, spread = (np.nan, np.nan) if nowhere else (float(ages.months[n]), float(ages.spread[n]))
-            flags = (*(hand.quality.flags if hand else ()), *claim.flags)
+            flags = (*(hand.quality.flags if hand else ()), *sex.flags)
             yield (
-                Assessment(name, months, spread, SEX_LETTERS[claim.male], flags),
+                Assessment(
+                    name,
+                    months,
+                    spread,
+                    SEX_LETTERS[sex.male],
+                    flags,
+                    calibrated=hand is None or hand.quality.calibrated,
+                ),
                 Seen(
-                    pictures[n],
+                    images[n],
                     hand.mask.inside if hand else None,
-                    hand.placed.key_points if hand and hand.placed else None,
+                    hand.registration.key_points if hand and hand.registration else None,
                     tuple(regions[n].values()),
+                    hand,
                 ),
             )
-
-
-@dataclasses.dataclass(frozen=True)
-class _Claim:
-    """Whose hand a radiograph shows.
-
-    Attributes:
-      male: whether a boy's; None where that is not known.
-      flags: what speaks against that.
-      problem: why the radiograph cannot be used; empty where it can.
-    """
-
-    male: bool | None
-    flags: tuple[str, ...] = ()
-    problem: str = ""
 
 
 def _origins(networks: Sequence[LoadedRun]) -> tuple[str, ...]:
@@ -276,44 +270,11 @@ def _origins(networks: Sequence[LoadedRun]) -> tuple[str, ...]:
     return tuple(f"{place}: {'; '.join(dict.fromkeys(chosen))}" for place, chosen in found.items())
 
 
-class _Shipped:
-    """The bundle's networks, opened when the first of them is wanted."""
-
-    def __init__(self, path: pathlib.Path | None):
-        self._path = path or resources.shipped_bundle()
-
-    @functools.cached_property
-    def _bundle(self) -> bundle.Bundle:
-        return bundle.read(self._path)
-
-    def run(self, name: str) -> LoadedRun:
-        """Returns a network by its name."""
-        runs = self._bundle.runs
-        if name not in runs:
-            raise UserError(f"{self._path}: holds no {name!r} but {', '.join(runs)}; name a run with --{name}")
-        return runs[name]
-
-    def ages(self) -> list[LoadedRun]:
-        """Returns the age networks."""
-        found = [loaded for loaded in self._bundle.runs.values() if loaded.task.needs_age]
-        if not found:
-            raise UserError(f"{self._path}: holds no age network; name a run with --run")
-        return found
-
-    def blend(self) -> Blend:
-        """Returns how their ages become one."""
-        return Blend.of(self._bundle.about.get("blend", {}))
-
-    def thresholds(self) -> Thresholds:
-        """Returns the quality thresholds for its masks and key points."""
-        stored = renamed.stored(self._bundle.about).get("thresholds")
-        return calibrate.thresholds_of(stored) if stored else Thresholds()
-
-
 def write_csv(assessments: Sequence[Assessment], path: pathlib.Path) -> None:
     """Writes `file,months,spread,sex,flags,problem`, whole or not at all, in UTF-8.
 
-    A file whose name is not UTF-8 stands there as its `file:` URI, from which every byte can be had back.
+    Flags of thresholds that were not chosen for the networks are marked, as in `cut off (uncalibrated)`. A file whose
+    name is not UTF-8 is written as its `file:` URI, which keeps every byte.
 
     Raises:
       UserError: where that is impossible.
@@ -323,7 +284,7 @@ def write_csv(assessments: Sequence[Assessment], path: pathlib.Path) -> None:
         writer.writerow(["file", "months", "spread", "sex", "flags", "problem"])
         for a in assessments:
             writer.writerow(
-                [faithful(a.file), _number(a.months), _number(a.spread), a.sex, ", ".join(a.flags), a.problem]
+                [faithful(a.file), _number(a.months), _number(a.spread), a.sex, ", ".join(a.marked_flags), a.problem]
             )
 
 
@@ -333,7 +294,7 @@ def faithful(name: str) -> str:
 
 
 def legible(name: str) -> str:
-    """Returns a file's name for people: whatever no screen can show, line ends among it, as `\\xff`."""
+    """Returns a file's name for people: what cannot be displayed, as line ends, in the form `\\xff`."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in printable(name))
 
 
@@ -357,10 +318,10 @@ def as_text(
     phantoms_only: bool,
     networks: Sequence[str],
 ) -> str:
-    """Returns the ages for people, with what they come from and may be taken for."""
+    """Returns the ages for people, with their networks, and notes on what they may be used for."""
     read = [a for a in assessments if not a.problem]
     lines = [
-        f"{shown(a):>32}  {a.sex or '-'}  {legible(a.file)}" + (f"  [{', '.join(a.flags)}]" if a.flags else "")
+        f"{shown(a):>32}  {a.sex or '-'}  {legible(a.file)}" + (f"  [{', '.join(a.marked_flags)}]" if a.flags else "")
         for a in read[:20]
     ]
     if len(read) > 20:
@@ -371,6 +332,8 @@ def as_text(
     flagged = sum(bool(a.flags) for a in read)
     if flagged:
         lines.append(f"{flagged} of {len(assessments)} flagged: look at them before you use them")
+    if not all(a.calibrated for a in read):
+        lines.append(UNCALIBRATED_NOTICE)
     lines += [f"networks of {network}" for network in networks]
     if phantoms_only:
         lines.append(PHANTOMS_ONLY)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import html
 import pathlib
 from collections.abc import Sequence
 
-from boneage_jax import NOT_A_MEDICAL_DEVICE, page
+import numpy as np
+
+from boneage_jax import page
 from boneage_jax.files import write_text
 from boneage_jax.workflows import assess, pictures
 from boneage_jax.workflows.assess import Assessment, Seen
@@ -15,22 +16,29 @@ _MOST = 60
 
 
 class Drawn:
-    """Pictures of the first radiographs; small, so that memory does not grow with their number."""
+    """Pictures of the first radiographs; small and encoded, so that memory does not grow with their number."""
 
     def __init__(self) -> None:
-        self.tiles: list[pictures.Colour] = []
+        self.cards: list[page.Card] = []
 
     def add(self, assessment: Assessment, seen: Seen | None) -> None:
         """Draws one more, up to a number; nothing where nothing was seen."""
-        if seen is None or len(self.tiles) == _MOST:
+        if seen is None or len(self.cards) == _MOST:
             return
         over = pictures.overlay(seen.picture, seen.mask, seen.key_points)
-        # OpenCV's letters know no plus-minus.
-        name = assess.legible(pathlib.PurePath(assessment.file).stem)
-        caption = f"{name}: {assess.shown(assessment).replace('±', '+-')}"
         # Several networks may have seen the same region: each once.
         shapes = {(region.shape, region.tobytes()): region for region in seen.regions}
-        self.tiles.append(pictures.tile([over, *shapes.values()], caption, good=not assessment.flags, height=300))
+        self.cards.append(
+            page.Card(
+                assess.legible(pathlib.PurePath(assessment.file).stem),
+                [
+                    page.picture(over, "radiograph"),
+                    *(page.picture(pictures.reduced(region, 320), "seen by a network") for region in shapes.values()),
+                ],
+                [assess.shown(assessment)],
+                page.flags(assessment.marked_flags),
+            )
+        )
 
 
 def write(
@@ -42,22 +50,73 @@ def write(
     networks: Sequence[str],
 ) -> None:
     """Writes the page, whole or not at all. Raises `UserError` where that is impossible."""
-    notice = f"{assess.PHANTOMS_ONLY} " * phantoms_only + NOT_A_MEDICAL_DEVICE
+    body = _answer(assessments) + _radiographs(assessments, drawn) + _table(assessments, path.parent)
+    count = len(assessments)
+    title = "Bone age of a radiograph" if count == 1 else f"Bone ages of {count:,} radiographs"
+    models = "; ".join(_network(line, path.parent) for line in networks)
+    notices = [assess.PHANTOMS_ONLY] if phantoms_only else []
+    if not all(one.calibrated for one in assessments if not one.problem):
+        notices.append(assess.UNCALIBRATED_NOTICE)
+    write_text(path, page.document(title, body, about={"Networks": models}, notice=" ".join(notices)))
+
+
+def _network(line: str, beside: pathlib.Path) -> str:
+    """A line of `Assessor.networks`, its folder said as a page may."""
+    place, colon, chosen = line.partition(": ")
+    return (page.place(place, beside) if pathlib.PurePath(place).is_absolute() else place) + colon + chosen
+
+
+def _answer(assessments: Sequence[Assessment]) -> page.Markup:
+    known = [one for one in assessments if np.isfinite(one.months)]
+    flagged = sum(bool(one.flags) for one in assessments)
+    problems = sum(bool(one.problem) for one in assessments)
+    if len(assessments) == 1 and known:
+        (one,) = known
+        spread = f"± {one.spread:.1f} months, as the networks state it" if np.isfinite(one.spread) else ""
+        figures = [
+            page.KeyFigure("Bone age", f"{one.months:.1f}", "months", spread),
+            page.KeyFigure("The same", f"{one.months / 12:.1f}", "years"),
+            page.KeyFigure(
+                "Flags", str(len(one.flags)), note=", ".join(one.marked_flags) or "nothing speaks against it"
+            ),
+        ]
+        return page.answer(*figures)
+    span = f"from {min(a.months for a in known):.1f} to {max(a.months for a in known):.1f} months" if known else ""
+    return page.answer(
+        page.KeyFigure("Ages read", f"{len(known):,}", f"of {len(assessments):,}", span),
+        page.KeyFigure("Flagged", f"{flagged:,}", note="look at them before you use them" if flagged else ""),
+        page.KeyFigure("Could not be used", f"{problems:,}", note="reasons stand in the table" if problems else ""),
+    )
+
+
+def _radiographs(assessments: Sequence[Assessment], drawn: Drawn) -> page.Markup:
+    if not drawn.cards:
+        return page.Markup("")
+    left_out = len(assessments) - len(drawn.cards)
+    more = page.paragraph(f"{left_out:,} more without pictures, in the table alone.") if left_out else ""
+    columns = max(len(card.pictures) for card in drawn.cards)
+    return page.section(
+        "Radiographs",
+        pictures.legend(),
+        page.cards(drawn.cards, width=min(9.0 * columns, 30.0) if columns > 1 else 14.0, height=11.0),
+        more,
+        lead="Each radiograph with the outline and the key points found, and beside it what the age networks saw.",
+    )
+
+
+def _table(assessments: Sequence[Assessment], beside: pathlib.Path) -> page.Markup:
     rows = [
-        [assess.legible(a.file), assess.shown(a), a.sex or "-", ", ".join(a.flags) or "-", a.problem or "-"]
-        for a in assessments
+        [
+            assess.legible(_file(one.file, beside)),
+            assess.shown(one),
+            one.sex or "-",
+            page.badges(page.badge("not used", "failed")) if one.problem else page.flags(one.marked_flags),
+            one.problem or "-",
+        ]
+        for one in assessments
     ]
-    sheet = page.figure(
-        pictures.contact_sheet(drawn.tiles),
-        "Radiograph with the outline found, middle fingertip (red), thumb's tip (green) and capitate (blue); beside it "
-        "what the age networks saw. LaidOut red where something speaks against it.",
-        kind="jpeg",
-    )
-    left_out = len(assessments) - len(drawn.tiles)
-    more = f"<p>{left_out} more without pictures, in the table alone.</p>" if left_out else ""
-    body = (
-        f'<h1>Bone ages</h1><p class="notice">{notice}</p>{sheet}{more}'
-        f"<p>Networks of {html.escape('; of '.join(networks))}.</p>"
-        f"<h2>Table</h2>{page.table(['radiograph', 'bone age', 'sex', 'flags', 'problem'], rows)}"
-    )
-    write_text(path, page.document("Bone ages", body))
+    return page.section("All ages", page.table(["radiograph", "bone age", "sex", "flags", "problem"], rows, stack=True))
+
+
+def _file(name: str, beside: pathlib.Path) -> str:
+    return page.place(name, beside) if pathlib.PurePath(name).is_absolute() else name

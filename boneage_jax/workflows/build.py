@@ -1,11 +1,10 @@
-"""Builds the project's TFDS datasets, whole or not at all, and describes built ones."""
+"""Builds the project's TFDS datasets, whole or not at all."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import io
-import json
 import os
 import pathlib
 import shutil
@@ -13,7 +12,6 @@ import sys
 from typing import Any
 
 import absl.logging
-import numpy as np
 
 from boneage_jax import resources
 from boneage_jax.data import images, layouts, sources, tree
@@ -211,55 +209,14 @@ def _tidy(folder: pathlib.Path) -> None:
 
 def readable(error: Exception, data_dir: pathlib.Path) -> Exception:
     """Turns what TFDS and the operating system raise into a message, where the cause is the user's to mend."""
-    chain = list(causes(error))
-    for cause in chain:
+    found = list(causes(error))
+    for cause in found:
         if isinstance(cause, UserError):
             return cause
-    text = " ".join(str(cause) for cause in chain)
-    for cause in chain:
+    text = " ".join(str(cause) for cause in found)
+    for cause in found:
         if isinstance(cause, OSError) and cause.errno is not None:
             return UserError(f"{cause.filename or data_dir}: {cause.strerror}; the dataset was not written")
     if any(words in text for words in ("No space left", "RESOURCE_EXHAUSTED", "File too large")):
         return UserError(f"{data_dir}: No space left on device; the dataset was not written. Free space or use --out")
     return error
-
-
-def describe(data_dir: pathlib.Path, name: str) -> dict[str, Any]:
-    """Returns splits, features, sizes and the age distribution of a built dataset, as JSON can hold them."""
-    dataset = sources.Dataset.open(data_dir, name)
-    splits = {}
-    for split in dataset.splits:
-        records = dataset.split(split)
-        ages, males = records.labels()
-        known = ages[np.isfinite(ages)]
-        splits[split] = {
-            "images": len(records),
-            "male": int(males.sum()),
-            "months": {"min": float(known.min()), "mean": float(known.mean()), "max": float(known.max())}
-            if len(known)
-            else None,
-        }
-    return {
-        "name": name,
-        "path": str(dataset.path),
-        "fingerprint": dataset.fingerprint,
-        "splits": splits,
-        "features": dataset.features,
-    }
-
-
-def as_text(description: dict[str, Any]) -> str:
-    """Returns `describe`'s result for people."""
-    lines = [f"{description['name']} at {description['path']}", f"fingerprint {description['fingerprint']}", ""]
-    lines.append(f"{'split':<12}{'images':>8}{'male':>8}{'months':>30}")
-    for split, facts in description["splits"].items():
-        months = facts["months"]
-        shown = f"{months['min']:.1f} to {months['max']:.1f}, mean {months['mean']:.1f}" if months else "no ages"
-        lines.append(f"{split:<12}{facts['images']:>8}{facts['male']:>8}{shown:>30}")
-    lines += ["", "features: " + ", ".join(description["features"])]
-    return "\n".join(lines)
-
-
-def as_json(description: dict[str, Any]) -> str:
-    """Returns `describe`'s result for machines."""
-    return json.dumps(description, indent=2)

@@ -14,12 +14,13 @@ from boneage_jax.analysis.scores import Score
 from boneage_jax.config import loading
 from boneage_jax.data.sources import Dataset
 from boneage_jax.files import check_writable
+from boneage_jax.region_spec import parse_regions
 from boneage_jax.runs import run_folder
 from boneage_jax.train.loop import train
-from boneage_jax.workflows import build, calibrate, register, sheets
+from boneage_jax.workflows import build, calibrate, pictures, register, sheets
 from boneage_jax.workflows.derive import Derived
 
-_REGIONS = "whole@260x200,A@250x188,B@188x188,C@150x350"
+_REGIONS = parse_regions("whole@260x200,A@250x188,B@188x188,C@150x350")
 _SHOWN = 6
 
 
@@ -63,9 +64,9 @@ def demo(folder: pathlib.Path, *, workers: int, arguments: list[str], quick: boo
     # Of networks that have learnt nothing there is nothing to take.
     thresholds = None if quick else folder / "thresholds.json"
     if thresholds and not thresholds.exists():
-        calibrate.write(calibrate.CalibrateRequest(raw, data_dir, *runs, thresholds))
+        calibrate.write(calibrate.CalibrateRequest(raw, *runs, thresholds, data=data_dir))
     request = register.RegisterRequest(
-        raw, data_dir, *runs, data_dir, splits=("test",), regions=_REGIONS, thresholds=thresholds
+        raw, *runs, data=data_dir, splits=("test",), regions=_REGIONS, thresholds=thresholds
     )
     derived = register.derived_of(request)
     print("4/5 evaluation", file=sys.stderr)
@@ -91,42 +92,45 @@ def demo(folder: pathlib.Path, *, workers: int, arguments: list[str], quick: boo
     )
 
 
-def _found(folder: pathlib.Path, data_dir: pathlib.Path, derived: Derived) -> report.Section:
+def _found(folder: pathlib.Path, data_dir: pathlib.Path, derived: Derived) -> page.Markup:
     """How good masks and key points are by themselves, and what was flagged."""
     rows = []
     for name in ("segmentation", "landmarks"):
         scored = per_image.score(run_folder.load(folder / name), data_dir=data_dir)
-        facts = [f"{key} {value:.4g}" for key, value in scored.summary.items() if key != "images"]
-        rows.append([name, f"{scored.score.label} {scored.score.unit}".strip(), *facts])
+        values = [page.significant(value) for key, value in scored.summary.items() if key != "images"]
+        rows.append([name, f"{scored.score.label}, {scored.score.unit}".removesuffix(", "), *values])
     flags = ", ".join(f"{flag} {count}" for flag, count in sorted(derived.flags["test"].items())) or "none"
-    body = page.table(["network", "score", "", "", ""], rows)
-    return report.Section("Masks and key points", f"{body}<p>Flagged of {derived.images['test']} images: {flags}.</p>")
-
-
-def _way(source: Dataset, derived: Derived, result: evaluate.Evaluation) -> report.Section:
-    """Each stage in pictures, for hands spread over the ages."""
-    order = np.argsort(result.reading)
-    chosen = order[np.linspace(0, len(order) - 1, min(_SHOWN, len(order))).round().astype(int)]
-    captions = {
-        result.ids[n]: f"{'boy' if result.male[n] else 'girl'}, read {result.reading[n]:.0f} months, "
-        f"predicted {result.predicted[n]:.0f}"
-        for n in chosen
-    }
-    return report.Section(
-        "The way of a hand",
-        "<p>Radiograph; outline and key points found; regions A, B and C; the whole canvas; the age.</p>",
-        sheets.way(source, derived, "test", captions),
-        "LaidOut red where the pipeline itself has doubts.",
+    return page.section(
+        "Masks and key points",
+        page.table(["network", "score", "mean", "median", "worst 1%"], rows, stack=True),
+        page.paragraph(f"Flagged of {derived.images['test']} images: {flags}."),
     )
 
 
-def _compared(exact: evaluate.Evaluation, result: evaluate.Evaluation) -> report.Section:
+def _way(source: Dataset, derived: Derived, result: evaluate.Evaluation) -> page.Markup:
+    """Each stage in pictures, for hands spread over the ages."""
+    order = np.argsort(result.reading)
+    chosen = order[np.linspace(0, len(order) - 1, min(_SHOWN, len(order))).round().astype(int)]
+    lines = {
+        result.ids[n]: f"{'boy' if result.male[n] else 'girl'}, read {result.reading[n]:.0f} months, "
+        f"predicted {result.predicted[n]:.0f} months"
+        for n in chosen
+    }
+    return page.section(
+        "The way of a hand",
+        pictures.legend(),
+        sheets.way(source, derived, "test", lines),
+        lead="From the radiograph to the age: outline and key points found, regions A, B and C, and the whole canvas.",
+    )
+
+
+def _compared(exact: evaluate.Evaluation, result: evaluate.Evaluation) -> page.Markup:
     """What the chain's own errors cost."""
     rows = []
     for name, one in (("registered by truth", exact), ("registered by the pipeline", result)):
         mae = one.table["all"]["MAE"]
         assert isinstance(mae, Score)
-        rows.append([name, str(len(one.ids)), f"{mae.value:.2f} [{mae.low:.2f}, {mae.high:.2f}]"])
-    return report.Section(
+        rows.append([name, str(len(one.ids)), page.interval(mae.value, mae.low, mae.high, 2)])
+    return page.section(
         "What the pipeline's errors cost", page.table(["hands", "images", "MAE of the age, months"], rows)
     )

@@ -1,27 +1,40 @@
-"""The radiographs that `boneage predict` is given: files, folders, zips and DICOMDIRs; each read once, on its way."""
+"""Radiographs whose age is wanted: files, folders, zips, DICOMDIRs, arrays, DICOM datasets; and the children's sexes.
+
+Each is read once, when its turn comes.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import io
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from boneage_jax.data import decode, dicom, images, labels, pairing
+import cv2
+import numpy as np
+
+from boneage_jax.data import decode, dicom, grey, images, labels, pairing
 from boneage_jax.data.images import Grey, ImageError
 from boneage_jax.data.tree import ZIP_SUFFIXES, FileRef, Tree, UnreadableFile, place_of
-from boneage_jax.errors import UserError, fail_if_any, printable
+from boneage_jax.errors import UserError, fail_if_any, printable, reason
+from boneage_jax.workflows.sexes import SexConflict
+
+if TYPE_CHECKING:
+    import pydicom
 
 
 @dataclasses.dataclass(frozen=True)
 class Radiograph:
-    """A file that is taken for a radiograph.
+    """A radiograph that is to be read.
 
     Attributes:
-      name: path to it as it was named, or beginning with the folder or zip that was; as the file system has it.
-      ref: the file; None where it cannot be got at.
+      name: path of the file as it was given, or beginning with the folder or zip that was given; not always printable.
+      ref: the file; None for a file that cannot be opened, and for a radiograph in memory.
       root: folder or zip that `ref` was found in.
-      states_sex: whether it is DICOM, which may say whose hand it is.
+      states_sex: whether it is DICOM, which may state the child's sex.
       problem: why it cannot be read, where that is known already.
+      load: reads a radiograph in memory; None for a file.
     """
 
     name: str
@@ -29,19 +42,25 @@ class Radiograph:
     root: str = ""
     states_sex: bool = False
     problem: str = ""
+    load: Callable[[], Read] | None = None
+
+    @property
+    def readable(self) -> bool:
+        """Whether nothing is known yet that prevents reading it."""
+        return self.ref is not None or self.load is not None
 
 
 @dataclasses.dataclass(frozen=True)
 class Read:
-    """What a radiograph's file held.
+    """A radiograph that was read.
 
     Attributes:
-      picture: None where it cannot be used.
-      male: whether the file says that the child is a boy; None where it does not say.
-      problem: why there is no picture.
+      image: grey levels; None where it cannot be used.
+      male: whether its PatientSex is male; None where it states no sex.
+      problem: why there is no image.
     """
 
-    picture: Grey | None
+    image: Grey | None
     male: bool | None = None
     problem: str = ""
 
@@ -49,15 +68,15 @@ class Read:
 def found(tree: Tree, paths: Sequence[pathlib.Path]) -> list[Radiograph]:
     """Returns the radiographs among files and in folders, zips and DICOMDIRs, in order of their names within each.
 
-    In folders and zips pictures are told by their content, or by their ending, so that damaged ones are listed; what
-    could not be looked into is listed too. A file that several of the paths lead to is listed once, by the first.
+    In folders and zips images are recognised by content or by file ending, so that damaged ones are listed; folders and
+    zips that cannot be opened are listed too. A file that several paths lead to is listed once, under the first.
 
     Args:
       tree: open for as long as they are read.
-      paths: of any of these.
+      paths: of files, folders, zips and DICOMDIRs.
 
     Raises:
-      UserError: for a path that does not exist, or where there is nothing that looks like a picture.
+      UserError: for a path that does not exist, and where nothing looks like an image.
     """
     every: dict[tuple[str, ...], Radiograph] = {}
     for path in paths:
@@ -105,11 +124,11 @@ def _is_directory_file(path: pathlib.Path) -> bool:
         with path.open("rb") as file:
             return dicom.is_directory(file.read(images.HEAD_BYTES))
     except OSError:
-        return False  # said when it is read
+        return False  # reported when it is read
 
 
 def _in_directory_file(tree: Tree, path: pathlib.Path) -> Iterator[Radiograph]:
-    """The pictures that a DICOMDIR names. Discs are often copied with names in small letters."""
+    """The images that a DICOMDIR names. Discs are often copied with names in small letters."""
     try:
         entries = dicom.entries_of_directory(path.read_bytes())
     except (OSError, ImageError) as error:
@@ -126,26 +145,79 @@ def _in_directory_file(tree: Tree, path: pathlib.Path) -> Iterator[Radiograph]:
 
 
 def read(radiograph: Radiograph) -> Read:
-    """Reads a radiograph; whatever is wrong with it comes back as its problem."""
+    """Reads a radiograph; whatever is wrong with it is returned as its problem."""
+    if radiograph.load is not None:
+        return radiograph.load()
     if radiograph.ref is None:
         return Read(None, problem=radiograph.problem)
     try:
         data = radiograph.ref.read()
+    except UnreadableFile as error:
+        return Read(None, problem=printable(str(error)))
+    return _of_bytes(data)
+
+
+def of_array(array: np.ndarray, name: str = "array") -> Radiograph:
+    """Returns a radiograph in memory.
+
+    Args:
+      array: (h, w), (h, w, 1), (h, w, 3) RGB or (h, w, 4) RGBA. 8 bits are taken as they are; all other numbers are
+        stretched to the whole range of grey, as those of a 16-bit file.
+      name: of the radiograph in results.
+    """
+
+    def load() -> Read:
+        if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
+            return Read(None, problem=f"an array of shape {array.shape}, expected (h, w), (h, w, 1), (h, w, 3 or 4)")
+        try:
+            grey.check_size(*array.shape[:2])
+            if not np.isfinite(array).all():
+                return Read(None, problem="an array with values that are not finite, expected numbers alone")
+            swapped = array[..., [2, 1, 0, *range(3, array.shape[2])]] if array.shape[2:] > (1,) else array
+            return Read(images.to_grey(swapped))
+        except (ImageError, cv2.error, ValueError, TypeError) as error:
+            return Read(None, problem=f"an array of {array.dtype} cannot be used as an image ({reason(error)})")
+
+    return Radiograph(name, None, load=load)
+
+
+def of_dicom(dataset: pydicom.Dataset, name: str = "dataset") -> Radiograph:
+    """Returns the radiograph of a DICOM dataset in memory, as `pydicom.dcmread` returns one.
+
+    Args:
+      dataset: with pixels; its PatientSex counts as that of a file does.
+      name: of the radiograph in results.
+    """
+
+    def load() -> Read:
+        file = io.BytesIO()
+        try:
+            dataset.save_as(file)
+        # pydicom raises whatever an incomplete dataset makes it run into.
+        except Exception as error:
+            return Read(None, problem=f"the DICOM dataset cannot be written ({printable(reason(error))})")
+        return _of_bytes(file.getvalue())
+
+    return Radiograph(name, None, states_sex=True, load=load)
+
+
+def _of_bytes(data: bytes) -> Read:
+    try:
         return Read(images.decode(data), dicom.patient_sex(data))
-    except (UnreadableFile, ImageError, UserError) as error:
+    except (ImageError, UserError) as error:
         return Read(None, problem=printable(str(error)))
 
 
 def sexes_of(radiographs: Sequence[Radiograph], sex: str, sex_csv: pathlib.Path | None) -> list[bool | None]:
-    """Returns whether the user says of each child that it is a boy; None where that is not said.
+    """Returns whether each child is a boy by --sex or --sex-csv; None where they do not state it.
 
     Args:
       radiographs: to be read.
-      sex: of all of them, or empty.
-      sex_csv: table of `file,male`, whose rows find their files as `pairing` has it; or None.
+      sex: of all children, in any usual spelling; or empty.
+      sex_csv: table of `file,male`, whose rows name their files as `pairing` describes; or None.
 
     Raises:
-      UserError: for spellings and tables that cannot be used, rows that may mean several files among them.
+      UserError: for spellings and tables that cannot be used, as one with a row that may mean several files.
     """
     if sex and sex_csv:
         raise UserError("found both --sex and --sex-csv, expected one of them")
@@ -178,13 +250,57 @@ def sexes_of(radiographs: Sequence[Radiograph], sex: str, sex_csv: pathlib.Path 
 
 
 def expect_sexes(radiographs: Sequence[Radiograph], males: Sequence[bool | None]) -> None:
-    """Raises `UserError` that names all files whose child's sex nobody says, nor can say: before the work."""
+    """Raises `UserError` for radiographs whose sex is not given and that cannot state it, before the work begins."""
     fail_if_any(
         [
             printable(radiograph.name)
             for radiograph, male in zip(radiographs, males, strict=True)
-            if male is None and radiograph.ref is not None and not radiograph.states_sex
+            if male is None and radiograph.readable and not radiograph.states_sex
         ],
         "the networks are told the sex, which is not given for these files",
         "Give it with --sex M, --sex F or --sex-csv FILE with the columns file,male.",
     )
+
+
+SEX_DIFFERS = "PatientSex differs"
+"""Flag of a DICOM file whose PatientSex is not the given sex, where the user chose which of them counts."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ChildSex:
+    """The sex that counts for a radiograph.
+
+    Attributes:
+      male: whether the child is a boy; None where that is not known.
+      flags: reasons to look at the radiograph.
+      problem: why it cannot be used; empty where it can.
+    """
+
+    male: bool | None
+    flags: tuple[str, ...] = ()
+    problem: str = ""
+
+
+def sex_that_counts(given: bool | None, stated: bool | None, conflict: SexConflict, *, needed: bool) -> ChildSex:
+    """Returns which sex counts: the given one, else the stated one; where both differ, as `conflict` says.
+
+    Args:
+      given: whether the user says that the child is a boy; None where nothing is said.
+      stated: whether the DICOM file's PatientSex is male; None where it states no sex.
+      conflict: see `sexes.SEX_CONFLICTS`.
+      needed: whether the networks need a sex.
+    """
+    male = stated if given is None else given
+    if male is None and needed:
+        return ChildSex(
+            None, problem="the networks are told the sex, which neither its PatientSex nor --sex or --sex-csv gives"
+        )
+    if None in (given, stated) or given == stated:
+        return ChildSex(male)
+    if conflict == "error":
+        return ChildSex(
+            None,
+            problem=f"its PatientSex is {labels.SEX_LETTERS[stated]}, {labels.SEX_LETTERS[given]} was given; correct "
+            "one, or say which counts with --sex-conflict=keep-given or use-dicom",
+        )
+    return ChildSex(stated if conflict == "use-dicom" else given, (SEX_DIFFERS,))

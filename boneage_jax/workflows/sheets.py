@@ -1,24 +1,28 @@
-"""The page of a derived dataset: contact sheets of what came out, and the table of flags."""
+"""The page of a derived dataset: how much was flagged and why, and pictures of what came out."""
 
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from boneage_jax import NOT_A_MEDICAL_DEVICE, anatomy, page
+from boneage_jax import anatomy, page
 from boneage_jax.data import images
 from boneage_jax.data.annotations import Annotation, mask_folder, outlines_of, write
 from boneage_jax.data.sources import Dataset, Records, as_str
-from boneage_jax.files import replacing, write_text
+from boneage_jax.files import write_text
 from boneage_jax.workflows import derive, pictures
-from boneage_jax.workflows.derive import Derived
+from boneage_jax.workflows.assess import UNCALIBRATED_NOTICE
+from boneage_jax.workflows.derive import Derived, Flagged
 
 PAGE = "register.html"
 
 _GOOD_SHOWN, _FLAGGED_SHOWN = 24, 48
+_SIDE = 320
+"""Of a picture, in pixels, at most."""
 
 
 def as_text(derived: Derived) -> str:
@@ -31,58 +35,92 @@ def as_text(derived: Derived) -> str:
 
 
 def write_page(source: Dataset, derived: Derived) -> pathlib.Path:
-    """Writes `PAGE` and its contact sheets beside the records; returns its path."""
+    """Writes `PAGE` beside the records; returns its path."""
     pairs = {split: _Pair(source.split(split), derived.dataset.split(split)) for split in derived.images}
-    table = [row for row in derive.read_flags(derived.dataset) if row.id in pairs[row.split].numbers]
-    good = [row for row in table if not row.flags][:_GOOD_SHOWN]
-    flagged = [row for row in table if row.flags][:_FLAGGED_SHOWN]
-    sheets = {
-        name: pictures.contact_sheet([_tile(*pairs[row.split].of(row.id)) for row in rows])
-        for name, rows in (("registered", good), ("flagged", flagged))
-        if rows
-    }
-    folder = derived.dataset.path
-    for name, data in sheets.items():
-        with replacing(folder / f"{name}.jpg") as scratch:
-            scratch.write_bytes(data)
-    captions = {
-        "registered": "Left: the radiograph with the outline found, and middle fingertip (red), thumb's tip (green) "
-        "and capitate (blue). Right: the same hand on the canvas.",
-        "flagged": "Flagged: to be looked at before they are used.",
-    }
+    table = derive.read_flags(derived.dataset)
+    kept = [row for row in table if row.id in pairs[row.split].numbers]
+    good = [row for row in kept if not row.flags][:_GOOD_SHOWN]
+    flagged = [row for row in kept if row.flags][:_FLAGGED_SHOWN]
     kinds = sorted({flag for flags in derived.flags.values() for flag in flags})
     rows = [
-        [split, str(derived.images[split]), *(str(derived.flags.get(split, {}).get(kind, 0)) for kind in kinds)]
+        [split, f"{derived.images[split]:,}", *(f"{derived.flags.get(split, {}).get(kind, 0):,}" for kind in kinds)]
         for split in derived.images
     ]
-    body = (
-        f"<h1>Registered hands: {derived.dataset.name}</h1>"
-        f'<p class="notice">{NOT_A_MEDICAL_DEVICE} Every image and all that was measured on it stand in flags.csv.</p>'
-        f"<h2>Flags</h2>{page.table(['split', 'images', *kinds], rows)}<h2>Hands</h2>"
-        + "".join(page.figure(data, captions[name], kind="jpeg") for name, data in sheets.items())
-    )
-    path = folder / PAGE
-    write_text(path, page.document(f"Registered hands: {derived.dataset.name}", body))
+
+    def shown(chosen: Sequence[Flagged]) -> page.Markup:
+        return page.cards([_card(*pairs[row.split].of(row.id)) for row in chosen], width=18, height=11)
+
+    body = [_answer(derived, [row for row in table if row.flags])]
+    if kinds:
+        body.append(
+            page.section("Flags", page.table(["split", "images", *kinds], rows), lead="How many images have each.")
+        )
+    if flagged:
+        body.append(
+            page.section(
+                f"Flagged, the first {len(flagged)}",
+                pictures.legend(),
+                shown(flagged),
+                lead="To be looked at before they are used.",
+            )
+        )
+    if good:
+        body.append(
+            page.section(
+                f"Without flags, the first {len(good)}",
+                pictures.legend(),
+                shown(good),
+                lead="Each radiograph with the outline and the key points found, and the same hand on the canvas.",
+            )
+        )
+    path = derived.dataset.path / PAGE
+    kind = "rendered phantoms" if source.is_phantom else "radiographs"
+    about = {"Data": f"{source.name}, {sum(derived.images.values()):,} {kind}", "Written as": derived.dataset.name}
+    notice = f"Every image and all that was measured on it stand in {derive.FLAGS} beside this page."
+    if not derived.calibrated:
+        notice += f" {UNCALIBRATED_NOTICE}"
+    write_text(path, page.document(f"Registered hands of {source.name}", "".join(body), about=about, notice=notice))
     return path
 
 
-def way(source: Dataset, derived: Derived, split: str, captions: Mapping[str, str]) -> bytes:
-    """Returns the way of some hands as JPEG: radiograph with what was found, whole canvas, regions; a row each.
+def _answer(derived: Derived, flagged: Sequence[Flagged]) -> page.Markup:
+    total = sum(derived.images.values())
+    share = f"{page.rounded(100 * len(flagged) / max(1, total))}% of the images"
+    frequent = Counter(flag for row in flagged for flag in row.flags).most_common(1)
+    figures = [
+        page.KeyFigure("Images registered", f"{total:,}", note=", ".join(derived.images)),
+        page.KeyFigure("Without flags", f"{total - len(flagged):,}"),
+        page.KeyFigure("Flagged", f"{len(flagged):,}", note=share),
+    ]
+    if frequent:
+        ((flag, count),) = frequent
+        figures.append(page.KeyFigure("Most frequent flag", flag, note=f"{count:,} images"))
+    return page.answer(*figures)
+
+
+def way(source: Dataset, derived: Derived, split: str, lines: Mapping[str, str]) -> page.Markup:
+    """Returns the way of some hands as cards: radiograph, what was found on it, regions and canvas.
 
     Args:
       source: radiographs.
       derived: the same, registered.
       split: of both.
-      captions: by id, in order.
+      lines: what is said of each, by id, in order.
     """
     pair = _Pair(source.split(split), derived.dataset.split(split))
-    rows = []
-    for image_id, caption in captions.items():
+    members = []
+    for image_id, line in lines.items():
         original, row = pair.of(image_id)
-        over = _overlay(original, row)
-        regions = [images.decode(row[name]) for name in sorted(row) if name.startswith("region_")]
-        rows.append(pictures.tile([original, over, *regions], caption, good=bool(row["good"]), height=220))
-    return pictures.contact_sheet(rows, width=max(row.shape[1] for row in rows))
+        names = sorted(name for name in row if name.startswith("region_"))
+        regions = {name.removeprefix("region_"): images.decode(row[name]) for name in names}
+        labels = {"whole": "canvas"} | {name: f"region {name}" for name in regions if name != "whole"}
+        drawn = [
+            page.picture(pictures.reduced(original, _SIDE), "radiograph"),
+            page.picture(_overlay(original, row), "outline and key points"),
+            *(page.picture(pictures.reduced(regions[name], _SIDE), labels[name]) for name in regions),
+        ]
+        members.append(page.Card(image_id, drawn, [line], page.flags(_flags_of(row))))
+    return page.cards(members, width=60, height=9)
 
 
 class _Pair:
@@ -101,10 +139,15 @@ def _overlay(original: images.Grey, row: dict[str, Any]) -> np.ndarray:
     return pictures.overlay(original, images.decode(row["mask"]) > 127, np.asarray(row["key_points"]))
 
 
-def _tile(original: images.Grey, row: dict[str, Any]) -> np.ndarray:
-    over, flags = _overlay(original, row), as_str(row["flags"])
-    caption = as_str(row["id"]) + (f": {flags}" if flags else "")
-    return pictures.tile([over, images.decode(row["image"])], caption, good=bool(row["good"]))
+def _card(original: images.Grey, row: dict[str, Any]) -> page.Card:
+    registered = page.picture(pictures.reduced(images.decode(row["image"]), _SIDE), "on the canvas")
+    drawn = [page.picture(_overlay(original, row), "radiograph"), registered]
+    return page.Card(as_str(row["id"]), drawn, badges=page.flags(_flags_of(row)))
+
+
+def _flags_of(row: dict[str, Any]) -> list[str]:
+    flags = as_str(row["flags"])
+    return flags.split(", ") if flags else []
 
 
 def write_annotations(derived: Derived, folder: pathlib.Path) -> None:

@@ -6,19 +6,19 @@
 
 Models `m46` and `resnet50`; heads `regression` and `classification`; regions A (whole hand), B (carpals), C
 (metacarpals and proximal phalanges); sexes `all`, `male`, `female`. Adam from 1e-3 to 1e-5, shift and zoom by 5%, 5
-degrees, as in the paper (confirmed; the length is its co-author's code's, the batch ours). Here on phantoms; on your
-registered RSNA images `boneage paper --dataset registered_hands/rsna_bone_age-full`.
+degrees, as in the paper (confirmed; the length is that of its co-author's code, the batch is ours). Here on phantoms;
+on your registered RSNA images `boneage paper --dataset registered_hands/rsna_bone_age-full`.
 No figure on real images has been measured with these configs yet.
 """
 
 import ml_collections
 
-from boneage_jax.config import default_config
+from boneage_jax import anatomy
+from boneage_jax.config import read_config
 
 MODELS = ("m46", "resnet50")
 HEADS = ("regression", "classification")
-# Height and width of each region's input: A is the paper's, B and C are ours.
-SIZES = {"A": (500, 375), "B": (375, 375), "C": (300, 700)}
+SIZES = {region.name: region.size for region in anatomy.CANVAS_REGIONS}
 SEXES = ("all", "male", "female")
 
 
@@ -29,24 +29,15 @@ def get_config(experiment: str = "m46-regression-A-all") -> ml_collections.Confi
     for part, known in ((model, MODELS), (head, HEADS), (region, SIZES), (sex, SEXES)):
         if part not in known:
             raise ValueError(f"experiment {experiment!r}: found {part!r}, expected one of {', '.join(known)}")
-    config = default_config()
+    # The network and the recipe of the paper.
+    config = read_config("configs/m46.py")
     config.data.name, config.data.regions, config.data.sex = "hand_phantom/registered", region, sex
     config.data.height, config.data.width = SIZES[region]
     config.task.age = head
-    config.model.sex = "none"
-    if model == "m46":
-        config.model.name = "vgg"
-        config.model.widths = (32, 64, 128, 128, 256, 384)
-        config.model.dense, config.model.dropout = (2048, 2048), 0.3
-    else:
+    if model == "resnet50":
         config.model.name, config.model.depth = "resnet", 50
         config.model.widths = (64, 128, 256, 512)
         config.model.dense, config.model.dropout = (), 0.0
-    config.augment.shift, config.augment.zoom, config.augment.rotation = 0.05, 0.05, 5.0
-    config.augment.gamma, config.augment.contrast = 0.2, 0.0
-    config.optimizer.name, config.optimizer.schedule = "adam", "exponential"
-    config.optimizer.learning_rate, config.optimizer.final_learning_rate = 1e-3, 1e-5
-    config.train.length, config.train.batch_size = "50 epochs", 64
     if tiny:
         # A fifth of the size in each direction.
         config.data.height, config.data.width = (side // 5 for side in SIZES[region])

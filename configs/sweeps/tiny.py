@@ -1,4 +1,4 @@
-"""Twenty small trials on small phantoms: what the demo's network likes.
+"""Twenty small trials on small phantoms: settings of the demo's network.
 
 boneage data build hand_phantom/tiny --out data
 boneage sweep start configs/sweeps/tiny.py --out sweeps/tiny --workers 2

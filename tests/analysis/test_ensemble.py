@@ -103,7 +103,7 @@ def test_tables_in_three_notations(tmp_path):
     assert r"a|b & $<$ 3 \\" in latex
 
 
-def test_cells_by_pattern():
+def test_experiments_by_pattern():
     assert len(grid.matching([])) == 36
     assert [experiment.name for experiment in grid.matching(["m46-regression-*-all"])] == [
         f"m46-regression-{region}-all" for region in "ABC"
@@ -112,8 +112,8 @@ def test_cells_by_pattern():
         grid.matching(["m47-*"])
 
 
-def test_a_mixture_is_what_draws_from_it_are():
-    """Mean and standard deviation against samples; who says nothing is left out."""
+def test_a_mixture_has_the_moments_of_its_samples():
+    """Mean and standard deviation against samples; a model that does not answer is left out."""
     months, spread = (
         np.array([[60.0, 60.0, np.nan], [72.0, np.nan, np.nan]]),
         np.array([[5.0, 5.0, 1.0], [9.0, 1.0, 1.0]]),
@@ -132,26 +132,27 @@ def test_a_mixture_is_what_draws_from_it_are():
     assert weighted[1] == 5.0
 
 
-def test_a_blend_of_models_by_sex_is_the_least_squares_of_what_each_child_is_told():
+def test_a_blend_of_models_by_sex_is_least_squares_over_the_models_that_answer():
     """A model of all, one of boys, one of girls; readings that are a known sum of them, stretched and shifted."""
     rng = np.random.default_rng(2)
     male = rng.random(500) < 0.5
-    said = rng.uniform(40, 200, (3, 500))
-    said[1, ~male] = said[2, male] = np.nan
-    truth = 0.25 * said[0] + 0.75 * np.where(male, said[1], said[2])
-    blend = Blend.fit(said, truth, weighted=True)
+    predicted = rng.uniform(40, 200, (3, 500))
+    predicted[1, ~male] = predicted[2, male] = np.nan
+    truth = 0.25 * predicted[0] + 0.75 * np.where(male, predicted[1], predicted[2])
+    blend = Blend.fit(predicted, truth, weighted=True)
     np.testing.assert_allclose(blend.weights, (0.25, 0.75, 0.75), atol=1e-6)
-    np.testing.assert_allclose(blend(said, np.ones_like(said))[0], truth)
+    np.testing.assert_allclose(blend(predicted, np.ones_like(predicted))[0], truth)
     stretched = 0.9 * truth + 12
-    bent = Blend.fit(said, stretched, weighted=True, corrected=True)
+    bent = Blend.fit(predicted, stretched, weighted=True, corrected=True)
     error, before = (
-        one(said, np.ones_like(said))[0] - stretched for one in (bent, dataclasses.replace(bent, debias=Debias()))
+        one(predicted, np.ones_like(predicted))[0] - stretched
+        for one in (bent, dataclasses.replace(bent, debias=Debias()))
     )
     assert error.mean() == pytest.approx(0, abs=1e-6)
     assert np.square(error).mean() < 0.9 * np.square(before).mean()
     again = Blend.of(json.loads(json.dumps(dataclasses.asdict(bent))))
     assert again == bent
     assert Blend.of({}) == Blend()
-    np.testing.assert_allclose(Blend()(said, said)[0], np.nanmean(said, 0))
-    with pytest.raises(ValueError, match="says nothing"):
-        Blend.fit(np.where([[True], [True], [False]], said, np.nan), truth)
+    np.testing.assert_allclose(Blend()(predicted, predicted)[0], np.nanmean(predicted, 0))
+    with pytest.raises(ValueError, match="answers for none of the children"):
+        Blend.fit(np.where([[True], [True], [False]], predicted, np.nan), truth)

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from boneage_jax.analysis import evaluate, per_image
+from boneage_jax.analysis import evaluate, per_image, predictions
 from boneage_jax.errors import UserError
 from boneage_jax.runs import run_folder
 from tests.test_cli import call
@@ -45,7 +45,7 @@ def test_a_destination_is_looked_at_before_work_begins(trained, phantoms, tmp_pa
     def fails(*_, **__):
         raise AssertionError("work has begun")
 
-    monkeypatch.setattr(evaluate, "predict_ages", fails)
+    monkeypatch.setattr(predictions, "predict_ages", fails)
     monkeypatch.setattr(per_image, "predict_with", fails)
     (tmp_path / "file").touch()
     loaded = run_folder.load(trained)

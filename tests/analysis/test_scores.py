@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from boneage_jax.analysis import figures, scores
+from boneage_jax.analysis import figures, reliability, scores
 from boneage_jax.train import logs
 
 
@@ -60,6 +60,8 @@ def test_figures_are_pictures(tmp_path):
         figures.error_by_age(values + 3, values, male),
         figures.training_curve(lines),
         figures.training_curve([]),
-        figures.gallery([np.zeros((8, 6), np.uint8)] * 7, [""] * 7),
+        figures.bland_altman(values + 3, values, male),
+        figures.reliability_by_prediction(reliability.by_prediction(values + 3, values)),
+        figures.interval_coverage(np.full(3, 3.0), np.array([2.0, 4.0, np.nan])),
     ):
         assert png.startswith(b"\x89PNG")

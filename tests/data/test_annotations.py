@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from boneage_jax.data import annotations as drawn
-from boneage_jax.data.annotations import AnnotatedLabels, Annotation, convert, outlines_of, runs
+from boneage_jax.data.annotations import AnnotatedLabels, Annotation, convert, outlines_of, reading, runs
 from boneage_jax.data.annotations.malformed import Malformed
 from boneage_jax.data.pairing import Images
 from boneage_jax.errors import UserError
 from tests.conftest import REAL, needs_real
+from tests.data import points
 
 POINTS = {"middle fingertip": (40.0, 5.5), "thumb tip": (70.25, 40.0), "capitate": (42.0, 80.0)}
 
@@ -294,6 +295,7 @@ def fresh_runs(mask, *, packed):
 
 
 @pytest.mark.parametrize("packed", [False, True])
+@settings(deadline=None)
 @given(mask=arrays(bool, st.tuples(st.integers(1, 40), st.integers(1, 40))), grow=st.integers(1, 40))
 def test_run_lengths_are_those_of_pycocotools(packed, mask, grow):
     """Any mask, with long runs too; and what we write is what it reads."""
@@ -731,3 +733,16 @@ def test_absolute_paths_of_labelme_files_stay(tmp_path, path):
     content = labelme([{"label": "hand", "points": [[1, 2], [30, 2], [5, 40]]}], imagePath=path)
     (tmp_path / "A" / "1.json").write_text(json.dumps(content))
     assert [a.file for a in drawn.read(tmp_path)] == [path.replace("\\", "/")]
+
+
+def test_a_new_format_is_one_declaration(tmp_path, monkeypatch):
+    """One file, `points`, and one line: as docs/how-to/extend.md shows it."""
+    monkeypatch.setattr(reading, "FORMATS", (*reading.FORMATS, points.FORMAT))
+    write(tmp_path / "1377.points", "capitate 12 34\nthumb tip 5 6.5\n")
+    assert one(tmp_path / "1377.points").points == {"capitate": (12.0, 34.0), "thumb tip": (5.0, 6.5)}
+    write(tmp_path / "coco.json", coco() | {"images": [{"id": 7, "file_name": "1400.png", "width": 80, "height": 96}]})
+    assert [a.id for a in drawn.read(tmp_path)] == ["1377", "1400"]
+    with pytest.raises(UserError, match=r"expected a \.json, \.xml, \.csv or \.points file"):
+        drawn.read(write(tmp_path / "a.txt", ""))
+    with pytest.raises(UserError, match=r"1377\.points: file: "):
+        drawn.read(write(tmp_path / "1377.points", "capitate 12 x\n"))

@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from boneage_jax.data import labels, tables
+from boneage_jax.data.tables import xlsx as xlsx_format
 from boneage_jax.errors import UserError
+from tests.data import json_lines
 
 ROWS = [["id", "boneage", "male"], ["1377", "120.5", "1"], ["1378", "12", "0"]]
 PLAIN = "id,boneage,male\n1377,120.5,1\n1378,12,0\n"
@@ -179,7 +181,7 @@ def test_what_is_no_table_is_told_in_one_message(name, data, reason):
 
 
 def test_spreadsheets_that_unpack_without_end(monkeypatch):
-    monkeypatch.setattr(tables, "_MAX_UNPACKED", 1000)
+    monkeypatch.setattr(xlsx_format, "_MAX_UNPACKED", 1000)
     with pytest.raises(UserError, match="it unpacks to"):
         tables.read("t.xlsx", xlsx(VALUES))
 
@@ -194,3 +196,15 @@ def test_whatever_comes_is_read_or_told(data):
         else:
             told = ""
         assert told.startswith("t.") or not told
+
+
+def test_a_new_format_is_one_declaration(monkeypatch):
+    """One file, `json_lines`, and one line: as docs/how-to/extend.md shows it."""
+    monkeypatch.setattr(tables, "FORMATS", (json_lines.FORMAT, *tables.FORMATS))
+    data = b'{"id": 1377, "boneage": 120.5, "male": true}\n{"id": 1378, "boneage": 250, "male": false}\n'
+    found, offenders = read_table("t.jsonl", data)
+    assert [(x.id, x.months, x.male) for x in found] == [("1377", 120.5, True)]
+    assert offenders == ["t.jsonl, row 2: bone age '250' is outside 0 to 240 months"]
+    with pytest.raises(UserError, match=r"t\.jsonl: not JSON Lines"):
+        read_table("t.jsonl", b"{1377}")
+    assert read_table("t.csv", PLAIN.encode())[0][0].id == "1377"

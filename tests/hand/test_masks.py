@@ -12,6 +12,7 @@ from boneage_jax.errors import UserError
 from boneage_jax.geometry import Similarity
 from boneage_jax.hand import masks, quality, regions, register
 from boneage_jax.hand.quality import KeyPointViews
+from boneage_jax.region_spec import parse_regions
 
 
 def disc(shape, x, y, r):
@@ -90,16 +91,16 @@ def test_few_grey_levels_fill_the_whole_range():
     assert len(np.unique(contrast.local(np.full((256, 256), 120, np.uint8)))) == 1
 
 
-@pytest.mark.parametrize("frame", ["hand_box", "upright_box", "canvas"])
-def test_closer_looks_show_bone_bright_whichever_way_round(frame):
-    picture, mask, points, pose = placed_hand()
+@pytest.mark.parametrize("layout", ["hand_box", "upright_box", "canvas"])
+def test_fine_stages_show_bone_bright_whichever_way_round(layout):
+    picture, mask, points, pose = turned_hand()
     picture = np.where(disc(picture.shape, *pose((800, 1000)), 40), 220, picture).astype(np.uint8)
     plain, inverted = (
-        input_layout.lay(frame, image, 128, 96, mask=mask, key_points=points, local=True).image
+        input_layout.lay(layout, image, 128, 96, mask=mask, key_points=points, local=True).image
         for image in (picture, 255 - picture)
     )
     np.testing.assert_allclose(plain.astype(int), inverted.astype(int), atol=8)
-    as_is = input_layout.lay(frame, 255 - picture, 128, 96, mask=mask, key_points=points)
+    as_is = input_layout.lay(layout, 255 - picture, 128, 96, mask=mask, key_points=points)
     x, y = as_is.transform(pose((800.0, 1000.0))).round().astype(int)
     assert plain[y, x] > plain.mean()
     assert as_is.image[y, x] == 35
@@ -112,7 +113,7 @@ def test_one_resampling_does_not_alias():
     assert np.abs(shrunk.astype(int) - 127).max() <= 8
 
 
-def placed_hand():
+def turned_hand():
     """A picture of 400 x 300 whose hand lies turned and mirrored."""
     canvas = Canvas()
     pose = Similarity(0.15, 0.06, 60.0, 20.0, mirrored=False).then(Similarity(1.0, 0.0, 290.0, 0.0, mirrored=True))
@@ -123,21 +124,21 @@ def placed_hand():
 
 
 def test_registration_undoes_the_pose():
-    picture, mask, points, pose = placed_hand()
-    placed = register.registration(picture, mask, points)
-    np.testing.assert_allclose(placed.to_canvas.matrix, pose.inverse().matrix, atol=1e-6)
-    assert placed.mirrored
-    assert placed.side < 0
+    picture, mask, points, pose = turned_hand()
+    registration = register.registration(picture, mask, points)
+    np.testing.assert_allclose(registration.to_canvas.matrix, pose.inverse().matrix, atol=1e-6)
+    assert registration.mirrored
+    assert registration.side < 0
 
 
 def test_regions_show_what_lies_there():
     """A dot at a canvas place comes out at the region's pixel for it."""
-    picture, mask, points, pose = placed_hand()
+    picture, mask, points, pose = turned_hand()
     mark = pose((800.0, 1000.0))
     picture = np.where(disc(picture.shape, *mark, 4), 255, picture).astype(np.uint8)
-    placed = register.registration(picture, mask, points)
+    registration = register.registration(picture, mask, points)
     chosen = regions.named(["whole", "A", "mine=900:1100,700:900@100x100"])
-    cut = register.cut(picture, mask, placed, chosen)
+    cut = register.cut(picture, mask, registration, chosen)
     assert {name: x.shape for name, x in cut.items()} == {"whole": (520, 400), "A": (500, 375), "mine": (100, 100)}
     for region in chosen:
         bright = cut[region.name] > 200
@@ -146,11 +147,11 @@ def test_regions_show_what_lies_there():
 
 
 def test_masks_are_carried_both_ways():
-    picture, mask, points, _ = placed_hand()
-    placed = register.registration(picture, mask, points)
+    picture, mask, points, _ = turned_hand()
+    registration = register.registration(picture, mask, points)
     (whole,) = regions.named(["whole@1040x800"])
-    there = register.mask_on_canvas(mask, placed, whole)
-    back = register.mask_from_canvas(there, placed, whole, mask.shape)
+    there = register.mask_on_canvas(mask, registration, whole)
+    back = register.mask_from_canvas(there, registration, whole, mask.shape)
     assert masks.iou(back, mask) > 0.97
 
 
@@ -177,18 +178,19 @@ def test_whole_is_a_quarter_of_the_canvas():
 
 
 def test_region_lists_are_cut_at_the_right_commas():
-    assert regions.split_names("A,w=1:20,3:40@20x20,B") == ["A", "w=1:20,3:40@20x20", "B"]
+    specs = parse_regions("A,w=1:20,3:40@20x20,B")
+    assert [str(spec) for spec in specs] == ["A", "w=1:20,3:40@20x20", "B"]
 
 
-def looks_at(points, spread=1.0, shift=0.0):
+def views_of(points, spread=1.0, shift=0.0):
     views = np.stack([points, points + shift])
     return KeyPointViews(points, views, np.full((2, 3), spread))
 
 
 def report(picture, mask, points, **changes):
     found = masks.clean([mask.astype(np.float32)] * 2, mask.shape)
-    placed = register.registration(picture, found.inside, points)
-    return quality.check(picture, found, looks_at(points, **changes), placed)
+    registration = register.registration(picture, found.inside, points)
+    return quality.check(picture, found, views_of(points, **changes), registration)
 
 
 def with_fingers(mask, points, *, beyond=0.0):
@@ -203,7 +205,7 @@ def with_fingers(mask, points, *, beyond=0.0):
 
 
 def test_a_plain_hand_is_good():
-    picture, mask, points, _ = placed_hand()
+    picture, mask, points, _ = turned_hand()
     mask = with_fingers(mask, points)
     picture = np.where(mask, 140, 30).astype(np.uint8) + (np.indices(mask.shape).sum(0) % 40).astype(np.uint8)
     good = report(picture, mask, points)
@@ -211,8 +213,8 @@ def test_a_plain_hand_is_good():
     assert good.measures["inside"] < 0.01
 
 
-def test_a_mask_that_ends_elsewhere_than_the_finger_is_doubted():
-    picture, mask, points, _ = placed_hand()
+def test_a_mask_that_ends_elsewhere_than_the_finger_is_flagged():
+    picture, mask, points, _ = turned_hand()
     picture = picture + (np.indices(mask.shape).sum(0) % 40).astype(np.uint8)
     assert "implausible key points" in report(picture, with_fingers(mask, points, beyond=-0.1), points).flags
     wide = cv2.dilate(with_fingers(mask, points, beyond=0.1).astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
@@ -220,7 +222,7 @@ def test_a_mask_that_ends_elsewhere_than_the_finger_is_doubted():
 
 
 def test_reasons_are_named():
-    picture, mask, points, _ = placed_hand()
+    picture, mask, points, _ = turned_hand()
     assert "low contrast" in report(picture, mask, points).flags
     assert "implausible key points" in report(picture, mask, points, spread=4.0).flags
     assert "implausible key points" in report(picture, mask, points, shift=20.0).flags
@@ -233,14 +235,14 @@ def test_reasons_are_named():
     assert "two hands" in quality.check(np.zeros((100, 200), np.uint8), two, None, None).flags
 
 
-def test_the_frame_of_a_hand_holds_it_whole():
+def test_the_box_of_a_hand_holds_it_whole():
     mask = disc((400, 300), 180, 220, 70)
-    framed = input_layout.lay("hand", mask.astype(np.uint8) * 99, 256, 192, mask=mask)
-    assert framed.image.shape == (256, 192)
-    border = np.concatenate([framed.image[0], framed.image[-1], framed.image[:, 0], framed.image[:, -1]])
+    laid_out = input_layout.lay("masked_hand_box", mask.astype(np.uint8) * 99, 256, 192, mask=mask)
+    assert laid_out.image.shape == (256, 192)
+    border = np.concatenate([laid_out.image[0], laid_out.image[-1], laid_out.image[:, 0], laid_out.image[:, -1]])
     assert (border == 0).all()
-    np.testing.assert_allclose(framed.transform((180, 220)), (95.5, 127.5), atol=1)
-    assert cv2.countNonZero(framed.image) > 0.4 * framed.image.size
+    np.testing.assert_allclose(laid_out.transform((180, 220)), (95.5, 127.5), atol=1)
+    assert cv2.countNonZero(laid_out.image) > 0.4 * laid_out.image.size
 
 
 CORNERS = [(-1, -1), (1, -1), (1, 1), (-1, 1)]
@@ -253,9 +255,9 @@ def test_a_hand_is_stood_upright(degrees, long, short, sideways):
     mask = np.zeros((300, 320), np.uint8)
     turned = Similarity.turning(degrees, 301, 321)(np.array([160, 150]) + np.array(CORNERS) * (long, short))
     cv2.fillPoly(mask, [np.round(turned).astype(np.int32)], 1)
-    framed = input_layout.lay("upright", mask * 200, height, width, mask=mask > 0)
-    assert abs(framed.transform.degrees) <= 90 + 1e-6
-    rows, columns = np.nonzero(framed.image > 100)
+    laid_out = input_layout.lay("upright_box", mask * 200, height, width, mask=mask > 0)
+    assert abs(laid_out.transform.degrees) <= 90 + 1e-6
+    rows, columns = np.nonzero(laid_out.image > 100)
     tall, wide = np.ptp(rows) + 1, np.ptp(columns) + 1
     if long > 1.3 * short:
         assert tall / wide == pytest.approx(long / short, rel=0.12)
@@ -263,21 +265,21 @@ def test_a_hand_is_stood_upright(degrees, long, short, sideways):
     assert tall + 2 * border == pytest.approx(height, rel=0.05) or wide + 2 * border == pytest.approx(width, rel=0.05)
     assert tall < height
     assert wide < width
-    np.testing.assert_allclose(framed.transform((160, 150)), ((width - 1) / 2, (height - 1) / 2), atol=2)
+    np.testing.assert_allclose(laid_out.transform((160, 150)), ((width - 1) / 2, (height - 1) / 2), atol=2)
 
 
 @pytest.mark.parametrize("pixels", [0, 1, 2])
 def test_what_has_no_long_side_is_fitted_all_the_same(pixels):
     mask = np.zeros((40, 30), bool)
     mask[20, 10 : 10 + pixels] = True
-    framed = input_layout.lay("upright", np.full((40, 30), 9, np.uint8), 64, 64, mask=mask)
-    assert np.isfinite(framed.transform.matrix).all()
-    assert framed.transform.scale > 0
+    laid_out = input_layout.lay("upright_box", np.full((40, 30), 9, np.uint8), 64, 64, mask=mask)
+    assert np.isfinite(laid_out.transform.matrix).all()
+    assert laid_out.transform.scale > 0
 
 
-def test_an_open_look_keeps_what_the_mask_has_lost():
+def test_the_canvas_with_background_keeps_what_the_mask_has_lost():
     """The tip of a finger that lies outside the mask shows on the canvas, at its place, but not when masked."""
-    picture, mask, points, _ = placed_hand()
+    picture, mask, points, _ = turned_hand()
     tip = disc(picture.shape, *points[0], 3)
     picture = np.where(tip, 255, picture).astype(np.uint8)
     mask = mask & ~disc(picture.shape, *points[0], 12)

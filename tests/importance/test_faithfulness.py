@@ -1,4 +1,4 @@
-"""Scores of trust where the answer is known."""
+"""Scores of faithfulness where the answer is known."""
 
 import numpy as np
 import pytest

@@ -7,18 +7,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from boneage_jax.importance import gradients, masking
+from boneage_jax.importance import gradients, masking, method
 
 RNG = np.random.default_rng(0)
 SHAPE = (3, 8, 6, 2)
 WEIGHTS = jnp.asarray(RNG.normal(size=SHAPE[1:]), jnp.float32)
 
 
-def pictures(seed=0, shape=SHAPE):
+def images_of(seed=0, shape=SHAPE):
     return jnp.asarray(np.random.default_rng(seed).random(shape), jnp.float32)
 
 
@@ -53,7 +52,7 @@ def small_network():
 
 def test_integrated_gradients_of_squares():
     """For w x^2 the integral is w (x^2 - x'^2), pixel by pixel."""
-    x, start = pictures(0), pictures(1)
+    x, start = images_of(0), images_of(1)
     found = gradients.integrated_gradients(quadratic, x, start, steps=4)
     np.testing.assert_allclose(found, WEIGHTS * (x**2 - start**2), atol=1e-5)
 
@@ -66,7 +65,7 @@ def test_integrated_gradients_are_complete(seed):
     def months(images):
         return head(maps(images))
 
-    x, start = pictures(seed), pictures(seed + 1)
+    x, start = images_of(seed), images_of(seed + 1)
     found = gradients.integrated_gradients(months, x, start, steps=256).sum((1, 2, 3))
     np.testing.assert_allclose(found, months(x) - months(start), atol=1e-3)
 
@@ -76,7 +75,7 @@ def test_integrated_gradients_are_complete(seed):
 
 def test_smooth_grad_is_the_mean_gradient_about_the_image():
     keys = jax.random.split(jax.random.key(0), 3)
-    x = pictures()
+    x = images_of()
     np.testing.assert_allclose(gradients.smooth_grad(linear, x, keys), jnp.broadcast_to(WEIGHTS, SHAPE), rtol=1e-5)
     # Of w x^2 it is 2 w x, and of the noise nothing is left but its mean.
     found = gradients.smooth_grad(quadratic, x, keys, samples=2000)
@@ -86,7 +85,7 @@ def test_smooth_grad_is_the_mean_gradient_about_the_image():
 
 def test_an_image_gets_the_same_noise_in_any_batch():
     keys = jax.random.split(jax.random.key(0), 3)
-    x = pictures()
+    x = images_of()
     together = gradients.smooth_grad(quadratic, x, keys)
     alone = gradients.smooth_grad(quadratic, x[2:], keys[2:])
     np.testing.assert_allclose(alone[0], together[2], rtol=1e-5)
@@ -108,7 +107,7 @@ def test_grad_cam_against_pytorch():
     torch = pytest.importorskip("torch")
     functional = torch.nn.functional
     maps, head, (first, second, last) = small_network()
-    x = pictures(3)
+    x = images_of(3)
     found = gradients.grad_cam(lambda m: head(m[0]), [maps(x)], (4, 3))
 
     def kernel(array):
@@ -130,22 +129,22 @@ def areas_of(count, seed=2):
     return jnp.asarray(np.random.default_rng(seed).integers(0, count, SHAPE), jnp.uint8)
 
 
-def test_over_cells_against_bincount():
-    values, areas = pictures(), areas_of(5)
-    found = gradients.over_areas(values, areas, 5)
+def test_over_parts_against_bincount():
+    values, areas = images_of(), areas_of(5)
+    found = method.over_parts(values, areas, 5)
     for row, value, area in zip(found, values, areas, strict=True):
         np.testing.assert_allclose(row, np.bincount(area.ravel(), value.ravel(), minlength=5), rtol=1e-5)
 
 
-def test_occlusion_of_a_sum_is_each_cells_part():
-    x, fill, areas = pictures(0), pictures(1), areas_of(5)
-    found = masking.occlusion(linear, x, areas, fill, 5)
-    np.testing.assert_allclose(found, gradients.over_areas(WEIGHTS * (x - fill), areas, 5), atol=1e-4)
+def test_occlusion_of_a_sum_is_each_areas_part():
+    x, fill, areas = images_of(0), images_of(1), areas_of(5)
+    found = masking.occlusion(linear, x, areas, fill, count=5)
+    np.testing.assert_allclose(found, method.over_parts(WEIGHTS * (x - fill), areas, 5), atol=1e-4)
 
 
 def test_subsets_by_hand():
-    x, fill, groups = pictures(0), pictures(1), areas_of(4)
-    values = masking.subset_values(linear, x, groups, fill, 3)
+    x, fill, groups = images_of(0), images_of(1), areas_of(4)
+    values = masking.subset_values(linear, x, groups, fill, count=3)
     for subset in range(8):
         there = [0] + [n + 1 for n in range(3) if subset >> n & 1]
         mixed = np.where(np.isin(groups, there), x, fill)
@@ -160,18 +159,18 @@ def test_shapley_against_all_orders_of_four(seed):
     orders = list(itertools.permutations(range(4)))
     for order in orders:
         subset = 0
-        for player in order:
-            expected[:, player] += values[:, subset | 1 << player] - values[:, subset]
-            subset |= 1 << player
+        for group in order:
+            expected[:, group] += values[:, subset | 1 << group] - values[:, subset]
+            subset |= 1 << group
     found = masking.shapley(values)
     np.testing.assert_allclose(found, expected / len(orders), atol=1e-12)
     np.testing.assert_allclose(found.sum(1), values[:, -1] - values[:, 0], atol=1e-12)
 
 
 def test_curves_begin_and_end_where_they_must():
-    x, fill, areas = pictures(0), pictures(1), areas_of(4)
+    x, fill, areas = images_of(0), images_of(1), areas_of(4)
     places = jnp.asarray(np.stack([RNG.permutation(4) for _ in range(3)]), jnp.int32)
-    deleted, inserted = masking.deletion_and_insertion(linear, x, areas, fill, places)
+    deleted, inserted = masking.deletion_and_insertion(linear, x, areas, fill, places=places)
     assert deleted.shape == inserted.shape == (3, 5)
     for curve, start, end in ((deleted, x, fill), (inserted, fill, x)):
         np.testing.assert_allclose(curve[:, 0], linear(start), atol=1e-4)
@@ -179,29 +178,3 @@ def test_curves_begin_and_end_where_they_must():
     # The first to go is the area whose place is 0.
     first = jnp.argmin(places, axis=1)[:, None, None, None]
     np.testing.assert_allclose(deleted[:, 1], linear(jnp.where(areas == first, fill, x)), atol=1e-4)
-
-
-@pytest.mark.parametrize("kind", ["other", "mean", "blur", "black"])
-def test_fillings(kind):
-    images = (RNG.beta(1 + np.arange(5), 3, (24, 16, 2, 5)) * 255).astype(np.uint8).transpose(3, 0, 1, 2)
-    # The hand is everywhere but in the first rows.
-    areas = np.broadcast_to((np.arange(24) >= 6).astype(np.uint8)[None, :, None, None], images.shape)
-    fill = masking.filling(images, areas, kind, seed=4)
-    assert fill.shape == images.shape
-    assert fill.dtype == np.uint8
-    if kind == "other":
-        for n in range(5):
-            (donor,) = (m for m in range(5) if np.array_equal(fill[n, :6], images[m, :6]))
-            assert donor != n
-            hand = fill[n, 6:].ravel().astype(float)
-            # Like this picture in its levels, like the other one in their order.
-            np.testing.assert_allclose(
-                np.percentile(hand, [5, 25, 50, 75, 95]), np.percentile(images[n, 6:], [5, 25, 50, 75, 95]), atol=4
-            )
-            assert scipy.stats.spearmanr(hand, images[donor, 6:].ravel()).statistic > 0.999
-    if kind == "mean":
-        np.testing.assert_allclose(fill[2], images.astype(float).mean(0), atol=0.51)
-    if kind == "blur":
-        assert fill.std((1, 2)).max() < 0.3 * images.std((1, 2)).min()
-    if kind == "black":
-        assert not fill.any()

@@ -8,7 +8,8 @@ from flax import nnx
 
 from boneage_jax import models
 from boneage_jax.config import ModelConfig
-from boneage_jax.models.unet import UNet, shuffle, stride_of, unshuffle
+from boneage_jax.models.ops import shuffle, unshuffle
+from boneage_jax.models.unet import UNet, stride_of
 
 
 def config(**changes):

@@ -34,7 +34,7 @@ SETTINGS = (
     "train.batch_size=16",
     "eval.batch_size=16",
     "log.tensorboard=False",
-    # What is tested is who learns from whom: two blocks compile in less than half the time of m46's five.
+    # Tested is which run learns from which images: two blocks compile in less than half the time of m46's five.
     "model.widths=(4, 6)",
     "model.dense=(8,)",
 )
@@ -64,7 +64,7 @@ def results(request_):
     return paper_results.results(request_)
 
 
-def test_a_dry_run_says_what_there_is_to_do(hands, data_dir, tmp_path, capsys):
+def test_a_dry_run_lists_what_there_is_to_do(hands, data_dir, tmp_path, capsys):
     arguments = ["paper", "--out", tmp_path / "p", "--data", data_dir, "--dataset", hands.name, "--tiny", "--dry-run"]
     status, out, _ = call(capsys, *arguments, "--experiments", "m46-*-A-*", "--set", "train.length=3 steps")
     assert status == 0
@@ -112,7 +112,7 @@ def test_a_log_that_a_kill_cut_short_is_no_obstacle(tmp_path):
     assert paper._seconds_a_step(run_path) == 0.5
 
 
-def test_every_cell_answers_for_its_children_alone(results):
+def test_every_experiment_answers_for_its_children_alone(results):
     boys, girls = (results.experiments[Experiment("m46", "regression", "A", sex)].months for sex in ("male", "female"))
     assert 0 < results.male.sum() < len(results.male)
     np.testing.assert_array_equal(np.isfinite(boys), results.male)
@@ -122,7 +122,7 @@ def test_every_cell_answers_for_its_children_alone(results):
     assert [one.name for one in results.members] == ["m46-classification-B-all", "m46-regression-A-by sex"]
 
 
-def test_ensembles_are_what_they_say(results):
+def test_ensembles_are_what_their_names_say(results):
     by_name = {one.name: one.months for one in results.ensembles}
     members = np.stack([one.months for one in results.members])
     np.testing.assert_allclose(by_name["average of all"], members.mean(0))
@@ -141,7 +141,7 @@ def test_the_same_command_trains_and_evaluates_nothing_again(request_, results, 
     assert "3 experiments, 3 done" in paper.as_text(paper.plan(request_))
 
 
-def test_other_models_stand_beside_the_experiments(request_, results, trained, tmp_path):
+def test_other_models_join_the_table(request_, results, trained, tmp_path):
     """Scored like the experiments, and part of every ensemble but those of a region."""
     experiments = ("m46-regression-A-male", "m46-regression-A-female")
     request = dataclasses.replace(request_, experiments=experiments, beside=(trained,))
@@ -157,12 +157,12 @@ def test_other_models_stand_beside_the_experiments(request_, results, trained, t
         assert "trained" in {row[0] for row in tables[name].rows}
 
 
-def test_models_that_cannot_stand_beside(request_, results, trained):
+def test_models_that_cannot_join_the_table(request_, results, trained):
     boys = request_.out / "runs" / EXPERIMENTS[0]
     with pytest.raises(UserError, match="found a model of male children") as caught:
         paper_results.results(dataclasses.replace(request_, beside=(trained, trained, boys), folds=2))
-    for said in ("cannot join the table (4)", "folds report images", "found another model named 'trained'"):
-        assert said in str(caught.value)
+    for expected in ("cannot join the table (4)", "folds report images", "found another model named 'trained'"):
+        assert expected in str(caught.value)
     with pytest.raises(UserError, match="not a run's folder"):
         paper_results.results(dataclasses.replace(request_, beside=(request_.out,)))
 
@@ -214,10 +214,10 @@ def test_tables_and_page(results, tmp_path):
     for name in ("experiments", "stages", "ensembles", "comparisons"):
         for ending in ("csv", "md", "tex"):
             assert (tmp_path / "tables" / f"{name}.{ending}").stat().st_size
-    cells_csv = (tmp_path / "tables" / "experiments.csv").read_text()
+    experiments_csv = (tmp_path / "tables" / "experiments.csv").read_text()
     mae = np.nanmean(np.abs(results.experiments[Experiment("m46", "regression", "A", "male")].months - results.reading))
     assert f"{mae:.2f} [" in next(
-        line for line in cells_csv.splitlines() if line.startswith('"VGG-style, regression, boys')
+        line for line in experiments_csv.splitlines() if line.startswith('"VGG-style, regression, boys')
     )
     text = written.page.read_text()
     assert NOT_A_MEDICAL_DEVICE in text
@@ -228,7 +228,7 @@ def test_tables_and_page(results, tmp_path):
     assert summary["irreducible_mae"] == pytest.approx(ceiling.irreducible_mae(results.dataset), rel=1e-6)
 
 
-def test_what_cannot_be_done_is_said(request_, data_dir, capsys):
+def test_bad_requests_are_refused(request_, data_dir, capsys):
     status, _, err = call(capsys, "paper", "--out", "x", "--data", data_dir, "--experiments", "m46-guess-A-all")
     assert status == 2
     assert "m46-guess-A-all" in err
@@ -249,7 +249,7 @@ def test_regions_seen_together_are_those_of_the_canvas(hands):
     assert [region.name for region in anatomy.CANVAS_REGIONS] == ["A", "B", "C"]
 
 
-def test_boys_and_girls_apart_are_everybody(hands):
+def test_boys_and_girls_are_all_children(hands):
     everybody, boys, girls = (hands.split("train", View(sex=sex)) for sex in ("all", "male", "female"))
     assert sorted(boys.ids() + girls.ids()) == sorted(everybody.ids())
     assert boys.labels()[1].all()
@@ -258,7 +258,7 @@ def test_boys_and_girls_apart_are_everybody(hands):
     assert len({everybody.fingerprint, boys.fingerprint, girls.fingerprint}) == 3
 
 
-def test_nobody_beats_who_knows_the_bones(hands):
+def test_the_irreducible_error_lies_between_noise_and_a_year(hands):
     """Infants included: their scatter is smaller. The truth's own error is the noise alone, and so less."""
     rows = [hands.split("test").row(n) for n in range(30)]
     noise = np.mean([abs(float(row["bone_age"]) - float(row["true_bone_age"])) for row in rows])

@@ -12,8 +12,9 @@ import scipy.stats
 from hypothesis import strategies as st
 
 from boneage_jax import anatomy
-from boneage_jax.phantom import growth, layout, population, shapes
-from boneage_jax.phantom.maturity import Variation, maturity
+from boneage_jax.phantoms import bone_templates, growth, layout, population, shapes
+from boneage_jax.phantoms.maturity import Variation, maturity
+from boneage_jax.phantoms.parts import Parts
 
 AGES = np.arange(0, 241, 3)
 TUBULAR = [bone.name for bone in anatomy.TUBULAR_BONES]
@@ -45,7 +46,7 @@ def crowd(age: float, male: bool, count: int = 300) -> growth.Hand:
     return jax.device_get(_crowd(jax.random.split(jax.random.key(5), count), jnp.float32(age), jnp.float32(male)))
 
 
-def thickness(parts: growth.Parts, part: int) -> np.ndarray:
+def thickness(parts: Parts, part: int) -> np.ndarray:
     """Twice the largest half of a part at each of the first axis' hands."""
     return 2 * np.sqrt(parts.table[:, part, :, 1].max(-1))
 
@@ -59,7 +60,7 @@ def test_centres_appear_when_the_tables_say(male):
         assert present.min() == pytest.approx(bone.appears[column], abs=3.01), bone.name
         assert (np.diff(present) == 3).all(), f"{bone.name}: once there it stays"
     for n, bone in enumerate(anatomy.ROUND_BONES):
-        present = AGES[thickness(hand.rounds, n) > 0.5]
+        present = AGES[thickness(hand.round_bones, n) > 0.5]
         assert present.min() == pytest.approx(bone.appears[column], abs=3.01), bone.name
 
 
@@ -101,13 +102,13 @@ def test_growth_is_continuous():
         hand = life(male)
         assert np.abs(np.diff(hand.shafts.origin, axis=0)).max() < 12
         assert np.abs(np.diff(hand.shafts.extent, axis=0)).max() < 14
-        assert np.diff(hand.rounds.extent[:, :8], axis=0).min() > -1.0, "carpals do not shrink"
+        assert np.diff(hand.round_bones.extent[:, :8], axis=0).min() > -1.0, "carpals do not shrink"
 
 
 def test_girls_are_ahead():
     boy, girl = life(True), life(False)
     at = list(AGES).index(96)
-    assert (girl.rounds.extent[at] >= boy.rounds.extent[at] - 1e-3).all()
+    assert (girl.round_bones.extent[at] >= boy.round_bones.extent[at] - 1e-3).all()
     assert girl.epiphyses.extent[at].sum() > boy.epiphyses.extent[at].sum()
 
 
@@ -144,7 +145,9 @@ def test_every_hand_is_registered(age, male):
     joints = dict(zip(anatomy.JOINTS, np.swapaxes(hand.joints, 0, 1), strict=True))
     assert (joints["tip 1"][:, 0] > joints["tip 2"][:, 0]).mean() > 0.97, "thumb on the right"
     assert (joints["radiocarpal"][:, 0] > joints["ulnocarpal"][:, 0]).all(), "radius right of ulna"
-    assert (hand.shafts.extent.max(0) < [growth.MAX_LENGTHS.get(b.kind, 1e6) for b in anatomy.TUBULAR_BONES]).all()
+    assert (
+        hand.shafts.extent.max(0) < [bone_templates.MAX_LENGTHS.get(b.kind, 1e6) for b in anatomy.TUBULAR_BONES]
+    ).all()
 
 
 def test_joints_lie_where_they_were_measured():
@@ -189,7 +192,7 @@ def test_the_mean_hand_has_no_individual():
 @pytest.mark.parametrize("bone", range(8))
 def test_outlines_have_the_area_of_their_polygon(bone):
     """Against OpenCV's contour area; adult, unturned carpals as they were traced."""
-    traced = np.array(growth._CARPALS[anatomy.CARPAL_BONES[bone].name], np.float32)
+    traced = np.array(bone_templates.CARPALS[anatomy.CARPAL_BONES[bone].name], np.float32)
     table, first, extent = shapes.outline(256, jnp.asarray(traced), depth=jnp.float32(30), wall=jnp.float32(5))
     half = np.sqrt(np.asarray(table[:, 1]))
     assert float(first) == traced[:, 0].min()
@@ -201,7 +204,7 @@ def test_outlines_have_the_area_of_their_polygon(bone):
 
 
 def test_traced_outlines_keep_their_area_in_polar_form():
-    for name, corners in growth._CARPALS.items():
+    for name, corners in bone_templates.CARPALS.items():
         centre, reach = shapes.radial(np.array(corners, np.float64))
         still = jnp.zeros(4)
         grown = shapes.grown_outline(jnp.asarray(reach), jnp.float32(1), jnp.float32(1), jnp.float32(1), 0.0, still)
@@ -211,7 +214,7 @@ def test_traced_outlines_keep_their_area_in_polar_form():
 
 
 def test_carpals_begin_as_dots_and_end_as_facets():
-    reach = jnp.asarray(growth._OUTLINES[0][1])
+    reach = jnp.asarray(bone_templates.CARPAL_OUTLINES[0][1])
     still, one = jnp.zeros(4), jnp.float32(1)
     dot = np.asarray(shapes.grown_outline(reach, jnp.float32(0.2), jnp.float32(0), jnp.float32(0), 0.0, still))
     radii = np.hypot(*dot.T)

@@ -1,4 +1,4 @@
-"""The picture and its truth: the truth is true, and age shows in anatomy alone."""
+"""The image and its truth: the truth is true, and age shows in anatomy alone."""
 
 import dataclasses
 import functools
@@ -13,12 +13,12 @@ from PIL import Image
 
 from boneage_jax import anatomy, cli
 from boneage_jax.errors import UserError
-from boneage_jax.phantom import exposure, growth, render, views
-from boneage_jax.phantom.maturity import Variation
-from boneage_jax.phantom.render import Camera
+from boneage_jax.phantoms import bone_thickness, exposure, growth, render, views
+from boneage_jax.phantoms.camera import Camera, draw_pose
+from boneage_jax.phantoms.maturity import Variation
 
 STEADY = Camera(256, 192, rotation=0.0, size=(0.5, 0.54), shift=0.0)
-QUIET = exposure.Exposure(sharpening=(0.0, 0.0), grain=(0.0, 0.0), gradient=0.0)
+QUIET = exposure.Exposure(sharpening=(0.0, 0.0), noise=(0.0, 0.0), gradient=0.0)
 INSTANCE = {name: n + 1 for n, name in enumerate(anatomy.INSTANCES)}
 
 
@@ -174,8 +174,7 @@ def test_patches_hold_their_bones(monkeypatch):
     camera = Camera(192, 144, rotation=180.0, size=(0.45, 0.5), shift=0.0)
 
     def bones(key, hand):
-        to_pixels, scale, _ = render._pose(key, camera)
-        return render._bones(hand, to_pixels, scale, camera)
+        return bone_thickness.draw_bones(hand, draw_pose(key, camera), camera)
 
     keys = [jax.random.split(key) for key in jax.random.split(jax.random.key(1), 12)]
     hands = [
@@ -184,8 +183,8 @@ def test_patches_hold_their_bones(monkeypatch):
     ]
     usual, wide = jax.jit(bones), jax.jit(lambda key, hand: bones(key, hand))
     few = [usual(key, hand) for (_, key), hand in zip(keys, hands, strict=True)]
-    larger = [(rows, starts, shares, 1.6 * reach) for rows, starts, shares, reach in render._GROUPS]
-    monkeypatch.setattr(render, "_GROUPS", larger)
+    larger = [dataclasses.replace(group, reach=1.6 * group.reach) for group in bone_thickness.PIECE_GROUPS]
+    monkeypatch.setattr(bone_thickness, "PIECE_GROUPS", larger)
     for (_, key), hand, mine in zip(keys, hands, few, strict=True):
         theirs = wide(key, hand)
         np.testing.assert_array_equal(mine[1], theirs[1])
@@ -216,7 +215,7 @@ def test_a_counterfactual_of_a_region_and_of_all():
 
 
 @pytest.mark.parametrize("size", [(63, 100), (100, 63), (0, 0)])
-def test_pictures_that_are_too_small(size):
+def test_images_that_are_too_small(size):
     with pytest.raises(UserError, match="at least 64 pixels"):
         Camera(*size)
 
@@ -235,8 +234,8 @@ def scenes():
 
 @functools.cache
 def crowd(**chances):
-    """Raw pictures of these hands, with some disturbances always; with none named, all by their chances."""
-    never = dict.fromkeys(("inverted", "collimated", "marker", "label"), 0.0)
+    """Raw images of these hands: named disturbances always, or, with none named, all by their probabilities."""
+    never = dict.fromkeys(("inverted", "collimation", "marker", "label"), 0.0)
     taken = dataclasses.replace(RAW.exposure, **(never | chances if chances else {}))
     scene, truth = scenes()
     expose = jax.vmap(lambda key, scene: exposure.expose(key, scene, taken))
@@ -244,7 +243,7 @@ def crowd(**chances):
     return jax.device_get(render.Phantom(image=image, mask=mask, **truth))
 
 
-def test_raw_pictures_are_whole():
+def test_raw_images_are_whole():
     many = crowd()
     assert np.isfinite(many.image).all()
     assert many.image.min() >= 0
@@ -259,13 +258,13 @@ def test_raw_pictures_are_whole():
     assert np.abs(tilt).max() > 20
 
 
-def test_inverted_pictures():
+def test_inverted_images():
     upright, inverted = crowd(marker=0.0), crowd(inverted=1.0)
     np.testing.assert_allclose(inverted.image, 1 - upright.image, atol=1e-5)
 
 
 def test_collimation_takes_from_the_mask_what_was_not_exposed():
-    whole, collimated = crowd(marker=0.0), crowd(collimated=1.0)
+    whole, collimated = crowd(marker=0.0), crowd(collimation=1.0)
     assert not (collimated.mask & ~whole.mask).any()
     lost = 1 - collimated.mask.sum((1, 2)) / whole.mask.sum((1, 2))
     assert lost.max() > 0.03
@@ -284,7 +283,7 @@ def test_markers_and_labels_are_bright():
     np.testing.assert_array_equal(bare.mask, marked.mask)
 
 
-def test_masked_pictures_are_black_around_the_hand():
+def test_masked_images_are_black_around_the_hand():
     phantom = draw(100, camera=REGISTERED, taken=views.view("registered").exposure)
     assert (phantom.image[~phantom.mask] == 0).all()
     assert (phantom.image[phantom.mask] > 0).all()

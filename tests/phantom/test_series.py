@@ -7,8 +7,8 @@ import pytest
 
 from boneage_jax import anatomy
 from boneage_jax.data import images
-from boneage_jax.phantom.render import counterfactual
-from boneage_jax.phantom.series import Series, place_of
+from boneage_jax.phantoms.render import counterfactual
+from boneage_jax.phantoms.series import Series, place_of
 from boneage_jax.workflows import build
 
 

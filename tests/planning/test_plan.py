@@ -8,11 +8,11 @@ import pytest
 from boneage_jax.cli import main
 from boneage_jax.distributed.mesh import make_mesh
 from boneage_jax.errors import UserError
-from boneage_jax.planning import chips, plan
+from boneage_jax.planning import chips, largest, plan
 from boneage_jax.planning.chips import Topology
 from boneage_jax.planning.collectives import account, collectives_of, seconds_on_slice
 from boneage_jax.planning.cost import DoesNotFit, Memory, StepCost, operations_an_image, step_cost
-from boneage_jax.planning.plan import PlanRequest
+from boneage_jax.planning.request import PlanRequest
 from tests.planning.test_cost import CHANNELS, HEIGHT, WIDTH, experiment
 
 PROGRAM = """
@@ -129,8 +129,8 @@ def test_the_largest_batch_fits_and_no_larger_one(monkeypatch, memory, expected)
             raise DoesNotFit("too much")
         return cost
 
-    monkeypatch.setattr(plan, "step_cost", compiled)
-    found = plan._largest(experiment(64), make_mesh(1), chip, cost_of(64))
+    monkeypatch.setattr(largest, "step_cost", compiled)
+    found = largest.largest_batch(experiment(64), make_mesh(1), chip, cost_of(64))
     assert found <= expected
     assert found >= 0.9 * expected
     assert found == 0 or cost_of(found).memory <= memory
@@ -148,8 +148,8 @@ def test_a_compiler_that_saves_memory_near_the_limit(monkeypatch):
         line = cost_of(min(tried[-1], 200)).memory
         return cost_of(tried[-1], 0, int(line + 0.1 * max(0, tried[-1] - 200)))
 
-    monkeypatch.setattr(plan, "step_cost", compiled)
-    found = plan._largest(experiment(64), make_mesh(1), chip, cost_of(64))
+    monkeypatch.setattr(largest, "step_cost", compiled)
+    found = largest.largest_batch(experiment(64), make_mesh(1), chip, cost_of(64))
     assert found == max(size for size in tried if size <= 420)
     assert found > 1.5 * 200, "more than the line says"
     assert len(tried) <= 6

@@ -1,4 +1,4 @@
-"""What a bundle says of the machine that its networks were trained on: nothing."""
+"""The shipped bundle, bundles of older versions, and that no bundle names the machine it was made on."""
 
 import dataclasses
 import getpass
@@ -12,9 +12,12 @@ import pytest
 import safetensors
 
 from boneage_jax import resources, settings
+from boneage_jax.canvas import Canvas
 from boneage_jax.config import PATHS, ExperimentConfig, all_keys, to_dict, validate
 from boneage_jax.errors import UserError
+from boneage_jax.hand.quality import Thresholds
 from boneage_jax.runs import bundle, run_folder
+from boneage_jax.workflows.hand_networks import open_networks
 
 SHIPPED_TENSORS = "353231d429b069388832c78033485230638e8cc2bdeb682076d65daf9e4f1dbb"
 """SHA-256 of all that follows the header, as it was before the header was scrubbed."""
@@ -23,6 +26,19 @@ SHIPPED_TENSORS = "353231d429b069388832c78033485230638e8cc2bdeb682076d65daf9e4f1
 def header_of(path):
     with safetensors.safe_open(str(path), framework="numpy") as file:
         return file.metadata()
+
+
+OLD_HEADER = pathlib.Path(__file__).parent / "old_bundle_header.json"
+"""The header of the shipped bundle as version 1 wrote it, without the index of its arrays."""
+
+
+def rewritten(path, metadata):
+    """Writes the shipped bundle's arrays under another header."""
+    data = resources.shipped_bundle().read_bytes()
+    start = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:start]) | {"__metadata__": metadata}
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + data[start:])
 
 
 def looks_like_this_machine(text):
@@ -58,6 +74,60 @@ def test_the_shipped_tensors_are_what_they_were():
     data = resources.shipped_bundle().read_bytes()
     start = 8 + int.from_bytes(data[:8], "little")
     assert hashlib.sha256(data[start:]).hexdigest() == SHIPPED_TENSORS
+
+
+def test_the_shipped_bundle_holds_its_thresholds_and_canvas(capsys):
+    networks = open_networks("shipped", "shipped")
+    assert networks.thresholds() == networks.calibration.thresholds == Thresholds()
+    assert networks.calibration.origin.source == "hand_phantom/raw_0-2000-0 validation"
+    assert (networks.calibration.origin.images, networks.calibration.origin.method) == (2000, "failures")
+    assert networks.canvas == Canvas()
+    assert not capsys.readouterr().err
+    swapped = open_networks("shipped", "shipped:landmarks")
+    assert swapped.calibration == networks.calibration
+
+
+def test_a_bundle_of_an_older_version_still_loads(tmp_path):
+    """Its keys are limits, frame, echoes, emphasis and grain; its arrays are those of the shipped bundle."""
+    stored = json.loads(OLD_HEADER.read_text())
+    for member in stored["members"].values():
+        assert {"frame", "echoes", "emphasis"} < member["config"]["data"].keys()
+        assert "grain" in member["config"]["augment"]
+    limits = dataclasses.replace(Thresholds(), expected=0.5)
+    about = stored["about"] | {"limits": dataclasses.asdict(limits)}
+    old = tmp_path / "old.safetensors"
+    metadata = {"members": json.dumps(stored["members"]), "about": json.dumps(about)}
+    rewritten(old, {"format": stored["format"]} | metadata)
+    ours, theirs = bundle.read(resources.shipped_bundle()).runs, bundle.read(old).runs
+    assert list(ours) == list(theirs) == ["segmentation", "landmarks", "age0", "age1"]
+    for name, loaded in ours.items():
+        assert theirs[name].config == loaded.config
+        assert run_folder.digest(theirs[name]) == run_folder.digest(loaded)
+    networks = open_networks(old, old)
+    assert networks.thresholds() == limits
+    assert (networks.calibration.origin, networks.canvas) == (None, None)
+
+
+@pytest.mark.parametrize("about", [{"thresholds": {"area": "wide"}}, {"canvas": {"depth": 3}}, {"thresholds": [1]}])
+def test_a_bundle_of_damaged_notes_is_refused(about, tmp_path):
+    path = tmp_path / "b.safetensors"
+    members = header_of(resources.shipped_bundle())["members"]
+    rewritten(path, {"format": bundle.FORMAT, "members": members, "about": json.dumps(about)})
+    with pytest.raises(UserError, match=r"b\.safetensors: its quality thresholds or canvas cannot be used"):
+        open_networks(path, path)
+
+
+def test_networks_without_thresholds_of_their_own_get_the_default_ones_with_a_warning(tmp_path, capsys):
+    path = tmp_path / "b.safetensors"
+    rewritten(path, header_of(resources.shipped_bundle()) | {"about": "{}"})
+    for pair in ((path, path), ("shipped", path)):
+        networks = open_networks(*pair)
+        assert networks.calibration is None
+        assert networks.thresholds() == Thresholds()
+        warning = capsys.readouterr().err
+        assert warning.count("\n") == 1
+        assert "no quality thresholds were chosen for these networks" in warning
+        assert f"boneage calibrate DATASET --segmentation {networks.segmentation.folder}" in warning
 
 
 def test_a_fresh_bundle_names_no_machine(trained, tmp_path):

@@ -12,7 +12,8 @@ from boneage_jax.cli import main
 from boneage_jax.errors import UserError
 from boneage_jax.runs.run_folder import shapes_of
 from boneage_jax.scaling import law, page, study
-from boneage_jax.scaling.study import Kind, ScalingRequest
+from boneage_jax.scaling.kinds import Kind
+from boneage_jax.scaling.request import ScalingRequest
 from tests.conftest import small_config
 
 
@@ -130,11 +131,27 @@ def test_real_runs_go_on_where_they_were_cut(data_dir, phantoms, tmp_path, monke
         ({"images": (16, 32, 9999)}, "--images: found 9999, expected at most the 72"),
         ({"widths": (0.0, 1.0, 2.0)}, "expected numbers above 0"),
         ({"hold_out": 5}, "--hold-out: found 5, expected 0 to 2"),
+        ({"depths": (2, 9)}, "the run images32-width1-depth9 of this study cannot .*\n.*9 blocks leave nothing"),
+        ({"scales": (0.1,)}, "the run images32-width1-scale0.1 of this study cannot be used"),
     ],
 )
 def test_what_no_study_can_be_made_of(data_dir, phantoms, tmp_path, changes, message):
     with pytest.raises(UserError, match=message):
         study.check(request(data_dir, phantoms, tmp_path, **changes))
+
+
+@pytest.mark.parametrize(
+    ("network", "depths", "message"),
+    [
+        ({"name": "resnet", "widths": (4, 4, 4, 4)}, (18, 20), "model.depth: found 20, expected one of 10, 18"),
+        ({"name": "oracle"}, (), "model.name: found 'oracle', expected one of 'vgg', 'resnet'"),
+    ],
+)
+def test_depths_and_networks_that_there_are_not_are_refused(data_dir, phantoms, tmp_path, network, depths, message):
+    asked = request(data_dir, phantoms, tmp_path, depths=depths)
+    model = dataclasses.replace(asked.config.model, **network)
+    with pytest.raises(UserError, match=message):
+        study.check(dataclasses.replace(asked, config=dataclasses.replace(asked.config, model=model)))
 
 
 def test_a_length_in_steps_is_refused(data_dir, phantoms, tmp_path, capsys):

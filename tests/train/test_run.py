@@ -417,7 +417,7 @@ def test_killed_at_a_random_step_and_started_again(data_dir, phantoms, tmp_path)
     unbroken = start(command(data_dir, phantoms, tmp_path / "unbroken"))
     _, err = unbroken.communicate(timeout=300)
     assert unbroken.returncode == 0, err
-    at = int(np.random.default_rng().integers(5, 200))
+    at = int(np.random.default_rng(21).integers(5, 200))
     print(f"killed after {at} lines")
     victim = start(arguments)
     wait_for_steps(tmp_path / "run", at, victim)

@@ -1,6 +1,7 @@
-"""What `boneage predict` makes of the files that it is given, with networks that say each picture's mean in months."""
+"""`boneage predict` on all kinds of input, with networks whose age in months is the image's mean."""
 
 import csv
+import dataclasses
 import io
 import os
 import pathlib
@@ -16,8 +17,10 @@ import pytest
 from boneage_jax.data import images
 from boneage_jax.errors import EXIT_PARTIAL, UserError
 from boneage_jax.hand.age_ensemble import Ages
-from boneage_jax.workflows import assess, pictures, register
-from boneage_jax.workflows.assess import Assessor, AssessRequest
+from boneage_jax.workflows import pictures, radiographs
+from boneage_jax.workflows import predict as predict_command
+from boneage_jax.workflows.assess import Assessment, Assessor
+from boneage_jax.workflows.requests import AssessRequest
 
 pydicom = pytest.importorskip("pydicom")
 
@@ -27,7 +30,7 @@ from tests.dicom_files import dataset, written  # noqa: E402
 
 
 class Means:
-    """In place of trained networks: says the mean of a picture, and 100 months more for a boy."""
+    """In place of trained networks: the mean of an image, and 100 months more for a boy."""
 
     regions = ()
 
@@ -37,16 +40,16 @@ class Means:
     def on_canvas(self, picture):
         return {}
 
-    def read(self, regions, pictures, males):
-        months = np.array([picture.mean() + 100 * bool(male) for picture, male in zip(pictures, males, strict=True)])
+    def predict(self, regions, images, males):
+        months = np.array([image.mean() + 100 * bool(male) for image, male in zip(images, males, strict=True)])
         return Ages(months, np.ones(len(months)))
 
 
 @pytest.fixture(autouse=True)
 def _means(monkeypatch):
     def init(self, request):
-        self._request, self.ensemble, self._chain, self.phantoms_only = request, Means(), None, False
-        self.networks = ()
+        self._request, self.ensemble, self._pipeline, self._finds_hands = request, Means(), None, False
+        self.networks, self.phantoms_only = (), False
 
     monkeypatch.setattr(Assessor, "__init__", init)
 
@@ -77,7 +80,7 @@ def rows_of(path):
 def predict(tmp_path, *paths, **options):
     """Returns rows by file, text, exit status."""
     request = AssessRequest(paths, **({"sex": "F"} | options))
-    text, status = register.predict(request, tmp_path / "ages.csv", tmp_path / "ages.html")
+    text, status = predict_command.predict(request, tmp_path / "ages.csv", tmp_path / "ages.html")
     return rows_of(tmp_path / "ages.csv"), text, status
 
 
@@ -253,8 +256,8 @@ def test_where_there_is_nothing(name, message, tmp_path):
         ("M", "M", "error", "M", "", ""),
         ("F", "M", "error", "", "", "its PatientSex is M, F was given"),
         ("M", "F", "error", "", "", "its PatientSex is F, M was given"),
-        ("F", "M", "keep-given", "F", assess.SEX_DIFFERS, ""),
-        ("F", "M", "use-dicom", "M", assess.SEX_DIFFERS, ""),
+        ("F", "M", "keep-given", "F", radiographs.SEX_DIFFERS, ""),
+        ("F", "M", "use-dicom", "M", radiographs.SEX_DIFFERS, ""),
         ("", "M", "keep-given", "M", "", ""),
         ("F", "", "use-dicom", "F", "", ""),
     ],
@@ -373,6 +376,35 @@ def test_a_table_without_sexes_is_refused(tmp_path):
         predict(tmp_path, tmp_path / "a.dcm", sex="", sex_csv=tmp_path / "sexes.csv")
 
 
+# ---- in memory -------------------------------------------------------------------------------------------------------
+
+
+def test_arrays_and_datasets_go_the_way_of_files(capsys):
+    assessor = Assessor(AssessRequest(()))
+    found = [
+        radiographs.of_array(grey(20), "a"),
+        radiographs.of_dicom(pydicom.dcmread(io.BytesIO(dcm(30, "M"))), "b"),
+        radiographs.of_array(np.zeros(5), "c"),
+    ]
+    for _ in range(2):
+        rows = [assessment for assessment, _ in assessor.assess(found, [False, None, True], progress=False)]
+        assert [(row.file, row.sex, bool(row.problem)) for row in rows] == [
+            ("a", "F", False),
+            ("b", "M", False),
+            ("c", "M", True),
+        ]
+        assert [row.months for row in rows[:2]] == [20, 130]
+    assert not capsys.readouterr().err
+    with pytest.raises(UserError, match=r"(?s)sex, which is not given for these files \(1\)"):
+        list(assessor.assess(found, [None, None, False]))
+
+
+def test_flags_of_uncalibrated_thresholds_are_marked():
+    assessment = Assessment("a", 1.0, 1.0, "F", ("cut off", radiographs.SEX_DIFFERS), calibrated=False)
+    assert assessment.marked_flags == ("cut off (uncalibrated)", radiographs.SEX_DIFFERS)
+    assert dataclasses.replace(assessment, calibrated=True).marked_flags == assessment.flags
+
+
 # ---- outputs ---------------------------------------------------------------------------------------------------------
 
 
@@ -396,7 +428,7 @@ def test_destinations_are_checked_before_the_work(out, page, message, tmp_path, 
     (tmp_path / "sexes.csv").write_text("file,male\na,1\n")
     request = AssessRequest((tmp_path / "in",), sex_csv=tmp_path / "sexes.csv")
     with pytest.raises(UserError, match=message):
-        register.predict(request, tmp_path / out if out else None, tmp_path / page if page else None)
+        predict_command.predict(request, tmp_path / out if out else None, tmp_path / page if page else None)
     assert (tmp_path / "in" / "a.png").read_bytes() == png(20)
 
 
@@ -423,12 +455,6 @@ def test_any_file_name_comes_through(name, tmp_path):
         assert shown.encode("utf-8")
         assert "\x1b" not in shown
     assert "line\nbreak" not in text
-
-
-def test_a_caption_that_is_no_utf_8_is_drawn():
-    """OpenCV ended the process on it."""
-    tile = pictures.tile([grey(50)], "bad\udcff\udcfe")
-    assert tile.shape[2] == 3
 
 
 @pytest.mark.parametrize("shape", [(8, 160), (160, 8), (3000, 150)])

@@ -13,24 +13,26 @@ import tensorflow_datasets as tfds
 from boneage_jax import anatomy, parallel
 from boneage_jax.data import images
 from boneage_jax.data.storage import StorageConfig, image_feature
-from boneage_jax.phantom import export, population
-from boneage_jax.phantom.maturity import Variation
-from boneage_jax.phantom.series import SPLITS, Series, named
+from boneage_jax.phantoms import export, population
+from boneage_jax.phantoms.maturity import Variation
+from boneage_jax.phantoms.series import SPLITS, Series, child_id
 
 
 @dataclasses.dataclass
 class PhantomConfig(StorageConfig):
-    """How many phantoms, of what kind and size, from which seed.
+    """How many phantoms are drawn, how, and from which seed.
 
     Attributes:
       train: images for training.
-      validation: images for choosing.
-      test: images for reporting.
-      seed: same seed, same images; splits never share a child.
+      validation: images for the choice of checkpoints and settings.
+      test: images that results are reported on.
+      seed: same seed, same images; no child is in two splits.
       view: one of `views.VIEWS`.
-      shapes: heights and widths that pictures take in turn; empty for `height` and `width` alone.
-      rater_sd: standard deviation of one reading of the bone age, in months; 0 gives the truth as label.
-      test_readings: readings that a label of the test split is the mean of, as in RSNA; other splits have one.
+      shapes: heights and widths of the images, in pixels; the n-th image has the n-th, over and over. Empty for
+        `height` and `width` alone.
+      rater_sd: standard deviation of one human reading of the bone age, in months; 0 gives the truth as label.
+      test_readings: number of readings that are averaged for a label of the test split, as in RSNA; in other splits a
+        label is one reading.
       variation: how much children of one bone age differ.
       carrier: bones that alone show the age; see `series.Series`.
     """
@@ -47,14 +49,14 @@ class PhantomConfig(StorageConfig):
     carrier: str = ""
 
     def fitted(self, height: int, width: int, encoding: images.Encoding, quality: int) -> Self:
-        """Returns this config with pictures of one size, named after view and size."""
+        """Returns this config with images of one size, named after config and size."""
         fitted = super().fitted(height, width, encoding, quality)
         changes: dict[str, Any] = {"name": f"{self.name}_{fitted.name}", "shapes": ()}
         return dataclasses.replace(fitted, **changes)
 
     @property
     def series(self) -> Series:
-        """How its children are drawn."""
+        """The series that its children are drawn from."""
         return Series(self.seed, self.view, self.shapes or ((self.height, self.width),), self.variation, self.carrier)
 
 
@@ -81,7 +83,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     """Hand phantoms.
 
     Args:
-      workers: threads that render; does not change what is written.
+      workers: threads that render; their number does not change the dataset.
     """
 
     VERSION = tfds.core.Version("2.0.0")
@@ -92,7 +94,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     BUILDER_CONFIGS = [
         PhantomConfig(
             name="tiny",
-            description="For the demo: small, background gone, on the registered canvas.",
+            description="For the demo: small, background removed, on the registered canvas.",
             height=192,
             width=144,
             train=3600,
@@ -102,7 +104,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         ),
         PhantomConfig(
             name="small",
-            description="Plain pictures at the paper's input size.",
+            description="Plain images at the paper's input size.",
             height=500,
             width=375,
             train=4000,
@@ -111,7 +113,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         ),
         PhantomConfig(
             name="registered",
-            description="For age models: background gone, on the registered canvas at a quarter of its size.",
+            description="For age models: background removed, on the registered canvas at a quarter of its size.",
             height=520,
             width=400,
             train=8000,
@@ -141,7 +143,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         *(
             PhantomConfig(
                 name=f"only_{carrier}",
-                description=f"As tiny, but the {carrier} alone show the age: where importance has to be found.",
+                description=f"As tiny, but the {carrier} alone show the age: methods of importance must point there.",
                 height=192,
                 width=144,
                 train=3600,
@@ -181,7 +183,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                     "height": tfds.features.Scalar(np.int32, doc="pixels"),
                     "width": tfds.features.Scalar(np.int32, doc="pixels"),
                     "source": tfds.features.Text(doc="split and number within it"),
-                    "true_bone_age": tfds.features.Scalar(np.float32, doc="months, before the rater's noise"),
+                    "true_bone_age": tfds.features.Scalar(np.float32, doc="months, before the noise of a reading"),
                     "mask": tfds.features.Image(shape=(None, None, 1), dtype=np.uint8, doc="255 inside the hand"),
                     "instances": tfds.features.Image(
                         shape=(None, None, 1), dtype=np.uint8, doc="n where anatomy.INSTANCES[n - 1] is, 0 for no bone"
@@ -228,7 +230,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         rendered = parallel.ordered_map(draw, children, workers=self._workers, kind="thread")
         pairs = zip(children, rendered, strict=True)
         for (number, age, male), truth in parallel.progress(pairs, total=count, label=f"{split}: rendering"):
-            name = named(split, number)
+            name = child_id(split, number)
             yield (
                 name,
                 {

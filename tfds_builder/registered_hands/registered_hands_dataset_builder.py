@@ -1,4 +1,4 @@
-"""TFDS builder of registered hands, from what `boneage_jax.workflows.derive` has made ready."""
+"""TFDS builder of registered hands, from the files of `boneage_jax.data.registered`."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from boneage_jax import anatomy
-from boneage_jax.workflows.derive import Parts
+from boneage_jax.data.registered import Parts
 
 
 @dataclasses.dataclass
 class RegisteredConfig(tfds.core.BuilderConfig):
-    """Whose hands, and which regions of them.
+    """The dataset's name, and the regions that it holds.
 
     Attributes:
-      regions: names, the first of which is `image` too.
+      regions: names; the first one is stored as `image` too.
     """
 
     regions: tuple[str, ...] = ()
@@ -28,7 +28,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     """Registered hands.
 
     Args:
-      parts: what is ready, by split.
+      parts: finished images by split.
     """
 
     VERSION = tfds.core.Version("1.0.0")

@@ -1,4 +1,4 @@
-"""COCO JSON: polygons, run lengths, boxes and key points; the layout of BoNet's and RHPE's key points (17 a hand).
+"""COCO JSON: polygons, run lengths, boxes and key points; so are the key points of BoNet and RHPE (17 a hand).
 
 Format: cocodataset.org/#format-data. Key points are x, y, v triples with v = 0 for "not labelled". A region that is
 marked `iscrowd` is read like any other: tools set the mark on masks that they write as run lengths.
@@ -16,6 +16,7 @@ import numpy as np
 
 from boneage_jax import anatomy
 from boneage_jax.data.annotations import runs
+from boneage_jax.data.annotations.format import Format
 from boneage_jax.data.annotations.malformed import (
     Malformed,
     Outline,
@@ -41,7 +42,7 @@ def read(path: pathlib.Path) -> list[Annotation]:
     """Reads a COCO file. Annotations of one image are put together.
 
     Raises:
-      UserError: with file, entry and reason of everything that cannot be used.
+      UserError: with file, entry and reason of all that cannot be used.
     """
     content = load_json(path)
     if not matches(content):
@@ -146,7 +147,8 @@ def write(annotations: Sequence[Annotation], path: pathlib.Path) -> None:
         if annotation.has_mask:
             drawn = _segmentation(annotation)
             entry |= {"segmentation": drawn.segmentation, "area": drawn.area}
-            hand = hand or [drawn.extent] * (drawn.extent != _NOTHING)
+            if not hand and drawn.extent != _NOTHING:
+                hand = [drawn.extent]
             if drawn.size is not None:
                 image["height"], image["width"] = drawn.size
         if annotation.points:
@@ -167,12 +169,12 @@ def write(annotations: Sequence[Annotation], path: pathlib.Path) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class _Segmentation:
-    """A mask as COCO has it: polygons where they say it all, run lengths where it has holes.
+    """A mask as COCO has it: polygons, or run lengths where it has holes.
 
     Attributes:
-      segmentation: what stands under that name.
+      segmentation: the entry of that name.
       area: in pixels.
-      extent: x0, y0, x1, y1 of what is inside; all 0 where that is nothing.
+      extent: x0, y0, x1, y1 of the pixels inside; all 0 where there are none.
       size: height and width of the mask, where it was drawn pixel by pixel.
     """
 
@@ -210,3 +212,13 @@ def _area(outline: Outline) -> float:
     """Of a polygon, by the shoelace formula."""
     x, y = outline.T
     return 0.5 * abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1)))
+
+
+def _read_all(paths: Sequence[pathlib.Path], folder: pathlib.Path | None) -> list[Annotation]:
+    del folder
+    return [annotation for path in paths for annotation in read(path)]
+
+
+FORMAT = Format(
+    name="COCO ('images', 'annotations')", suffix=".json", matches=lambda file: matches(file.json), read=_read_all
+)

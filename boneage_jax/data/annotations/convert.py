@@ -20,7 +20,7 @@ def convert(
     folder: pathlib.Path | None = None,
     names: Mapping[str, str] | None = None,
 ) -> str:
-    """Reads annotations and writes them as COCO (`.json`) or as a folder of masks; returns what was done, for people.
+    """Reads annotations and writes them as COCO (`.json`) or as a folder of masks; returns a summary as text.
 
     Args:
       source: file or folder, in any format that `drawn.read` knows.
@@ -29,7 +29,7 @@ def convert(
       names: old names of points by new name.
 
     Raises:
-      UserError: for what cannot be read, sizes that are not known, or files that cannot be written.
+      UserError: for files that cannot be read, sizes that are not known, or files that cannot be written.
     """
     found = drawn.renamed(drawn.read(source), names or {})
     if folder is not None:
@@ -45,7 +45,7 @@ def convert(
 
 
 def _sized(found: list[Annotation], folder: pathlib.Path) -> list[Annotation]:
-    """The same annotations with their images' sizes."""
+    """The same annotations with the sizes of their images."""
     with Tree() as tree:
         files = [ref for ref in tree.files(folder) if ref.suffix in images.IMAGE_SUFFIXES]
         ids = pairing.ids_of([ref.shown for ref in files])

@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import pathlib
 import posixpath
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from boneage_jax.data import images
 from boneage_jax.data.annotations import runs
+from boneage_jax.data.annotations.format import Format
 from boneage_jax.data.annotations.malformed import (
     Malformed,
     ellipse,
@@ -94,7 +96,7 @@ def _box(corners: list[tuple[float, float]]) -> tuple[float, float, float, float
 
 
 def _painted(shape: Any, corners: list[tuple[float, float]], height: int, width: int) -> runs.Runs:
-    """A mask, which is kept as a picture of what lies between its two corners."""
+    """A mask, which the format stores as an image of the rectangle between its two corners."""
     if not height or not width:
         raise Malformed("found a mask, but no imageHeight and imageWidth to lay it into")
     try:
@@ -108,3 +110,21 @@ def _painted(shape: Any, corners: list[tuple[float, float]], height: int, width:
     inside = np.zeros((height, width), bool)
     inside[y : y + h, x : x + w] = picture > 0
     return runs.of_mask(inside)
+
+
+def _read_all(paths: Sequence[pathlib.Path], folder: pathlib.Path | None) -> list[Annotation]:
+    return [annotation for path in paths for annotation in read(path, folder)]
+
+
+def _image_name(path: pathlib.Path, annotations: Sequence[Annotation]) -> str:
+    names = [one.file for one in annotations if one.where == f"{path}: file"]
+    return pathlib.PurePosixPath(names[0].replace("\\", "/")).name if names else ""
+
+
+FORMAT = Format(
+    name="Labelme ('shapes', 'imagePath')",
+    suffix=".json",
+    matches=lambda file: matches(file.json),
+    read=_read_all,
+    image_name=_image_name,
+)

@@ -1,4 +1,4 @@
-"""What is wrong with an entry of an annotation file, and the checks that all formats share."""
+"""The error for an entry of an annotation file that cannot be used, and the checks that all formats share."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ Outline = Float[np.ndarray, "n 2"]
 """Corners x, y of a polygon in pixels."""
 
 MAX_SIDE = 100_000
-"""Pixels: no picture is as wide or as high, and no place in one as far away."""
+"""Pixels: no image is as wide or as high, and no point of one as far away."""
 
 
 class Malformed(ValueError):
-    """An entry that cannot be used; says which and why."""
+    """An entry cannot be used; the message has the entry and the reason."""
 
 
 @contextlib.contextmanager
 def within(what: str) -> Iterator[None]:
-    """Names the part of an entry that what is raised inside is about. Raises `Malformed`, for missing keys too."""
+    """Adds the name of an entry's part to errors raised inside. Raises `Malformed`, for missing keys too."""
     try:
         yield
     except Malformed as error:
@@ -44,7 +44,7 @@ def entries_of(value: Any, what: str) -> list[Any]:
 
 
 def number(value: Any, what: str) -> float:
-    """Returns a finite number that can be a place or a length in a picture. Raises `Malformed`."""
+    """Returns a finite number that can be a coordinate or a length in an image. Raises `Malformed`."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise Malformed(f"{what}: found {shortened(value)}, expected a number")
     if not abs(value) <= MAX_SIDE:
@@ -53,7 +53,7 @@ def number(value: Any, what: str) -> float:
 
 
 def side(value: Any, what: str) -> int:
-    """Returns a picture's height or width; 0 for null or none, which is how tools say that they do not know."""
+    """Returns an image's height or width; 0 for null or none, which tools write for unknown sizes."""
     length = number(value or 0, what)
     if length < 0 or length != int(length):
         raise Malformed(f"{what}: found {shortened(value)}, expected a whole number of pixels")

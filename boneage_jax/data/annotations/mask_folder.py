@@ -1,4 +1,4 @@
-"""Folders of mask pictures named by the image's id, nested or not, as in Zenodo record 7611677."""
+"""Folders of mask images named by the radiograph's id, nested or not, as in Zenodo record 7611677."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LOOKED_AT = 12
 
 
 def pictures(files: Sequence[tuple[str, pathlib.Path]]) -> list[Annotation]:
-    """Returns an annotation for each mask picture, which is opened only where it is asked for.
+    """Returns an annotation for each mask image, which is opened only when its mask is needed.
 
     Args:
       files: path below the folder of masks, and where the file is.
@@ -37,9 +37,9 @@ def pictures(files: Sequence[tuple[str, pathlib.Path]]) -> list[Annotation]:
 
 
 def mask_among(files: Sequence[tuple[str, pathlib.Path]]) -> str:
-    """Returns the path of a picture that may be a mask: by its name, or looking like one. Empty where none does.
+    """Returns the path of an image that may be a mask, by its name or its grey levels; empty where there is none.
 
-    A dozen of each folder are looked at, whatever their names' order.
+    A dozen images of each folder are read, in an order that does not follow their names.
 
     Args:
       files: path below the folder of annotations, and where the file is.
@@ -77,7 +77,7 @@ def write_one(image_id: str, mask: np.ndarray, folder: pathlib.Path) -> None:
     """Writes one mask as `ID.png`, in folders where the id has some.
 
     Raises:
-      UserError: for an id that is no file name, or an unwritable folder.
+      UserError: for an id that is no file name, or a folder that cannot be written.
     """
     if not image_id or "/".join(pairing.parts_of(image_id)) != image_id:
         raise UserError(f"id {image_id!r}: expected one that can be a file's name")

@@ -1,4 +1,4 @@
-"""What every annotation format comes down to."""
+"""Annotations, independent of the format of their file."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ from boneage_jax.data.annotations.runs import Runs
 from boneage_jax.errors import UserError, fail_if_any, reason
 
 MAX_GREY_SHARE = 0.1
-"""Of a mask picture's pixels that are neither dark nor bright: edges are, as JPEG and smoothing leave them."""
+"""Largest share of a mask image's pixels that are neither dark nor bright: JPEG and smoothing leave some at edges.
+Chosen by eye, see docs/explanation/lab-notes.md."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Annotation:
-    """What somebody has drawn on one image. Places are x, y in the image's pixels, pixel centres at whole numbers.
+    """The annotation of one image. Points are x, y in the image's pixels, pixel centres at whole numbers.
 
     Attributes:
       file: name or path of the image, as the format has it.
@@ -32,9 +33,9 @@ class Annotation:
       outlines: polygons around the hand.
       points: by name.
       boxes: name and x0, y0, x1, y1 of each, in order; a name may stand more than once.
-      mask_file: picture of the mask, where the format keeps one; then there are no outlines and no runs.
+      mask_file: image file of the mask, where the format has one; then there are no outlines and no runs.
       runs: masks pixel by pixel; outlines and runs together are the hand's mask.
-      where: file and entry that it comes from, for people.
+      where: file and entry that it comes from, for messages.
     """
 
     file: str
@@ -54,7 +55,7 @@ class Annotation:
 
     @property
     def has_mask(self) -> bool:
-        """Whether it says where the hand is."""
+        """Whether it holds a mask of the hand."""
         return bool(self.outlines or self.runs) or self.mask_file is not None
 
     def check_size(self, shape: tuple[int, int]) -> None:
@@ -125,7 +126,7 @@ def outlines_of(mask: Bool[np.ndarray, "h w"]) -> tuple[Outline, ...]:
 
 @dataclasses.dataclass
 class Drawing:
-    """What is found on one image, as it is read.
+    """The annotation of one image while its file is read.
 
     Attributes:
       outlines: see `Annotation`.
@@ -170,8 +171,8 @@ def collected(
 
     Args:
       path: of the file, for the message.
-      entries: each with what it is called in a message.
-      parse: raises `Malformed`, or what a wrong structure makes Python raise; None for an entry to leave out.
+      entries: each with its name for messages.
+      parse: returns None for an entry to leave out; raises `Malformed`, or any error that a wrong structure causes.
 
     Raises:
       UserError: with file, entry and reason of each.

@@ -1,8 +1,8 @@
 """Masks as COCO's run lengths: lengths of background and hand by turns, down the columns, first of the background.
 
 Plain, or packed into text (cocodataset/cocoapi, common/maskApi.c, rleFrString): numbers of 5 bits a character, each
-after the third as its difference to the last but one. Read here and not by that library, whose C code takes lengths on
-trust; the tests hold it against the library.
+after the third as its difference to the last but one. That library does not check lengths in its C code, so they are
+read here; the tests compare both.
 """
 
 from __future__ import annotations
@@ -99,5 +99,5 @@ def _unpacked(text: str) -> Int64[np.ndarray, " n"]:
 
 
 def as_json(runs: Runs) -> dict[str, Sequence[Any]]:
-    """Returns what `parse` reads, lengths as plain numbers."""
+    """Returns run lengths as plain numbers, in the form that `parse` reads."""
     return {"size": [runs.height, runs.width], "counts": runs.counts.tolist()}

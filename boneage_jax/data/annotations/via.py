@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from boneage_jax.data import tables
+from boneage_jax.data.annotations.format import Format
 from boneage_jax.data.annotations.malformed import (
     Malformed,
     ellipse,
@@ -118,9 +119,27 @@ def _annotation(file: str, regions: list[tuple[Mapping[str, Any], Mapping[str, A
 
 
 def _label(attributes: Mapping[str, Any]) -> str:
-    """What a region is called: the attribute that says so, or the only one."""
+    """A region's label: the attribute of such a name, or the only one."""
     for key in (*_LABEL_KEYS, *attributes):
         value = attributes.get(key)
         if isinstance(value, str) and value:
             return value
     return ""
+
+
+def _read_all_json(paths: Sequence[pathlib.Path], folder: pathlib.Path | None) -> list[Annotation]:
+    del folder
+    return [annotation for path in paths for annotation in read_json(path)]
+
+
+def _read_all_csv(paths: Sequence[pathlib.Path], folder: pathlib.Path | None) -> list[Annotation]:
+    del folder
+    return [annotation for path in paths for annotation in read_csv(path)]
+
+
+JSON_FORMAT = Format(
+    name="VIA ('regions')", suffix=".json", matches=lambda file: matches(file.json), read=_read_all_json
+)
+CSV_FORMAT = Format(
+    name="VIA ('region_shape_attributes')", suffix=".csv", matches=lambda file: is_csv(file.path), read=_read_all_csv
+)

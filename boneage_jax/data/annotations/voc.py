@@ -5,23 +5,25 @@ from __future__ import annotations
 import functools
 import pathlib
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
 
+from boneage_jax.data.annotations.format import Format
 from boneage_jax.data.annotations.malformed import Malformed, number, rectangle, shortened, side, within
 from boneage_jax.data.annotations.model import Annotation, collected
 from boneage_jax.errors import UserError, fail_if_any, reason
 
 
-def read(paths: list[pathlib.Path], folder: pathlib.Path | None = None) -> list[Annotation]:
+def read(paths: Sequence[pathlib.Path], folder: pathlib.Path | None = None) -> list[Annotation]:
     """Reads Pascal VOC files.
 
-    What a file calls its image is often a path on somebody's disk; images go by the files' own names.
+    The image's name in a file is often a path on somebody's disk, so images go by the files' own names.
 
     Args:
       paths: of the files.
       folder: that their images' paths are relative to; None for names alone.
 
     Raises:
-      UserError: with file, object and reason of everything that cannot be used.
+      UserError: with file, object and reason of all that cannot be used.
     """
     found: list[Annotation] = []
     problems: list[str] = []
@@ -37,7 +39,7 @@ def read(paths: list[pathlib.Path], folder: pathlib.Path | None = None) -> list[
 
 
 def image_name(path: pathlib.Path) -> str:
-    """Returns what a file calls its image, without folders; empty for a file that says nothing of it."""
+    """Returns the image's name in a file, without folders; empty for a file without one."""
     try:
         text = ElementTree.parse(path).getroot().findtext("filename") or ""
     except (ElementTree.ParseError, ValueError, LookupError, OSError):
@@ -48,7 +50,7 @@ def image_name(path: pathlib.Path) -> str:
 def _file(path: pathlib.Path, name: str) -> Annotation:
     try:
         root = ElementTree.parse(path).getroot()
-    # The latter three of encodings that there are not, and of files that cannot be read.
+    # The latter three are raised for unknown encodings and unreadable files.
     except (ElementTree.ParseError, ValueError, LookupError, OSError) as error:
         raise Malformed(f"not XML ({reason(error)})") from error
     if root.tag != "annotation":
@@ -77,3 +79,8 @@ def _number(entry: ElementTree.Element, key: str) -> float:
         raise
     except ValueError:
         raise Malformed(f"<{key}>: found {shortened(text)}, expected a number") from None
+
+
+FORMAT = Format(
+    name="Pascal VOC (<annotation>)", suffix=".xml", read=read, image_name=lambda path, annotations: image_name(path)
+)

@@ -1,0 +1,116 @@
+"""A predicted bone age, as the Python API returns it."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+
+from boneage_jax.api import notebook
+from boneage_jax.api.hands import OVERLAY_SIDE, RegisteredHand
+from boneage_jax.data.images import Grey
+from boneage_jax.workflows import assess, pictures
+
+_INTERVAL = 1.96
+"""Standard deviations of a normal distribution on either side of its mean that hold 95% of it."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Prediction:
+    """The bone age of one radiograph.
+
+    Attributes:
+      name: of the radiograph: its path, or as in `image 3`, its place in what was given, from 0.
+      months: bone age; NaN where no hand was found. May lie outside 0 to 240 for an image that shows no hand.
+      spread: its standard deviation by the networks' own estimate, in months; NaN where they give none.
+      sex: of the child as the networks were told it, `M` or `F`; empty where it is not known.
+      flags: reasons to look at the radiograph before its age is used; empty where there are none.
+      calibrated: whether the thresholds behind the flags were chosen for the networks; True where none were used.
+      image: the radiograph, grey levels, uint8 of shape (height, width).
+      hand: the registered hand; None where the networks take whole radiographs, or images of the canvas.
+      inputs: images that the age networks took, uint8.
+      notice: what the age may not be used for.
+    """
+
+    name: str
+    months: float
+    spread: float
+    sex: str
+    flags: tuple[str, ...]
+    calibrated: bool
+    image: Grey
+    hand: RegisteredHand | None
+    inputs: tuple[Grey, ...]
+    notice: str
+    _assessment: assess.Assessment
+
+    @property
+    def years(self) -> float:
+        """The bone age in years."""
+        return self.months / 12
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """`months` minus and plus 1.96 times `spread`, in months.
+
+        The networks' own uncertainty, as for a normal distribution: not a calibrated interval. How often it holds the
+        reading depends on the networks and the radiographs; `boneage evaluate --report` measures it.
+        """
+        return self.months - _INTERVAL * self.spread, self.months + _INTERVAL * self.spread
+
+    @property
+    def regions(self) -> dict[str, Grey]:
+        """The registered regions by name; see `RegisteredHand.regions`. Empty where no hand was looked for."""
+        return {} if self.hand is None else self.hand.regions
+
+    @property
+    def mask(self) -> Bool[np.ndarray, "h w"] | None:
+        """Whether a pixel of the radiograph shows the hand; None where no hand was looked for."""
+        return None if self.hand is None else self.hand.mask
+
+    @property
+    def key_points(self) -> Float[np.ndarray, "3 2"] | None:
+        """x, y of `anatomy.KEY_POINTS` in the radiograph, in pixels; None where none were found."""
+        return None if self.hand is None else self.hand.key_points
+
+    @functools.cached_property
+    def overlay(self) -> UInt8[np.ndarray, "h w 3"]:
+        """The radiograph with the hand's outline and the key points drawn on it, RGB, at most 640 pixels a side."""
+        return pictures.overlay(self.image, self.mask, self.key_points, side=OVERLAY_SIDE)
+
+    @classmethod
+    def of(
+        cls, assessment: assess.Assessment, seen: assess.Seen, hand: RegisteredHand | None, notice: str
+    ) -> Prediction:
+        """Returns what an assessor said of a radiograph without a problem."""
+        return cls(
+            assess.legible(assessment.file),
+            assessment.months,
+            assessment.spread,
+            assessment.sex,
+            assessment.flags,
+            assessment.calibrated,
+            seen.picture,
+            hand,
+            seen.regions,
+            notice,
+            assessment,
+        )
+
+    def __repr__(self) -> str:
+        flags = f"; flags: {', '.join(self._assessment.marked_flags)}" if self.flags else ""
+        return f"Prediction({self.name}: {assess.shown(self._assessment)}, sex {self.sex or 'not given'}{flags})"
+
+    def _repr_png_(self) -> bytes:
+        return notebook.png(self.overlay)
+
+    def _repr_html_(self) -> str:
+        facts = {
+            "radiograph": self.name,
+            "bone age": assess.shown(self._assessment),
+            "sex": self.sex or "not given",
+            "flags": ", ".join(self._assessment.marked_flags) or "none",
+        }
+        return notebook.beside(self.overlay, facts, self.notice)

@@ -1,0 +1,46 @@
+"""Which part of the paper's table to train and score, as a command line says it."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+
+from boneage_jax.options import option
+
+
+def _override(text: str) -> str:
+    """Returns `KEY=VALUE` as the argument of a config."""
+    return f"--config.{text}"
+
+
+@dataclasses.dataclass(frozen=True)
+class PaperRequest:
+    """Which part of the table, from which data, to where.
+
+    With `folds`, each experiment is trained so many times, and what is reported are the images of the training split,
+    each read by the network that has not seen its child.
+    """
+
+    out: pathlib.Path = option(help="folder for runs, tables and page")
+    data: pathlib.Path = option(pathlib.Path("data"), "folder of built datasets")
+    dataset: str = option(
+        "hand_phantom/registered", "registered hands: with the regions as features, or images of the whole canvas"
+    )
+    experiments: tuple[str, ...] = option((), "as in 'm46-*-A-all,resnet50-*'", default_text="all 36")
+    _: dataclasses.KW_ONLY
+    tiny: bool = option(False, "train the experiments' tiny twins")
+    validation: str = option("validation", "split that ensembles are fitted on")
+    test: str = option("test", "split that is reported")
+    folds: int = option(
+        0, "cross-validation: train each experiment so often, report the training split; 0 for none", low=0
+    )
+    patients: pathlib.Path | None = option(None, "with --folds: CSV of image and patient, dealt together")
+    overrides: tuple[str, ...] = option(
+        (), "setting of every experiment's config", flag="--set", metavar="KEY=VALUE", parse=_override, repeat=True
+    )
+    beside: tuple[pathlib.Path, ...] = option(
+        (),
+        "run of another age model, scored beside the experiments and part of the ensembles; or several",
+        metavar="RUN",
+        repeat=True,
+    )

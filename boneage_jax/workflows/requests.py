@@ -1,0 +1,276 @@
+"""What the workflows are asked for: dataclasses whose fields are the options of the command line too.
+
+They stand apart from the workflows, which load JAX: a command's help needs only what is here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import re
+from typing import Any
+
+from boneage_jax.config import ExperimentConfig
+from boneage_jax.data.choices import Encoding, Missing
+from boneage_jax.network_ref import NetworkRef
+from boneage_jax.options import option, size
+from boneage_jax.region_spec import RegionSpec, parse_regions
+from boneage_jax.workflows.choices import CalibrationMethod
+from boneage_jax.workflows.sexes import SexConflict
+
+VIEWS = (1, 2, 6)
+"""How many views a network may take of a hand: see `pipeline.Settings` and `augment.TEST_TIME`."""
+
+SHARE = 0.04
+"""Of ordinary hands that are flagged for what the networks say; some more are for what the picture shows."""
+
+_CANVAS = "HEIGHT,WIDTH,TIP_X,TIP_Y,CAPITATE_X,CAPITATE_Y"
+
+_OWN_THRESHOLDS = "the bundle's, where both networks come from one"
+
+CanvasNumbers = tuple[float, float, float, float, float, float]
+"""What `Canvas.of` takes: height and width, and where middle fingertip and capitate go, in pixels."""
+
+
+def _network(
+    default: Any = dataclasses.MISSING, help: str = "run of that task, a bundle, or shipped", **how: Any
+) -> Any:
+    """Returns a field for a network, which may also be given as a path."""
+    return option(default, help, parse=NetworkRef.parse, **how)
+
+
+def _data() -> Any:
+    """Returns a field for the folder of built datasets."""
+    return option(pathlib.Path("data"), "folder of built datasets")
+
+
+def _canvas(text: str) -> CanvasNumbers:
+    """Reads a canvas's six numbers. Raises `ValueError` for other texts."""
+    parts = text.split(",")
+    if len(parts) != 6 or not all(re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", part.strip()) for part in parts):
+        raise ValueError(_CANVAS)
+    height, width, tip_x, tip_y, capitate_x, capitate_y = map(float, parts)
+    return height, width, tip_x, tip_y, capitate_x, capitate_y
+
+
+def _counts(text: str) -> dict[str, int]:
+    """Reads the sizes of three splits. Raises `ValueError` for other texts."""
+    parts = text.split(",")
+    if len(parts) != 3 or not all(re.fullmatch("[0-9]+", part) for part in parts):
+        raise ValueError("TRAIN,VALIDATION,TEST, as in 400,50,50")
+    return dict(zip(("train", "validation", "test"), map(int, parts), strict=True))
+
+
+def _renames(text: str) -> dict[str, str]:
+    """Reads NEW=OLD with commas between. Raises `ValueError` for other texts."""
+    pairs = [part.split("=") for part in text.split(",")]
+    if not all(len(pair) == 2 for pair in pairs):
+        raise ValueError("NEW=OLD,..., as in capitate=17")
+    return {new.strip(): old.strip() for new, old in pairs}
+
+
+@dataclasses.dataclass(frozen=True)
+class BuildRequest:
+    """Which dataset is built, from what."""
+
+    dataset: str = option(
+        help="hand_phantom/tiny|small|registered|raw_tiny|raw|full, rsna_bone_age[/small]", positional=True
+    )
+    _: dataclasses.KW_ONLY
+    out: pathlib.Path = option(pathlib.Path("data"), "folder of all built datasets")
+    source: pathlib.Path | None = option(
+        None,
+        "folder or zip of the RSNA download: zips, folders, or images with a CSV",
+        flag="--from",
+        metavar="SOURCE",
+    )
+    workers: int | None = option(
+        None, "processes; their number does not change the result", low=1, default_text="all processors"
+    )
+    missing: Missing = option("error", "rows without an image, images without a row")
+    validation: float | None = option(
+        None,
+        "of training images that become the validation split where the data name none",
+        metavar="SHARE",
+        default_text="0.08; 0 for none",
+    )
+    size: tuple[int, int] | None = option(None, "fit images into HEIGHTxWIDTH pixels, as in 500x375", parse=size)
+    encoding: Encoding = option("png", "how --size images are stored; jpeg and raw are cheaper to decode")
+    quality: int = option(95, "of JPEG", low=1)
+    counts: dict[str, int] | None = option(
+        None, "phantoms as TRAIN,VALIDATION,TEST in place of the config's", parse=_counts
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class DescribeRequest:
+    """Which built dataset is described."""
+
+    dataset: str = option(help="as in hand_phantom/tiny", positional=True)
+    _: dataclasses.KW_ONLY
+    out: pathlib.Path = option(pathlib.Path("data"), "folder of all built datasets")
+    json: bool = option(False, "print JSON")
+
+
+@dataclasses.dataclass(frozen=True)
+class ConvertRequest:
+    """Which annotations are converted, to where."""
+
+    source: pathlib.Path = option(help="file or folder; the format is told from the content", positional=True)
+    out: pathlib.Path = option(help="COCO .json, or a folder for masks")
+    _: dataclasses.KW_ONLY
+    images: pathlib.Path | None = option(None, "folder of the images, where the format keeps no sizes")
+    rename: dict[str, str] | None = option(None, "NEW=OLD,... for names of points", parse=_renames)
+
+
+@dataclasses.dataclass(frozen=True)
+class MiningRequest:
+    """What to mine.
+
+    Attributes:
+      config: of the segmentation; its data name dataset and training split.
+      growth: a round that adds less than this part of what was accepted is the last.
+    """
+
+    config: ExperimentConfig
+    folder: pathlib.Path = option(help="folder for everything", flag="--out")
+    _: dataclasses.KW_ONLY
+    masks: pathlib.Path | None = option(None, "labelled images: masks by id, or any annotation file")
+    labelled: int = option(100, "without --masks: images, the first by id, whose own masks count; for phantoms", low=1)
+    rounds: int = option(6, "at most", low=1)
+    accept: float = option(0.90, "lowest score accepted, 0 to 1")
+    correct: int = option(
+        0, "without a person: after each round, so many of the worst masks become the images' own", low=0
+    )
+    growth: float = 0.02
+    measure: str = option("", "split on whose own masks each round is measured; for phantoms")
+    reference: bool = option(False, "train on all masks too, to compare with")
+
+
+@dataclasses.dataclass(frozen=True)
+class CalibrateRequest:
+    """For which networks thresholds are chosen, from which hands."""
+
+    dataset: str = option(help="built dataset of radiographs, as in hand_phantom/raw", positional=True)
+    segmentation: NetworkRef | pathlib.Path = _network()
+    landmarks: NetworkRef | pathlib.Path = _network()
+    out: pathlib.Path = option(help="file to write")
+    _: dataclasses.KW_ONLY
+    data: pathlib.Path = _data()
+    split: str = option("validation", "of ordinary hands that neither network was trained on, in TFDS's notation")
+    share: float = option(SHARE, "of these that the thresholds may flag, above 0 and below 0.5")
+    views: int = option(6, "as the pipeline will be used", choices=VIEWS)
+    fine_stage: bool = option(True, "the coarse stage alone, as the pipeline will be used", negated="--coarse-only")
+    method: CalibrationMethod = option(
+        "quantile",
+        "quantile: flag a share of ordinary hands; failures: catch most failures, of data with true masks and points",
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class RegisterRequest:
+    """Which hands are registered, by which networks, to where."""
+
+    dataset: str = option(help="built dataset of radiographs, as in hand_phantom/raw", positional=True)
+    segmentation: NetworkRef | pathlib.Path = _network()
+    landmarks: NetworkRef | pathlib.Path = _network()
+    _: dataclasses.KW_ONLY
+    data: pathlib.Path = _data()
+    out: pathlib.Path | None = option(None, "folder the new dataset goes to", default_text="that of --data")
+    name: str = option("", "of the new dataset, registered_hands/NAME", default_text="the source's")
+    splits: tuple[str, ...] = option((), "as in train,test", default_text="all")
+    regions: tuple[RegionSpec, ...] = option(
+        parse_regions("whole,A,B,C"),
+        "separated by commas: whole, A, B, C, any @HEIGHTxWIDTH, or NAME=ROW0:ROW1,COL0:COL1@HEIGHTxWIDTH",
+        parse=parse_regions,
+    )
+    canvas: CanvasNumbers | None = option(
+        None,
+        "canvas in pixels, and where middle fingertip and capitate go",
+        metavar=_CANVAS,
+        parse=_canvas,
+        default_text="the bundle's, else the paper's, 2080,1600,800,100,800,1600",
+    )
+    views: int = option(
+        6,
+        "that each network takes in its last stage: 2 with the mirror image, 6 with turned ones too; more are "
+        "steadier, and slower",
+        choices=VIEWS,
+    )
+    thresholds: pathlib.Path | None = option(
+        None, "quality thresholds, as boneage calibrate writes them", default_text=_OWN_THRESHOLDS
+    )
+    fine_stage: bool = option(True, "the coarse stage alone: half the time, less exact", negated="--coarse-only")
+    batch_size: int = option(16, "images the networks see at once", low=1)
+    threads: int = option(4, "threads between the networks", low=1)
+    drop_flagged: bool = option(False, "leave images with flags out of the dataset")
+    annotations: pathlib.Path | None = option(None, "folder for coco.json and masks/, to be corrected")
+
+
+@dataclasses.dataclass(frozen=True)
+class AssessRequest:
+    """Which radiographs are read, by which networks."""
+
+    paths: tuple[pathlib.Path, ...] = option(
+        help="radiographs, or folders, zips or DICOMDIRs of them", positional=True, metavar="IMAGE|FOLDER|ZIP"
+    )
+    runs: tuple[NetworkRef | pathlib.Path, ...] = _network(
+        (),
+        "folder of an age network's run, or FILE:MEMBER of a bundle, as in shipped:age0; several times for their mean",
+        flag="--run",
+        repeat=True,
+        default_text="the bundle's",
+    )
+    _: dataclasses.KW_ONLY
+    segmentation: NetworkRef | pathlib.Path | None = _network(
+        None, "run of that task, a bundle, or shipped", default_text="the bundle's"
+    )
+    landmarks: NetworkRef | pathlib.Path | None = _network(
+        None, "run of that task, a bundle, or shipped", default_text="the bundle's"
+    )
+    thresholds: pathlib.Path | None = option(
+        None, "quality thresholds of these two, as boneage calibrate writes them", default_text=_OWN_THRESHOLDS
+    )
+    bundle: pathlib.Path | None = option(None, "file of boneage bundle", default_text="the shipped one")
+    as_is: bool = option(False, "pictures show registered hands on the whole canvas")
+    sex: str = option("", "sex of all children: M or F", default_text="that of each DICOM file's PatientSex")
+    sex_csv: pathlib.Path | None = option(None, "CSV with the columns file,male")
+    sex_conflict: SexConflict = option(
+        "error",
+        "what counts where --sex or --sex-csv contradict a PatientSex",
+        default_text="error, such a file gets no age",
+    )
+    step: int | None = option(None, "checkpoint of --run", low=1, default_text="the best by evaluation MAE")
+    views: int = option(6, "every network takes of a hand", choices=VIEWS)
+    batch_size: int = option(16, "radiographs at once", low=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class BundleRequest:
+    """What goes into a bundle."""
+
+    segmentation: NetworkRef | pathlib.Path = _network()
+    landmarks: NetworkRef | pathlib.Path = _network()
+    ages: tuple[NetworkRef | pathlib.Path, ...] = _network(
+        help="folder of an age network's run; or several", flag="--run", repeat=True
+    )
+    out: pathlib.Path = option(help="file to write")
+    _: dataclasses.KW_ONLY
+    weights: bool = option(False, "weigh age networks by how well they do on --split, in place of the mean")
+    debias: bool = option(False, "correct the linear bias of what they say together, fitted on --split")
+    thresholds: pathlib.Path | None = option(
+        None,
+        "quality thresholds for its hands, as boneage calibrate writes them",
+        default_text="those of the bundle that both networks come from",
+    )
+    split: str = option("validation", "of the first run's dataset")
+    data: pathlib.Path | None = option(None, "folder of built datasets", default_text="the first run's")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DemoRequest:
+    """Where the demonstration goes, and how long it may take."""
+
+    out: pathlib.Path = option(pathlib.Path("boneage_demo"), "folder for everything")
+    quick: bool = option(False, "few phantoms and steps: shows that all runs, learns nothing")
+    workers: int | None = option(None, "that render", low=1, default_text="all processors")

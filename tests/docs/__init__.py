@@ -1,0 +1,1 @@
+"""The documentation: every command and link in it."""
