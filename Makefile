@@ -1,5 +1,6 @@
 # make demo: the whole way on phantoms, from nothing to a page.
 # make test: the tests.   make engines: several processes of JAX, a Slurm and a PostgreSQL of their own, the demo's own test.
+# make docs: the documentation site, into site/.   make coverage: the tests once more, and which lines they run.
 # make fuzz: damaged files for all readers, for SECONDS (600).
 # All make .venv and install by themselves; PYTHON names the interpreter to start from (3.11 or newer).
 PYTHON ?= python3
@@ -8,10 +9,10 @@ BIN := $(VENV)/bin
 DEMO ?= boneage_demo
 SECONDS ?= 600
 
-.PHONY: help demo test engines fuzz lint format clean
+.PHONY: help demo test engines docs coverage fuzz lint format clean
 
 help:
-	@grep -E '^# ' Makefile | head -4
+	@grep -E '^# ' Makefile | head -5
 
 # One stamp an extra, so that the demo need not wait for what only tests want.
 $(VENV)/bin/python:
@@ -26,6 +27,10 @@ $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,lint]'
 	@touch $@ $(VENV)/.base
 
+$(VENV)/.docs: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	@touch $@ $(VENV)/.base
+
 demo: $(VENV)/.base
 	$(BIN)/boneage demo --out $(DEMO)
 
@@ -34,6 +39,13 @@ test: $(VENV)/.dev
 
 engines: $(VENV)/.dev
 	$(BIN)/python -m pytest -m engine
+
+docs: $(VENV)/.docs
+	$(BIN)/python -m mkdocs build --quiet --strict
+	@echo "The documentation is site/index.html"
+
+coverage: $(VENV)/.dev
+	$(BIN)/python -m pytest -m 'not engine' --cov --cov-report=term --cov-report=html
 
 fuzz: $(VENV)/.dev
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
@@ -48,4 +60,4 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(DEMO) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(DEMO) site htmlcov .coverage .pytest_cache .mypy_cache .ruff_cache

@@ -81,6 +81,6 @@ def thumb_side(key_points: Float[np.ndarray, "3 2"]) -> float:
     return float((up[0] * thumb[1] - up[1] * thumb[0]) / max(float(up @ up), 1e-12))
 
 
-def hand_length(key_points: Float[np.ndarray, "*n 3 2"]) -> Float[np.ndarray, " *n"]:
+def hand_length(key_points: Float[np.ndarray, "*n 3 2"]) -> Float[np.ndarray, " *n"] | np.float64:
     """Returns the distance from the middle fingertip to the capitate, in the points' own unit."""
     return np.linalg.norm(key_points[..., FINGERTIP, :] - key_points[..., CAPITATE, :], axis=-1)

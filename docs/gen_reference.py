@@ -283,4 +283,5 @@ def api() -> dict[str, str]:
 def api_page(name: str, options: list[str]) -> str:
     """Returns a page that mkdocstrings fills with what a module says of itself."""
     lines = "".join(f"      {option}\n" for option in ["show_root_heading: false", *options])
-    return f"# {name}\n\n::: {name}\n    options:\n{lines}"
+    # What people wrote comes first in a search.
+    return f"---\nsearch:\n  boost: 0.3\n---\n\n# {name}\n\n::: {name}\n    options:\n{lines}"

@@ -12,6 +12,14 @@ if tuple(map(int, importlib.metadata.version("jaxlib").split(".")[:2])) < (0, 11
 os.environ["XLA_FLAGS"] = " ".join(
     ["--xla_force_host_platform_device_count=8", LESS_OPTIMISED, os.environ.get("XLA_FLAGS", "")]
 )
+from jaxtyping import install_import_hook
+
+import tests.type_checker
+
+# Shapes and types of arrays are checked at each call of these rooms' functions: see jaxtyping's runtime type checking.
+CHECKED_ROOMS = ("geometry", "canvas", "data", "models", "tasks", "hand", "workflows")
+install_import_hook([f"boneage_jax.{room}" for room in CHECKED_ROOMS], f"{tests.type_checker.__name__}.check")
+
 from boneage_jax.environment import take_collectives_in_order
 
 take_collectives_in_order()

@@ -246,7 +246,7 @@ def test_a_training_is_the_same_in_any_environment(data_dir, phantoms, tmp_path)
 @pytest.mark.usefixtures("may_mount")
 def test_processes_that_cannot_share_semaphores():
     code = (
-        "from boneage_jax.data import parallel; from boneage_jax import environment\n"
+        "from boneage_jax import environment, parallel\n"
         "print(environment.no_semaphores()); print(list(parallel.ordered_map(abs, range(-3, 0), workers=2)))"
     )
     done = subprocess.run(

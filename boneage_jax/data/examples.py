@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Literal, NotRequired, Protocol, TypedDict
+from typing import Literal, NotRequired, Protocol, TypedDict, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -66,6 +66,7 @@ class View:
     fold: Fold | None = None
 
 
+@runtime_checkable
 class Labels(Protocol):
     """Masks or key points by id, in pixels of the original image.
 

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-Grey = UInt8[np.ndarray, "h w"]
+Grey = UInt8[np.ndarray, "_h _w"]
+"""Grey levels of any size; the underscores keep one image's size from being held against another's."""
 
 MAX_PIXELS = 200_000_000
 """Of one picture: a film of 24 x 30 cm scanned at 1,200 dpi has 160 million. Larger headers are damaged or worse."""

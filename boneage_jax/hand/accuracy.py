@@ -43,7 +43,7 @@ class Accuracy:
     @property
     def failed(self) -> bool:
         """Whether the hand should not be used."""
-        return (
+        return bool(
             self.iou < FAILED_IOU
             or max(self.errors) > FAILED_ERROR
             or self.canvas > FAILED_CANVAS
@@ -62,7 +62,7 @@ def against_truth(
       key_points: the true ones, in the image's pixels.
       canvas: that the hand is registered on.
     """
-    iou = masks.iou(hand.mask.inside, mask)
+    iou = float(masks.iou(hand.mask.inside, mask))
     registration = hand.registration
     if registration is None:
         return Accuracy(iou, (_NOT_FOUND_ERROR,) * 3, _NOT_FOUND_CANVAS, False)

@@ -81,7 +81,7 @@ def cut(
 
 def mask_on_canvas(
     mask: Bool[np.ndarray, "h w"], registration: Registration, region: Region
-) -> Bool[np.ndarray, "h w"]:
+) -> Bool[np.ndarray, "n m"]:
     """Returns a mask of the image as it lies in a region."""
     transform = registration.to_canvas.then(region.transform)
     return images.warp(images.of_mask(mask), transform, region.height, region.width) > 127

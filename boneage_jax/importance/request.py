@@ -1,4 +1,4 @@
-"""What to ask of an age network, as a command line says it."""
+"""What to ask of an age network: declared once for the command line, Python and docs."""
 
 from __future__ import annotations
 

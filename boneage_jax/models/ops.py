@@ -133,7 +133,7 @@ def _depthwise_taps(x: Array, kernel: Array) -> Array:
     def add(n: Array, total: Array) -> Array:
         return total + tap(n) * flat[n]
 
-    return lax.fori_loop(0, len(flat), add, jnp.zeros_like(x))
+    return lax.fori_loop(0, len(flat), add, jnp.zeros(x.shape, jnp.float32)).astype(x.dtype)
 
 
 def _depthwise_forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:

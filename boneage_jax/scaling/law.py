@@ -12,11 +12,13 @@ import dataclasses
 import numpy as np
 import scipy.optimize
 from jaxtyping import Float
+from numpy.typing import ArrayLike
 
 _STEEPEST = 3.0
 """Largest exponent of the search; chosen by eye, far above those of published laws (Hoffmann et al.: 0.34, 0.28)."""
 
 _GRID = np.array([0.05, 0.15, 0.3, 0.5, 0.8, 1.2, 2.0])
+"""Exponents that the search starts from; chosen by eye."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Law:
     of_images: float
     images_exponent: float
 
-    def __call__(self, weights: Float[np.ndarray, " n"], images: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    def __call__(self, weights: ArrayLike, images: ArrayLike) -> Float[np.ndarray, "*n"]:
         """Returns the error of networks by their number of weights and of training images."""
         weights, images = np.asarray(weights, np.float64), np.asarray(images, np.float64)
         by_weights = self.of_weights * weights**-self.weights_exponent
@@ -202,9 +204,10 @@ class Compute:
         exponent, offset = np.polyfit(np.log(weights), np.log(operations), 1)
         return cls(float(np.exp(offset)), float(exponent), passes)
 
-    def of(self, weights: Float[np.ndarray, " n"], images: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    def of(self, weights: ArrayLike, images: ArrayLike) -> Float[np.ndarray, "*n"]:
         """Returns the operations of whole runs."""
-        return np.asarray(self.factor * np.asarray(weights, np.float64) ** self.exponent * self.passes * images)
+        step = self.factor * np.asarray(weights, np.float64) ** self.exponent
+        return np.asarray(step * self.passes * np.asarray(images))
 
 
 def frontier(

@@ -7,7 +7,7 @@ import json
 import pathlib
 import sys
 import time
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import tqdm
 
@@ -114,6 +114,7 @@ def progress_bar(*, total_steps: int, done: int, enabled: bool) -> tqdm.tqdm:
     )
 
 
+@runtime_checkable
 class Waiter(Protocol):
     """Counts the seconds spent waiting for data."""
 

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, UInt8
 from boneage_jax import anatomy, page
 from boneage_jax.data.images import Grey
 
-Colour = UInt8[np.ndarray, "h w 3"]
+Colour = UInt8[np.ndarray, "_h _w 3"]
 """Red, green, blue."""
 
 OUTLINE = page.Mark("outline of the hand", page.PALETTE["yellow"], "line")

@@ -15,7 +15,7 @@ from PIL import Image
 
 from boneage_jax import anatomy
 from boneage_jax.data import annotations as drawn
-from boneage_jax.data import folds, images
+from boneage_jax.data import describe, folds, images
 from boneage_jax.data.examples import View
 from boneage_jax.data.sources import INDEX, Dataset
 from boneage_jax.errors import UserError
@@ -394,10 +394,10 @@ def test_unknown_names(tmp_path):
 
 
 def test_description(phantoms, data_dir):
-    text = build.as_text(build.describe(data_dir, phantoms.name))
+    text = describe.as_text(describe.describe(data_dir, phantoms.name))
     assert "train" in text
     assert "72" in text
-    assert io.StringIO(build.as_json(build.describe(data_dir, phantoms.name))).read().startswith("{")
+    assert io.StringIO(describe.as_json(describe.describe(data_dir, phantoms.name))).read().startswith("{")
 
 
 def clinics(root):

@@ -17,7 +17,7 @@ from boneage_jax.distributed.processes import World
 from boneage_jax.errors import EXIT_PEER_LOST, EXIT_SAVED, UserError
 from boneage_jax.runs import run_folder
 from tests.conftest import LESS_OPTIMISED, small_arguments
-from tests.train.test_best import RISING
+from tests.runs.test_best import RISING
 
 BONEAGE = str(pathlib.Path(sys.executable).parent / "boneage")
 

@@ -2,13 +2,14 @@
 
     python -m tests.docs.run_blocks PAGE PAGE ...        # in a folder that `desk` has laid out
 
-Prints one line of JSON for each page: the page, the seconds of processor time it took, and what went wrong, empty where nothing did. A
-process of its own, with one device and without the settings of the tests: what a reader has.
+Prints one line of JSON for each page: the page, the seconds of processor time it took, and what went wrong, empty where
+nothing did. A process of its own, with one device and without the settings of the tests: what a reader has.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json
 import pathlib
@@ -34,7 +35,7 @@ DATASETS = {
 }
 """What stands in for each dataset of phantoms; `COUNTS` of it in training, validation and test."""
 
-COUNTS = (24, 8, 8)
+COUNTS = (12, 4, 8)
 
 SIZE = "260x208"
 """Of single phantoms: that of `hand_phantom/raw_tiny`, so that no other has to be compiled."""
@@ -44,28 +45,30 @@ INSTEAD = {
     "data": {"--size": "500x375"},
     "phantom": {"--ages": "0:240:120"},
     "mine": {"--labelled": "10", "--rounds": "1", "--correct": "2"},
-    "scaling": {"--images": "6,12,24"},
+    "scaling": {"--images": "4,8,12"},
 }
 """Values of options in place of those of the documentation, by command; `""` for all."""
 
 ADDED = {
-    "predict": ["--views=1", "--batch-size=4"],
-    "register": ["--views=1", "--batch-size=8"],
+    "predict": ["--views=1", "--batch-size=2"],
+    "register": ["--views=1", "--batch-size=4"],
     "importance": ["--images=8"],
-    "compare": [],
     "paper": [
         "--dataset=hand_phantom/tiny",
         "--set=train.length=2 steps",
-        "--set=train.batch_size=8",
-        "--set=eval.batch_size=8",
+        "--set=train.batch_size=4",
+        "--set=eval.batch_size=4",
     ],
 }
 """Options added, by command."""
 
+PYTHON = {"ba.load()": "ba.load(views=1, batch_size=2)"}
+"""What stands in for calls in Python."""
+
 SHORT = {
     "train.length": "2 steps",
-    "train.batch_size": "8",
-    "eval.batch_size": "8",
+    "train.batch_size": "4",
+    "eval.batch_size": "4",
     "eval.every": "1 steps",
     "checkpoint.every": "1 steps",
 }
@@ -73,7 +76,16 @@ TINY = {**SHORT, "model.widths": "(4,8)", "model.dense": "(8,)", "data.height": 
 CONFIGS = {
     "configs/tiny.py": TINY,
     "configs/m46.py": TINY,
-    "configs/finetune.py": SHORT,
+    "configs/convnext.py": {**SHORT, "data.height": "64", "data.width": "48"},
+    # Another network than that of the bundle, so without its weights: tests/train starts from weights.
+    "configs/finetune.py": {
+        **SHORT,
+        "train.start": "",
+        "model.depth": "10",
+        "model.widths": "(8,16,24,32)",
+        "data.height": "64",
+        "data.width": "48",
+    },
     "configs/phantom_only.py": {**SHORT, "data.fresh": f"raw@{SIZE}"},
     "configs/segmentation.py": {**SHORT, "data.height": "64", "data.width": "64"},
     "configs/paper/experiment.py": SHORT,
@@ -86,7 +98,7 @@ FIXED = {fixed}
 
 
 def get_sweep() -> Sweep:
-    return Sweep(config="configs/tiny.py", fixed=FIXED, space={{"train.seed": choice(0, 1)}}, trials=2)
+    return Sweep(config="configs/tiny.py", fixed=FIXED, space={{"train.seed": choice(0, 1)}}, trials=1)
 """
 """What stands in for a sweep's file."""
 
@@ -104,7 +116,8 @@ def small(words: list[str]) -> list[str]:
     given = {word.partition("=")[0] for word in words}
     for key, value in CONFIGS.get(named.partition(":")[0], {}).items():
         if f"--config.{key}" not in given or key == "train.length":
-            done.append(f"--config.{key}={value}")
+            # A scaling study takes no other unit.
+            done.append(f"--config.{key}={'1 epochs' if (command, key) == ('scaling', 'train.length') else value}")
     if named and "--config.data.name" not in given:
         done.append(f"--config.data.name={loading.load([f'--config={named}']).data.name}")
     done += [option for option in ADDED.get(command, []) if option.partition("=")[0] not in given]
@@ -125,7 +138,7 @@ def lay_out(folder: pathlib.Path) -> None:
     """Puts into a folder what a reader of any page has: a checkout, radiographs, a download in RSNA's layout."""
     for name in ("configs", "launch"):
         (folder / name).symlink_to(ROOT / name)
-    (folder / "small_sweep.py").write_text(SWEEP.format(fixed=TINY))
+    (folder / "small_sweep.py").write_text(SWEEP.format(fixed={**TINY, "data.name": stand_in("hand_phantom/tiny")}))
     raw = build.build(
         "hand_phantom/raw_tiny", folder / "data", workers=2, counts=dict(zip(SPLITS, COUNTS, strict=True))
     )
@@ -156,14 +169,15 @@ def script_of(text: str) -> list[str | list[str]]:
 
 def carried_out(line: str | list[str]) -> int:
     """Carries a command out, ours at small sizes and in this process; returns its exit status."""
-    if isinstance(line, str):
-        return subprocess.run(["bash", "-c", line], check=False).returncode
-    if line[0] == "boneage":
+    if not isinstance(line, str) and line[0] == "boneage":
         try:
             return cli.main(small(line[1:]))
-        except SystemExit as leave:  # --help
+        except SystemExit as leave:  # a mistyped option
             return int(leave.code or 0)
-    return subprocess.run([sys.executable, *line[1:]], check=False).returncode
+    command = ["bash", "-c", line] if isinstance(line, str) else [sys.executable, *line[1:]]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    print(done.stderr, file=sys.stderr)
+    return done.returncode
 
 
 def carry_out(page: pathlib.Path) -> str:
@@ -177,8 +191,9 @@ def carry_out(page: pathlib.Path) -> str:
 def problem_of(block: Block) -> str:
     """Carries out a block; returns what went wrong, empty where nothing did."""
     if block.language == "python":
+        text = functools.reduce(lambda text, pair: text.replace(*pair), PYTHON.items(), block.text)
         try:
-            exec(compile(block.text, block.place, "exec"), {"__name__": "__main__"})
+            exec(compile(text, block.place, "exec"), {"__name__": "__main__"})
         except Exception:
             return traceback.format_exc()
         return ""

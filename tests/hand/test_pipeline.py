@@ -278,15 +278,15 @@ def test_thresholds_of_the_networks_themselves(runs, ages, radiographs, data_dir
 
     bundled = BundleRequest(*pair, tuple(ages), tmp_path / "b.safetensors", thresholds=request.out)
     bundling.make(bundled)
-    opened = bundle.read(bundled.out)
-    assert Calibration.from_json(opened.about) == found
-    assert canvas_from(opened.about["canvas"]) == Canvas()
+    notes = bundle.notes(bundled.out)
+    assert Calibration.from_json(notes) == found
+    assert canvas_from(notes["canvas"]) == Canvas()
     # A bundle of networks that come from one bundle keeps its thresholds; of networks that do not, it has none.
-    again = BundleRequest(bundled.out, bundled.out, tuple(ages), tmp_path / "again.safetensors")
+    again = BundleRequest(bundled.out, bundled.out, (ages[0],), tmp_path / "again.safetensors")
     assert f"{found.origin.images} hands" in bundling.make(again)
-    assert Calibration.from_json(bundle.read(again.out).about) == found
-    assert "no quality thresholds" in bundling.make(BundleRequest(bundled.out, pair[1], tuple(ages), again.out))
-    assert Calibration.from_json(bundle.read(again.out).about) is None
+    assert Calibration.from_json(bundle.notes(again.out)) == found
+    assert "no quality thresholds" in bundling.make(BundleRequest(bundled.out, pair[1], (ages[0],), again.out))
+    assert Calibration.from_json(bundle.notes(again.out)) is None
     capsys.readouterr()
     with Assessor(AssessRequest((), bundle=bundled.out)) as assessor:
         assert assessor.calibrated
@@ -374,6 +374,12 @@ def test_a_dataset_of_hands_cut_short_and_taken_up_again(runs, radiographs, data
 
     monkeypatch.setattr(HandPipeline, "register", None)
     assert register.derived_of(request).images == cut.images
+    # As an older version stored it.
+    stored = json.loads((cut.dataset.path / REGISTERED).read_text())
+    del stored["calibrated"]
+    stored["limits"] = stored.pop("thresholds")
+    (cut.dataset.path / REGISTERED).write_text(json.dumps(stored))
+    assert register.derived_of(request) == cut
     with pytest.raises(UserError, match=r"registered otherwise \(regions"):
         register.derived_of(RegisterRequest(**{**vars(request), "regions": parse_regions("A")}))
 

@@ -18,8 +18,8 @@ from boneage_jax.launching import job, slurm
 from boneage_jax.sweeps import commands
 from boneage_jax.sweeps.study import Folder
 from tests.conftest import LESS_OPTIMISED, small_arguments
+from tests.distributed.test_processes import Job, losses
 from tests.launching.slurm_cluster import IS_HERE, cluster
-from tests.train.test_processes import Job, losses
 
 needs_slurm = pytest.mark.skipif(not IS_HERE, reason="Slurm is not here: apt-get install slurm-wlm munge")
 BIN = pathlib.Path(sys.executable).parent

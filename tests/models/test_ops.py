@@ -40,6 +40,23 @@ def test_the_fast_convolution_is_taken():
     assert "scan" not in str(jax.make_jaxpr(jax.grad(lambda k: ops.conv2d(x, k).sum()))(kernel))
 
 
+@pytest.mark.parametrize(("shape", "size"), [((2, 9, 7, 3), 7), ((1, 3, 4, 2), 3)])
+def test_depthwise_convolution_in_both_forms_and_in_pytorch(shape, size):
+    """Also where the kernel is larger than the image."""
+    torch = pytest.importorskip("torch")
+    x, kernel = random(*shape), random(size, size, shape[-1])
+    plain = value_and_gradients(ops.depthwise_conv2d, x, kernel)
+    fast = value_and_gradients(lambda x, k: ops.depthwise_conv2d(x, k, kernels="cpu"), x, kernel)
+    tx = torch.tensor(np.asarray(x).transpose(0, 3, 1, 2).copy(), requires_grad=True)
+    tk = torch.tensor(np.asarray(kernel).transpose(2, 0, 1)[:, None].copy(), requires_grad=True)
+    out = torch.nn.functional.conv2d(tx, tk, padding=size // 2, groups=shape[-1])
+    out.backward(torch.tensor(np.random.default_rng(1).normal(size=x.shape).astype(np.float32).transpose(0, 3, 1, 2)))
+    theirs = (out.detach().permute(0, 2, 3, 1), tx.grad.permute(0, 2, 3, 1), tk.grad[:, 0].permute(1, 2, 0))
+    for one, other, reference in zip(plain, fast, theirs, strict=True):
+        np.testing.assert_allclose(one, reference, atol=1e-5 * float(reference.abs().max()))
+        np.testing.assert_allclose(other, reference, atol=1e-5 * float(reference.abs().max()))
+
+
 @settings(max_examples=12, deadline=None)
 @given(height=st.integers(3, 9), width=st.integers(3, 9), window=st.sampled_from([2, 3]), ties=st.booleans())
 def test_pooling_in_both_forms(height, width, window, ties):

@@ -370,7 +370,7 @@ def test_tensorboard_holds_the_same_numbers(data_dir, phantoms, tmp_path):
         event = Event.FromString(data[place + 12 : place + 12 + length])
         place += 16 + length
         for value in event.summary.value:
-            if value.tag == "loss":
+            if value.tag == "train/loss":
                 losses[event.step] = value.simple_value
     expected = {x["step"]: x["loss"] for x in lines(tmp_path / "run") if "loss" in x}
     assert losses == pytest.approx(expected)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-Outline = Float[np.ndarray, "n 2"]
+Outline = Float[np.ndarray, "_n 2"]
 """Corners x, y of a polygon in pixels."""
 
 MAX_SIDE = 100_000

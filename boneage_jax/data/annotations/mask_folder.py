@@ -14,6 +14,7 @@ from boneage_jax.errors import UserError, fail_if_any, printable
 from boneage_jax.files import replacing
 
 _LOOKED_AT = 12
+"""Images of a folder that are read in search of a mask; chosen by eye."""
 
 
 def pictures(files: Sequence[tuple[str, pathlib.Path]]) -> list[Annotation]:

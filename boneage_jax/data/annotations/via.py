@@ -92,7 +92,7 @@ def read_csv(path: pathlib.Path) -> list[Annotation]:
     return collected(path, [(f"file {name!r}", rows) for name, rows in files.items()], parse)
 
 
-def _annotation(file: str, regions: list[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> Annotation | None:
+def _annotation(file: str, regions: list[tuple[Any, Any]]) -> Annotation | None:
     drawing = Drawing()
     for n, (shape, attributes) in enumerate(regions):
         with within(f"region {n}"):
