@@ -39,7 +39,7 @@ def test_evaluate_writes_table_json_and_csv(trained, capsys):
     assert NOT_A_MEDICAL_DEVICE in out
     page = (folder / "report.html").read_text()
     assert NOT_A_MEDICAL_DEVICE in page
-    assert page.count("data:image/png;base64,") == 4
+    assert page.count("data:image/png;base64,") == 6
     assert not re.search(r'(src|href)="(?!data:)', page), "the page stands by itself"
 
 

@@ -30,7 +30,7 @@ COARSE_TO_FINE = {
 }
 """The layouts of `data.frame` `looks`, by task."""
 
-STORED = {"limits": "thresholds"}
+STORED = {"limits": "thresholds", "second_look": "fine_stage"}
 """Keys in bundles, calibration files and derived datasets: old and new."""
 
 

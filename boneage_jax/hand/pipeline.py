@@ -173,7 +173,7 @@ class HandPipeline:
         self,
         layout: InputLayout,
         prepared: Sequence[Grey],
-        insides: Sequence[Bool[np.ndarray, "h w"]],
+        insides: Sequence[Bool[np.ndarray, "_h _w"]],
         views: Sequence[KeyPointViews],
         turn: float,
     ) -> list[input_layout.LaidOut]:
