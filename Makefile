@@ -41,7 +41,7 @@ engines: $(VENV)/.dev
 	$(BIN)/python -m pytest -m engine
 
 docs: $(VENV)/.docs
-	$(BIN)/python -m mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 	@echo "The documentation is site/index.html"
 
 coverage: $(VENV)/.dev
