@@ -73,10 +73,12 @@ def main() -> None:
     for name, hand in hands.items():
         rows.append([name, FILES[name], _facts(hand), ", ".join(hand.quality.flags) or "none"])
         points = hand.registration.key_points if hand.registration else None
-        over = page.picture(pictures.overlay(found[name], hand.mask.inside, points, side=900), "radiograph")
+        over = page.picture(pictures.overlay(found[name], hand.mask.inside, points, side=480), "radiograph")
         registered = page.picture(hand.regions["whole"], "on the canvas")
         cards.append(page.Card(name, [over, registered], [FILES[name], _facts(hand)], page.flags(hand.quality.flags)))
     original = hands["hand_1381/original.png"]
+    flagged = sum(not hand.quality.good for hand in hands.values())
+    key_figures = [page.KeyFigure("Flagged", str(flagged), f"of {len(hands)}")]
     blocks = [page.section("Hands", pictures.legend(), page.cards(cards, width=30, height=20))]
     if original.registration is not None:
         theirs = cv2.resize(images.read(options.real / "hand_1381/registered.png"), (800, 1040)) > 10
@@ -97,11 +99,14 @@ def main() -> None:
             both[members] = [int(mark.colour[n : n + 2], 16) for n in (1, 3, 5)]
         caption = f"Both masks of hand_1381 on the canvas: IoU {plain:.4f} as they lie, {aligned:.4f} aligned."
         shown = page.figure(page.picture(both), caption, dark=True)
+        note = f"as they lie {plain:.4f}; the bar is 0.95"
+        key_figures.insert(0, page.KeyFigure("IoU of our mask and theirs, aligned", f"{aligned:.4f}", note=note))
         blocks.append(page.section("Our mask and theirs", page.legend(alone), shown))
     for row in rows:
         print("  ".join(row))
     head = ["file", "prepared by", "transform to the canvas", "flags"]
-    body = page.section("Transforms", page.table(head, rows, stack=True)) + "".join(blocks)
+    transforms = page.section("Transforms", page.table(head, rows, stack=True))
+    body = "".join([page.answer(*key_figures), transforms, *blocks])
     about = {
         "Data": f"{len(hands)} real radiographs",
         "Networks": f"{options.segmentation.name}, {options.landmarks.name}",
