@@ -89,7 +89,7 @@ def images_a_second(run: pathlib.Path) -> float:
     return median([line["images_per_second"] for line in lines if "images_per_second" in line][2:])
 
 
-def in_turn(rounds: int, sides: dict[str, Callable[[], float]]) -> dict[str, list[float]]:
+def measure_alternately(rounds: int, sides: dict[str, Callable[[], float]]) -> dict[str, list[float]]:
     """Calls each side once a round, one after the other, so that a machine that drifts drifts for all."""
     values: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(rounds):

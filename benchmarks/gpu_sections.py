@@ -260,6 +260,7 @@ def data(context: Context) -> None:
     from boneage_jax.phantoms import export
     from boneage_jax.phantoms.series import Series
     from boneage_jax.workflows import build
+    from boneage_jax.workflows.requests import BuildRequest
 
     # As acquired, from toddlers to adults.
     series = Series(2017, "raw", (RADIOGRAPH,))
@@ -269,7 +270,7 @@ def data(context: Context) -> None:
     counts = TINY_COUNTS if context.tiny else COUNTS
     start = time.perf_counter()
     cores = len(os.sched_getaffinity(0))
-    built = build.build(DATASET, context.scratch / "data", workers=cores, counts=counts)
+    built = build.build(BuildRequest(DATASET, out=context.scratch / "data", workers=cores, counts=counts))
     seconds = time.perf_counter() - start
     total = sum(built.splits.values())
     context.add(dataset=built.name, images=total, seconds=seconds, cores=cores, **{"images/s": total / seconds})
@@ -518,23 +519,23 @@ def hand(context: Context) -> None:
     views = 1 if context.tiny else 6
     settings = Settings(tuple(named(["A", "B", "C"])), batch_size=batch, views=views, threads=threads)
     shipped = resources.shipped_bundle()
-    with open_pipeline(shipped, shipped, settings) as chain:
+    with open_pipeline(shipped, shipped, settings) as pipeline:
         start = time.perf_counter()
-        found = chain.register(pictures)
+        found = pipeline.register(pictures)
         compiling = time.perf_counter() - start
         hands = sum(one.registration is not None for one in found)
         if not hands:
             raise Wrong("no hand was found in any of the radiographs")
         for size in (RADIOGRAPH, (2044, 1514)):
             shown = [cv2.resize(one, size[::-1], interpolation=cv2.INTER_CUBIC) for one in pictures]
-            chain.register(shown)
-            chain.seconds.clear()
+            pipeline.register(shown)
+            pipeline.seconds.clear()
             taken = []
             for _ in range(rounds):
                 start = time.perf_counter()
-                chain.register(shown)
+                pipeline.register(shown)
                 taken.append(time.perf_counter() - start)
-            stages = ", ".join(f"{name} {100 * part / sum(taken):.0f}%" for name, part in chain.seconds.items())
+            stages = ", ".join(f"{name} {100 * part / sum(taken):.0f}%" for name, part in pipeline.seconds.items())
             context.add(
                 size=f"{size[0]} x {size[1]}", batch=batch, **{"images/s": batch / median(taken)}, threads=threads,
                 views=views, hands_found=f"{hands} of {batch}", first_batch_in_seconds=compiling, stages=stages,
@@ -548,7 +549,7 @@ def phantoms(context: Context) -> None:
     size, batch = ((128, 96), 2) if context.tiny else ((520, 400), 256)
     for name in ("plain", "raw", "registered"):
         measure = phantom_speed.rate(name, size, batch, 4 * batch)
-        rates = common.in_turn(1 if context.tiny else 5, {name: measure})[name]
+        rates = common.measure_alternately(1 if context.tiny else 5, {name: measure})[name]
         context.add(view=name, size=f"{size[0]} x {size[1]}", batch=batch, **{"phantoms/s": median(rates)})
 
 

@@ -1,6 +1,8 @@
-"""The hand pipeline on the few real radiographs at hand, against what the paper's own pipeline made of them.
+"""The hand pipeline on a few real radiographs, against what the paper's own pipeline made of them.
 
-    python -m benchmarks.hand_real runs/segmentation runs/landmarks --real ../shared/real --out hand_real.html
+    python -m benchmarks.hand_real runs/segmentation runs/landmarks --real FOLDER --out hand_real.html
+
+`FOLDER` holds the real radiographs, by the names in `FILES`; they are not part of this package.
 
 - `hand_1381`: as acquired, and after background removal and registration by others: intersection over union of our mask
   on the canvas and of their foreground, as they lie and after the best similarity between the two.

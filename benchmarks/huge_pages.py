@@ -18,7 +18,16 @@ import subprocess
 import sys
 import tempfile
 
-from benchmarks.common import hardware, images_a_second, in_turn, median, run_options, run_settings, save, versions
+from benchmarks.common import (
+    hardware,
+    images_a_second,
+    measure_alternately,
+    median,
+    run_options,
+    run_settings,
+    save,
+    versions,
+)
 
 SIDES = {"pages of 4 KiB": "glibc.malloc.hugetlb=0", "pages of 2 MiB": "glibc.malloc.hugetlb=1"}
 
@@ -41,7 +50,7 @@ def main() -> None:
     print(f"{hardware()}; {versions('jax', 'jaxlib')}; {options.config}, {options.batch} images a step")
     with tempfile.TemporaryDirectory() as scratch:
         run = pathlib.Path(scratch) / "run"
-        values = in_turn(
+        values = measure_alternately(
             options.rounds, {side: functools.partial(rate, tunables, options, run) for side, tunables in SIDES.items()}
         )
     first, second = (median(values[side]) for side in SIDES)

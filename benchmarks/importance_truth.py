@@ -28,6 +28,7 @@ from boneage_jax.importance.request import ImportanceRequest
 from boneage_jax.importance.study import Findings
 from boneage_jax.train.loop import train
 from boneage_jax.workflows import build
+from boneage_jax.workflows.requests import BuildRequest
 
 CARRIERS = ("carpals", "metacarpals", "phalanges")
 
@@ -35,7 +36,9 @@ CARRIERS = ("carpals", "metacarpals", "phalanges")
 def dataset_of(name: str, options: argparse.Namespace) -> Dataset:
     """Builds a set, or opens it."""
     counts = {"train": options.children, "validation": 100, "test": 200}
-    return build.build(f"hand_phantom/{name}", options.data, workers=parallel.default_workers(), counts=counts)
+    return build.build(
+        BuildRequest(f"hand_phantom/{name}", out=options.data, workers=parallel.default_workers(), counts=counts)
+    )
 
 
 def findings_of(dataset: Dataset, images: int, options: argparse.Namespace) -> tuple[Findings, float]:

@@ -26,7 +26,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from benchmarks.common import hardware, in_turn, median, paired_ratio, save, use_one_core, versions
+from benchmarks.common import hardware, measure_alternately, median, paired_ratio, save, use_one_core, versions
 
 BATCH, HEIGHT, WIDTH = 32, 500, 375
 
@@ -36,7 +36,8 @@ def make_pictures(folder: pathlib.Path, count: int, height: int, width: int) -> 
     import jax
     import jax.numpy as jnp
 
-    from boneage_jax.phantoms.render import Camera, render
+    from boneage_jax.phantoms.camera import Camera
+    from boneage_jax.phantoms.render import render
 
     folder.mkdir(parents=True)
     generator = np.random.default_rng(0)
@@ -132,15 +133,18 @@ def main() -> None:
     options = parser.parse_args()
 
     from boneage_jax.workflows import build
+    from boneage_jax.workflows.requests import BuildRequest
 
     machine = hardware()
     with tempfile.TemporaryDirectory() as scratch:
         folder, data = pathlib.Path(scratch) / "png", pathlib.Path(scratch) / "data"
         make_pictures(folder, options.pictures, 2044, 1514)
-        names = {"png": build.build("rsna_bone_age/full", data, source=folder, workers=1).name}
+        names = {"png": build.build(BuildRequest("rsna_bone_age/full", out=data, source=folder, workers=1)).name}
         for encoding in ("png", "jpeg", "raw"):
             small = build.build(
-                "rsna_bone_age", data, source=folder, workers=1, size=(HEIGHT, WIDTH), encoding=encoding
+                BuildRequest(
+                    "rsna_bone_age", out=data, source=folder, workers=1, size=(HEIGHT, WIDTH), encoding=encoding
+                )
             )
             names[f"small {encoding}"] = small.name
         use_one_core()
@@ -156,7 +160,7 @@ def main() -> None:
         def measure(name: str) -> Callable[[], float]:
             return lambda: rate(makers[name](4), images[name])
 
-        values = in_turn(options.rounds, {name: measure(name) for name in makers})
+        values = measure_alternately(options.rounds, {name: measure(name) for name in makers})
 
     packages = ("jax", "grain", "tensorflow-datasets", "torch", "opencv-python-headless")
     print(f"{machine}, of which one is used; {versions(*packages)}")

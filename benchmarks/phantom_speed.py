@@ -38,7 +38,7 @@ def main() -> None:
     device = jax.devices()[0].device_kind if accelerator else common.hardware()
     print(f"{device}; {common.versions('jax', 'jaxlib')}; {options.size[0]} x {options.size[1]}, {batch} at once")
     results = {}
-    rates = common.in_turn(
+    rates = common.measure_alternately(
         options.rounds, {name: rate(name, options.size, batch, count) for name in ("plain", "raw", "registered")}
     )
     for name, values in rates.items():

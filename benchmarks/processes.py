@@ -20,7 +20,16 @@ import subprocess
 import sys
 import tempfile
 
-from benchmarks.common import hardware, images_a_second, in_turn, median, run_options, run_settings, save, versions
+from benchmarks.common import (
+    hardware,
+    images_a_second,
+    measure_alternately,
+    median,
+    run_options,
+    run_settings,
+    save,
+    versions,
+)
 
 SIDES = ("one", "two apart", "two together")
 
@@ -59,7 +68,9 @@ def main() -> None:
     print(f"{hardware()}; {versions('jax', 'jaxlib')}; {options.config}, {options.batch} images a process")
     with tempfile.TemporaryDirectory() as scratch:
         place = pathlib.Path(scratch) / "runs"
-        values = in_turn(options.rounds, {side: functools.partial(rate, side, options, place) for side in SIDES})
+        values = measure_alternately(
+            options.rounds, {side: functools.partial(rate, side, options, place) for side in SIDES}
+        )
     one = median(values["one"])
     for side in SIDES:
         found = median(values[side])

@@ -21,7 +21,7 @@ from collections.abc import Callable
 import jax
 
 from benchmarks import step_jax, step_torch
-from benchmarks.common import hardware, in_turn, median, paired_ratio, save, versions
+from benchmarks.common import hardware, measure_alternately, median, paired_ratio, save, versions
 from boneage_jax.config import loading
 
 HEIGHT, WIDTH = 500, 375
@@ -49,10 +49,13 @@ def waiting() -> dict[str, float]:
     """Trains m46 for some steps on phantoms through the whole loop; returns what its own log says."""
     from boneage_jax.train.loop import train
     from boneage_jax.workflows import build
+    from boneage_jax.workflows.requests import BuildRequest
 
     with tempfile.TemporaryDirectory() as scratch:
         data = pathlib.Path(scratch) / "data"
-        dataset = build.build("hand_phantom/small", data, workers=2, counts={"train": 64, "validation": 4, "test": 4})
+        dataset = build.build(
+            BuildRequest("hand_phantom/small", out=data, workers=2, counts={"train": 64, "validation": 4, "test": 4})
+        )
         config = loading.load(
             [
                 "--config=configs/m46.py",
@@ -104,7 +107,7 @@ def main() -> None:
             )
         sides[f"jax plain {dtype}"] = jax_side(options.batch, dtype, "plain", options.augment)
         sides[f"jax {dtype}"] = jax_side(options.batch, dtype, "auto", options.augment)
-    values = in_turn(options.rounds, sides)
+    values = measure_alternately(options.rounds, sides)
     print(
         f"m46 at {HEIGHT} x {WIDTH}, batch {options.batch}, forward, backward and Adam; {options.rounds} rounds in turn"
     )

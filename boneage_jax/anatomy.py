@@ -192,6 +192,11 @@ class CanvasRegion:
     size: tuple[int, int]
     bones: str
 
+    def __post_init__(self) -> None:
+        # Settings and options join names with + and @, and `whole` is the canvas itself: see `region_spec`.
+        if not self.name.isidentifier() or self.name == "whole":
+            raise ValueError(f"region {self.name!r}: expected letters, digits and _, and not 'whole'")
+
 
 CANVAS = (2080, 1600)
 """Height and width of the registered canvas."""

@@ -1,4 +1,4 @@
-"""What must be set before JAX starts, and what of a user's environment would change or end a command unsaid."""
+"""What must be set before JAX starts, and what in a user's environment would silently change or end a command."""
 
 from __future__ import annotations
 
@@ -119,10 +119,10 @@ def no_devices() -> str:
         jax.devices()
     except (RuntimeError, AssertionError) as error:  # the latter, with no words, where a kind has no plugin
         named = [f"{name}={os.environ[name]!r}" for name in _PLATFORMS if os.environ.get(name)]
-        said = f" ({str(error).split(' (set JAX_PLATFORMS')[0].rstrip('.')})" if str(error) else ""
+        message = f" ({str(error).split(' (set JAX_PLATFORMS')[0].rstrip('.')})" if str(error) else ""
         return (
-            f"{', '.join(named) or 'JAX'}: no such devices are found here{said}; expected a kind that this machine has "
-            "and the installed JAX supports, as in JAX_PLATFORMS=cpu, or no such variable"
+            f"{', '.join(named) or 'JAX'}: no such devices are found here{message}; expected a kind that this machine "
+            "has and the installed JAX supports, as in JAX_PLATFORMS=cpu, or no such variable"
         )
     return ""
 

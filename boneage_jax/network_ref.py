@@ -58,7 +58,7 @@ class NetworkRef:
 
     @property
     def place(self) -> pathlib.Path:
-        """The folder or file itself: `~` stands for the home folder no more, nor `shipped` for the shipped bundle."""
+        """The folder or file, with `~` and `shipped` resolved."""
         return resources.shipped_bundle() if self.path is None else _expanded(self.path)
 
     def __str__(self) -> str:

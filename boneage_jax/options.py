@@ -96,7 +96,19 @@ def option(
       default_text: the default for people, as in `all processors`; None for the default itself, empty for nothing.
     """
     declared = Option(
-        help, flag, positional, metavar, tuple(choices), parse, repeat, low, above, high, unit, negated, default_text
+        help=help,
+        flag=flag,
+        positional=positional,
+        metavar=metavar,
+        choices=tuple(choices),
+        parse=parse,
+        repeat=repeat,
+        low=low,
+        above=above,
+        high=high,
+        unit=unit,
+        negated=negated,
+        default_text=default_text,
     )
     return dataclasses.field(default=default, metadata={"help": help, _KEY: declared})
 

@@ -123,8 +123,8 @@ def answer(*figures: KeyFigure, sentence: str = "") -> Markup:
         + "</div>"
         for one in figures
     )
-    said = paragraph(sentence) if sentence else ""
-    return Markup(f'{said}<dl class="answer">{shown}</dl>')
+    above = paragraph(sentence) if sentence else ""
+    return Markup(f'{above}<dl class="answer">{shown}</dl>')
 
 
 def section(title: str, *blocks: str, lead: str = "") -> Markup:
@@ -150,7 +150,7 @@ def details(summary: str, content: str) -> Markup:
 
 
 def pair(*blocks: str) -> Markup:
-    """Returns blocks of HTML in two columns where there is room, otherwise below each other."""
+    """Returns blocks of HTML in two columns, or below each other on narrow screens."""
     return Markup(f'<div class="pair">{"".join(blocks)}</div>')
 
 
@@ -224,7 +224,7 @@ def _image(picture: bytes | Picture, alt: str, kind: str) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Card:
-    """Pictures of one thing, with what is said of it as text below them.
+    """Pictures of one thing, with text about it below them.
 
     Attributes:
       title: of the card.
@@ -266,6 +266,7 @@ def _card(card: Card) -> str:
 _NUMBER = re.compile(r"[-−+±<>~≤≥]?\s*\d[\d.,]*(e[-+]?\d+)?\s*(%|\[.*\]|\(.*\))?$")
 _NOTHING = ("", "-", "–")
 _LONG = 32
+"""Characters of a cell above which its column counts as text and may wrap; chosen by eye."""
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str = "", stack: bool = False) -> Markup:
@@ -289,12 +290,12 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str = 
         + "</tr>"
         for row in rows
     )
-    said = f"<caption>{text(caption)}</caption>" if caption else ""
+    above = f"<caption>{text(caption)}</caption>" if caption else ""
     stacked = ' class="stack"' if stack else ""
     # A region that scrolls has to be reached by the keyboard.
     name = html.escape(caption or ", ".join(name for name in head if name))
     return Markup(
-        f'<div class="scroll" role="region" tabindex="0" aria-label="{name}"><table{stacked}>{said}'
+        f'<div class="scroll" role="region" tabindex="0" aria-label="{name}"><table{stacked}>{above}'
         f"<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
@@ -307,15 +308,15 @@ def _class_of(column: Sequence[str]) -> str:
     return ' class="long"' if any(len(cell) > _LONG and not isinstance(cell, Markup) for cell in column) else ""
 
 
-Verdict = Literal["good", "flag", "failed", "neutral"]
+BadgeKind = Literal["good", "flag", "failed", "neutral"]
 
-_SIGNS: dict[Verdict, str] = {"good": "✓", "flag": "!", "failed": "✕", "neutral": "·"}
+_SIGNS: dict[BadgeKind, str] = {"good": "✓", "flag": "!", "failed": "✕", "neutral": "·"}
 
 
-def badge(word: str, verdict: Verdict = "neutral") -> Markup:
-    """Returns a word with its verdict, told by a sign as well as by colour."""
+def badge(word: str, kind: BadgeKind = "neutral") -> Markup:
+    """Returns a word as a badge; a sign as well as a colour shows its kind."""
     return Markup(
-        f'<span class="badge {verdict}"><b aria-hidden="true">{_SIGNS[verdict]}</b><span>{text(word)}</span></span>'
+        f'<span class="badge {kind}"><b aria-hidden="true">{_SIGNS[kind]}</b><span>{text(word)}</span></span>'
     )
 
 
@@ -325,7 +326,7 @@ def badges(*members: Markup) -> Markup:
 
 
 def flags(names: Sequence[str], *, none: str = "no flags") -> Markup:
-    """Returns a badge for each flag of quality control; one that says so where there is none."""
+    """Returns a badge for each flag of quality control, or a badge "no flags"."""
     return badges(*(badge(name, "flag") for name in names)) if names else badges(badge(none, "good"))
 
 
@@ -341,12 +342,12 @@ _SHAPES: dict[Shape, str] = {
 
 @dataclasses.dataclass(frozen=True)
 class Mark:
-    """How something is drawn on pictures.
+    """How something is marked on pictures.
 
     Attributes:
       label: what it marks.
       colour: as `#RRGGBB`, of `PALETTE`.
-      shape: that tells it without colour.
+      shape: that tells it from other marks without colour.
     """
 
     label: str
@@ -394,10 +395,11 @@ def interval(value: float, low: float, high: float, digits: int = 1) -> Markup:
 
 _UP = 2
 _PARTS = 2
+"""Most folders up in a relative path of `place`, and parts that it keeps of other paths; chosen by eye."""
 
 
 def place(path: pathlib.Path | str, beside: pathlib.Path | str) -> str:
-    """Returns where a file lies as a page may say it: never by a path of this machine.
+    """Returns the place of a file for a page: never an absolute path of this machine.
 
     Args:
       path: of the file or folder; one with a scheme, such as `gs://bucket/runs`, stays as it is.
@@ -416,18 +418,18 @@ def place(path: pathlib.Path | str, beside: pathlib.Path | str) -> str:
 
 
 def as_json(value: Any, beside: pathlib.Path | str) -> str:
-    """Returns a value as JSON for people, the absolute paths in it as `place` says them.
+    """Returns a value as JSON for people, the absolute paths in it replaced by `place`.
 
     Args:
       value: of what JSON can hold.
       beside: folder of the page.
     """
 
-    def said(part: Any) -> Any:
+    def for_page(part: Any) -> Any:
         if isinstance(part, Mapping):
-            return {key: said(member) for key, member in part.items()}
+            return {key: for_page(member) for key, member in part.items()}
         if isinstance(part, list | tuple):
-            return [said(member) for member in part]
+            return [for_page(member) for member in part]
         return place(part, beside) if isinstance(part, str) and os.path.isabs(part) else part
 
-    return json.dumps(said(value), indent=2, ensure_ascii=False)
+    return json.dumps(for_page(value), indent=2, ensure_ascii=False)

@@ -18,7 +18,7 @@ KNOWN: tuple[str, ...] = (*(region.name for region in anatomy.CANVAS_REGIONS), W
 """Regions whose place needs not be given."""
 
 SMALLEST = 16
-"""Least height and width of a region's picture, in pixels."""
+"""Least height and width of a region's image, in pixels."""
 
 _NUMBER = r"-?[0-9]+(?:\.[0-9]+)?"
 _PLACE = rf"({_NUMBER}):({_NUMBER}),({_NUMBER}):({_NUMBER})"
@@ -32,10 +32,10 @@ class RegionSpec:
     """A rectangle of the canvas as it is asked for; `str` of it is a text that `parse` reads as the same.
 
     Attributes:
-      name: one of `KNOWN`, or letters, digits and `_`; a derived dataset stores its pictures as `region_NAME`.
+      name: one of `KNOWN`, or letters, digits and `_`; a derived dataset stores its images as `region_NAME`.
       rows: first and last row (exclusive) on the canvas, in pixels; None for those of the region of that name.
       columns: likewise; None where `rows` are None.
-      size: height and width of the picture that is cut, in pixels; None for the usual one of the region of that name.
+      size: height and width of the image that is cut, in pixels; None for the usual one of the region of that name.
     """
 
     name: str
@@ -81,11 +81,11 @@ class RegionSpec:
 
 
 def check_size(region: object, height: int, width: int) -> None:
-    """Raises `UserError` where a region's picture is too small to be seen by a network.
+    """Raises `UserError` where a region's image is too small for a network.
 
     Args:
       region: as it was asked for.
-      height: of its picture, in pixels.
+      height: of its image, in pixels.
       width: likewise.
     """
     if min(height, width) < SMALLEST:
@@ -135,8 +135,8 @@ class RegionNames:
             return cls()
         names = tuple(text.split("+"))
         known = [region.name for region in anatomy.CANVAS_REGIONS]
-        if not set(names) <= set(known):
-            raise ValueError(f"of {', '.join(known)}, joined by +")
+        if not set(names) <= set(known) or len(set(names)) < len(names):
+            raise ValueError(f"of {', '.join(known)}, joined by +, each once")
         return cls(names)
 
     def __str__(self) -> str:
@@ -147,8 +147,3 @@ class RegionNames:
 
     def __len__(self) -> int:
         return len(self.names)
-
-    @property
-    def pictures(self) -> int:
-        """How many pictures of one child are seen together: one where an image is seen whole."""
-        return max(1, len(self.names))

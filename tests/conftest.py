@@ -17,7 +17,22 @@ from jaxtyping import install_import_hook
 import tests.type_checker
 
 # Shapes and types of arrays are checked at each call of these rooms' functions: see jaxtyping's runtime type checking.
-CHECKED_ROOMS = ("geometry", "canvas", "data", "models", "tasks", "hand", "workflows")
+CHECKED_ROOMS = (
+    "geometry",
+    "canvas",
+    "data",
+    "phantoms",
+    "models",
+    "tasks",
+    "runs",
+    "hand",
+    "workflows",
+    "analysis",
+    "importance",
+    "paper",
+    "scaling",
+    "api",
+)
 install_import_hook([f"boneage_jax.{room}" for room in CHECKED_ROOMS], f"{tests.type_checker.__name__}.check")
 
 from boneage_jax.environment import take_collectives_in_order
@@ -52,6 +67,7 @@ flags.FLAGS.mark_as_parsed()  # Grain's worker processes want it
 from boneage_jax.config import ExperimentConfig, default_config, validate
 from boneage_jax.data.sources import Dataset
 from boneage_jax.workflows import build
+from boneage_jax.workflows.requests import BuildRequest
 
 REAL = pathlib.Path(__file__).parents[2] / "shared" / "real"
 needs_real = pytest.mark.skipif(not REAL.is_dir(), reason="the real material is not here")
@@ -66,7 +82,9 @@ def data_dir(tmp_path_factory) -> pathlib.Path:
 @pytest.fixture(scope="session")
 def phantoms(data_dir) -> Dataset:
     """A few phantoms, for tests of plumbing."""
-    return build.build("hand_phantom/tiny", data_dir, workers=2, counts={"train": 72, "validation": 20, "test": 21})
+    return build.build(
+        BuildRequest("hand_phantom/tiny", out=data_dir, workers=2, counts={"train": 72, "validation": 20, "test": 21})
+    )
 
 
 def small_config(data_dir: pathlib.Path, dataset: Dataset, **changes) -> ExperimentConfig:

@@ -5,16 +5,19 @@ import pathlib
 from boneage_jax.config import ExperimentConfig, default_config, validate
 from boneage_jax.data.sources import Dataset
 from boneage_jax.workflows import build
+from boneage_jax.workflows.requests import BuildRequest
 
 
 def build_radiographs(data_dir: pathlib.Path) -> Dataset:
     """A few small radiographs with all disturbances."""
     return build.build(
-        "hand_phantom/raw_tiny",
-        data_dir,
-        workers=2,
-        size=(160, 128),
-        counts={"train": 96, "validation": 16, "test": 20},
+        BuildRequest(
+            "hand_phantom/raw_tiny",
+            out=data_dir,
+            workers=2,
+            size=(160, 128),
+            counts={"train": 96, "validation": 16, "test": 20},
+        )
     )
 
 

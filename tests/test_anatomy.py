@@ -1,5 +1,6 @@
 """The tables against what the literature states, not against themselves."""
 
+import dataclasses
 import subprocess
 import sys
 
@@ -10,6 +11,12 @@ from boneage_jax import anatomy
 from boneage_jax.errors import UserError
 
 BY_NAME = {bone.name: bone for bone in anatomy.BONES}
+
+
+@pytest.mark.parametrize("name", ["whole", "W+X", "W-1", "W@1", ""])
+def test_names_that_settings_could_not_name(name):
+    with pytest.raises(ValueError, match="expected letters, digits and _, and not 'whole'"):
+        dataclasses.replace(anatomy.CANVAS_REGIONS[0], name=name)
 
 
 def test_the_hand_has_its_bones():
@@ -141,6 +148,7 @@ def test_sexes():
 
 
 ANOTHER_REGION = """
+import dataclasses
 import subprocess
 import sys
 

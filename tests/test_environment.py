@@ -134,7 +134,7 @@ def started(arguments, *, before=(), without=(), **environment):
 
 
 def read(hand, out, **changes):
-    """What the shipped networks say of a radiograph: one row, with the whole chain behind it."""
+    """What the shipped networks say of a radiograph: one row, with the whole pipeline behind it."""
     done = started(["predict", hand, "--sex", "F", "--views", "1", "--out", out / "ages.csv"], **changes)
     assert done.returncode == 0, done.stderr.decode()
     assert b"Traceback" not in done.stderr

@@ -141,8 +141,8 @@ def test_a_table_refuses_rows_of_another_length():
         page.table(["a", "b"], [["1", "2", "3"]])
 
 
-def test_verdicts_are_told_by_sign_and_word():
-    texts = {verdict: Reader(page.badge("word", verdict)).text for verdict in ("good", "flag", "failed", "neutral")}
+def test_badges_are_told_by_sign_and_word():
+    texts = {kind: Reader(page.badge("word", kind)).text for kind in ("good", "flag", "failed", "neutral")}
     assert all(text.endswith("word") for text in texts.values())
     assert len(set(texts.values())) == 4
     assert "no flags" in page.flags([])

@@ -10,7 +10,9 @@ import pytest
 from boneage_jax import cli, resources, shown
 from boneage_jax.data.sources import Dataset
 from boneage_jax.errors import UserError
+from boneage_jax.options import request_of
 from boneage_jax.workflows import build
+from boneage_jax.workflows.requests import BuildRequest
 
 NASTY = [
     "a b",
@@ -64,7 +66,7 @@ def test_a_dataset_that_is_missing_is_made_by_what_is_shown(name):
     assert options.out == pathlib.Path("my data")
     dataset, _, config = options.dataset.partition("/")
     kind = resources.builder_module(dataset).Builder
-    made = build._builder_config(kind, dataset, config, options.size, options.encoding, options.quality, options.counts)
+    made = build._builder_config(kind, config, request_of(BuildRequest, options))
     assert f"{dataset}/{made.name}" == name
     assert (options.source is not None) == (dataset == "rsna_bone_age")
 

@@ -20,6 +20,7 @@ from boneage_jax.errors import EXIT_PARTIAL
 from boneage_jax.runs import bundle, run_folder
 from boneage_jax.runs.inference import predict_ages
 from boneage_jax.workflows import build
+from boneage_jax.workflows.requests import BuildRequest
 from tests import rsna_layouts as make
 from tests.conftest import REAL, needs_real
 from tests.test_cli import call
@@ -247,7 +248,7 @@ def global_statistics(row, place) -> list[float]:
 def test_age_is_read_from_anatomy_alone(data_dir):
     """A linear model on global statistics stays above twice the error of a small network, one of the bundle's."""
     counts = {"train": 900, "validation": 10, "test": 200}
-    dataset = build.build("hand_phantom/tiny", data_dir, workers=2, counts=counts)
+    dataset = build.build(BuildRequest("hand_phantom/tiny", out=data_dir, workers=2, counts=counts))
     features, ages = {}, {}
     for split in ("train", "test"):
         records = dataset.split(split)

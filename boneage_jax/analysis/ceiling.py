@@ -12,8 +12,9 @@ _RIDGE = 1.0
 """Ridge penalty in months squared: bones whose maturities are always equal get equal weights. Chosen by eye, see
 docs/explanation/lab-notes.md."""
 
-REGION_BONES = {"A": "all", "B": "carpals, radius, ulna, metacarpal 1", "C": "metacarpal, proximal phalanx"}
-"""Bones that each of `anatomy.CANVAS_REGIONS` shows, at least with their growth plate."""
+
+ALL_BONES = "all bones"
+"""Key of the predictions from every bone."""
 
 
 def best_readings(dataset: Dataset, *, train: str = "train", test: str = "test") -> dict[str, Float[np.ndarray, " n"]]:
@@ -31,14 +32,15 @@ def best_readings(dataset: Dataset, *, train: str = "train", test: str = "test")
       test: split that is predicted.
 
     Returns:
-      Predictions by region, for each of `REGION_BONES`; empty for a dataset without the truth.
+      Predictions by name of region, for each of `anatomy.CANVAS_REGIONS`, from the bones that it shows, and under
+      `ALL_BONES` those from all bones; empty for a dataset without the truth.
     """
     if not {"bone_maturity", "bone_age", "male"} <= set(dataset.features):
         return {}
     maturity, male, reading = _columns(dataset, train)
     test_maturity, test_male, _ = _columns(dataset, test)
     found = {}
-    for region, bones in REGION_BONES.items():
+    for region, bones in {ALL_BONES: "all", **{region.name: region.bones for region in anatomy.CANVAS_REGIONS}}.items():
         known = anatomy.select(bones)
         weights = _fitted(_design(maturity[:, known], male), reading)
         found[region] = _design(test_maturity[:, known], test_male) @ weights
@@ -51,7 +53,7 @@ def irreducible_mae(dataset: Dataset, *, train: str = "train", test: str = "test
     None for a dataset without the truth.
     """
     read = best_readings(dataset, train=train, test=test)
-    return float(np.abs(read["A"] - _columns(dataset, test)[2]).mean()) if read else None
+    return float(np.abs(read[ALL_BONES] - _columns(dataset, test)[2]).mean()) if read else None
 
 
 def _columns(dataset: Dataset, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -9,6 +9,7 @@ import pathlib
 from collections.abc import Iterable, Sequence
 
 from boneage_jax import NOT_A_MEDICAL_DEVICE
+from boneage_jax.analysis import scores
 from boneage_jax.analysis.paired import CHILDREN, LEVEL, RunComparison
 from boneage_jax.analysis.scores import RESAMPLES, Score
 from boneage_jax.files import replacing, write_text
@@ -18,7 +19,7 @@ METHOD = (
     f"negative where the first is better. Intervals: 95%, paired bootstrap over images, {RESAMPLES:,} resamples. p: "
     "Wilcoxon's signed-rank test of the absolute errors, two-sided, corrected for the number of pairs (Holm 1979)."
 )
-"""How the numbers were come by, for people."""
+"""How the numbers are computed, for people."""
 
 
 def write(found: RunComparison, folder: pathlib.Path) -> None:
@@ -45,23 +46,19 @@ def as_text(found: RunComparison) -> str:
     for run in found.runs:
         lines.append(
             f"{run.name:<{width}}{len(run.predictions):>7}  {CHILDREN[run.children]:<16}"
-            f"{_shown(run.mae):>22}{_shown(run.bias, sign=True):>24}"
+            f"{scores.shown(run.mae):>22}{scores.shown(run.bias, sign=True):>24}"
         )
     lines += ["", f"{'MAE of':<{width}}{'minus of':<{width}}{'images':>7}{'difference':>24}{'p (Holm)':>12}"]
     for pair in found.pairs:
         lines.append(
             f"{pair.first:<{width}}{pair.second:<{width}}{pair.images:>7}"
-            f"{_shown(pair.difference, sign=True):>24}{p_value(pair.p_holm):>12}"
+            f"{scores.shown(pair.difference, sign=True):>24}{p_value(pair.p_holm):>12}"
         )
     return "\n".join([*lines, "", METHOD, *found.notes, sentence(found), NOT_A_MEDICAL_DEVICE])
 
 
 def _images(found: RunComparison) -> str:
     return "rendered phantoms: says nothing about children" if found.is_phantom else "radiographs"
-
-
-def _shown(score: Score, *, sign: bool = False) -> str:
-    return f"{score.value:{'+' * sign}.2f} [{score.low:{'+' * sign}.2f}, {score.high:{'+' * sign}.2f}]"
 
 
 def p_value(value: float) -> str:
@@ -76,12 +73,12 @@ def sentence(found: RunComparison) -> str:
     best = found.best.name
     worse = [pair.worse for pair in found.pairs if pair.better == best]
     others = [run.name for run in found.runs if run.name not in (best, *worse)]
-    said = f"{best} has the smallest error"
+    message = f"{best} has the smallest error"
     if worse:
-        said += f", smaller than that of {', '.join(worse)} by more than chance (p < {LEVEL:g})"
+        message += f", smaller than that of {', '.join(worse)} by more than chance (p < {LEVEL:g})"
     if others:
-        said += f"; no difference from {', '.join(others)} is shown"
-    return said + "."
+        message += f"; no difference from {', '.join(others)} is shown"
+    return message + "."
 
 
 def _write(path: pathlib.Path, head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -67,7 +67,7 @@ def compare_runs(request: CompareRequest) -> RunComparison:
         one.name: predictions.predict_split(one.run, one.records, test_time=request.test_time) for one in entries
     }
     return RunComparison(
-        f"{datasets[0].name} {request.split}" + ", averaged over test-time augmentation" * request.test_time,
+        predictions.split_label(datasets[0].name, request.split, test_time=request.test_time),
         datasets[0].is_phantom,
         tuple(
             scored(one.name, one.network, one.run.chosen, one.run.config.data.sex, predicted[one.name])
@@ -113,7 +113,7 @@ def short_names(networks: Sequence[NetworkRef]) -> list[str]:
     names = [""] * len(networks)
     for n, (path, member) in enumerate(places):
         for parts in range(1, len(path.parts) + 1):
-            ends = ["/".join(place.parts[-parts:]) + f":{of}" * bool(of) for place, of in places]
+            ends = ["/".join(place.parts[-parts:]) + (f":{of}" if of else "") for place, of in places]
             names[n] = ends[n]
             if ends.count(ends[n]) == 1:
                 break

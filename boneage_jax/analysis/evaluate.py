@@ -78,17 +78,17 @@ def evaluate(
     check_destination(folder)
     found = predictions.predict_split(loaded, records, test_time=test_time)
     result = Evaluation(
-        folder,
-        f"{name} {split}" + ", averaged over test-time augmentation" * test_time,
-        records,
-        found.ids,
-        found.reading,
-        found.months,
-        found.spread,
-        found.male,
-        scores.score_all(found.months, found.reading, found.male),
-        _baseline(opened, config.data.train_split, found.reading),
-        opened.is_phantom,
+        folder=folder,
+        dataset=predictions.split_label(name, split, test_time=test_time),
+        records=records,
+        ids=found.ids,
+        reading=found.reading,
+        predicted=found.months,
+        spread=found.spread,
+        male=found.male,
+        table=scores.score_all(found.months, found.reading, found.male),
+        baseline_mae=_baseline(opened, config.data.train_split, found.reading),
+        is_phantom=opened.is_phantom,
     )
     _write(result, found, loaded)
     return result

@@ -16,10 +16,10 @@ from boneage_jax.analysis.scores import Score
 from boneage_jax.network_ref import NetworkRef
 
 CHILDREN = {"all": "boys and girls", "male": "boys", "female": "girls"}
-"""By the setting `data.sex` of a run."""
+"""Children that a run was trained on, by its setting `data.sex`."""
 
 LEVEL = 0.05
-"""Of the tests: a difference whose corrected p is smaller is called one."""
+"""Level of the tests, the usual one: a difference with a smaller corrected p counts as shown."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,7 +124,16 @@ def scored(name: str, network: NetworkRef, chosen: str, children: str, found: Sp
     """
     by_stage = stages.mae_by_stage(found.months, found.reading, found.male)
     bias = scores.bootstrapped(found.error, np.mean)
-    return ScoredRun(name, network, chosen, children, found, scores.mae(found.error), bias, by_stage)
+    return ScoredRun(
+        name=name,
+        network=network,
+        chosen=chosen,
+        children=children,
+        predictions=found,
+        mae=scores.mae(found.error),
+        bias=bias,
+        mae_by_stage=by_stage,
+    )
 
 
 def paired_differences(predicted: Mapping[str, SplitPredictions]) -> tuple[PairedDifference, ...]:
@@ -147,7 +156,15 @@ def paired_differences(predicted: Mapping[str, SplitPredictions]) -> tuple[Paire
             found.append((first, second, len(rows), compare(*errors), by_stage))
     corrected = holm(np.array([result.p for *_, result, _ in found]))
     return tuple(
-        PairedDifference(first, second, images, result.difference, result.p, float(p), by_stage)
+        PairedDifference(
+            first=first,
+            second=second,
+            images=images,
+            difference=result.difference,
+            p=result.p,
+            p_holm=float(p),
+            by_stage=by_stage,
+        )
         for (first, second, images, result, by_stage), p in zip(found, corrected, strict=True)
     )
 

@@ -116,7 +116,7 @@ def pool_folds(request: PoolFoldsRequest) -> PooledFolds:
         found = predictions.predict_split(run, records, test_time=request.test_time)
         mae, bias = scores.mae(found.error), scores.bootstrapped(found.error, np.mean)
         folds.append(ScoredFold(run.config.data.fold, run.folder, run.chosen, found, mae, bias))
-    label = f"{dataset.name} {split}" + ", averaged over test-time augmentation" * request.test_time
+    label = predictions.split_label(dataset.name, split, test_time=request.test_time)
     return pooled(label, folds, is_phantom=dataset.is_phantom, has_patients=bool(data.patients))
 
 
@@ -141,15 +141,15 @@ def pooled(label: str, folds: Sequence[ScoredFold], *, is_phantom: bool, has_pat
     reading = np.asarray(found.reading, np.float64)
     others = np.array([reading[fold != number].mean() for number in fold])
     return PooledFolds(
-        label,
-        is_phantom,
-        tuple(folds),
-        found,
-        fold,
-        scores.score_all(found.months, found.reading, found.male),
-        stages.mae_by_stage(found.months, found.reading, found.male),
-        float(np.abs(reading - others).mean()),
-        has_patients,
+        dataset=label,
+        is_phantom=is_phantom,
+        folds=tuple(folds),
+        predictions=found,
+        fold=fold,
+        table=scores.score_all(found.months, found.reading, found.male),
+        mae_by_stage=stages.mae_by_stage(found.months, found.reading, found.male),
+        baseline_mae=float(np.abs(reading - others).mean()),
+        has_patients=has_patients,
     )
 
 

@@ -38,7 +38,7 @@ def as_text(found: PooledFolds) -> str:
         "",
         f"{'fold':<6}{'images':>7}{'MAE months':>22}{'bias months':>24}",
         *(
-            f"{one.fold:<6}{len(one.predictions):>7}{_shown(one.mae):>22}{_shown(one.bias, sign=True):>24}"
+            f"{one.fold:<6}{len(one.predictions):>7}{scores.shown(one.mae):>22}{scores.shown(one.bias, sign=True):>24}"
             for one in found.folds
         ),
         f"mean of the folds' MAE {mean:.2f}, standard deviation {deviation:.2f}",
@@ -56,10 +56,6 @@ def _notes(found: PooledFolds) -> list[str]:
             "Intervals resample images, not patients: where patients have several images, true intervals are wider."
         )
     return notes
-
-
-def _shown(score: Score, *, sign: bool = False) -> str:
-    return f"{score.value:{'+' * sign}.2f} [{score.low:{'+' * sign}.2f}, {score.high:{'+' * sign}.2f}]"
 
 
 def _summary(found: PooledFolds) -> dict[str, object]:

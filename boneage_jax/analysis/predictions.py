@@ -58,6 +58,12 @@ def open_labelled(dataset: Dataset, split: str, view: View) -> Records:
     return records
 
 
+def split_label(dataset: str, split: str, *, test_time: bool) -> str:
+    """Returns what was predicted, for people, as in `hand_phantom/tiny test`."""
+    how = ", averaged over test-time augmentation" if test_time else ""
+    return f"{dataset} {split}{how}"
+
+
 def predict_split(loaded: LoadedRun, records: Records, *, test_time: bool = False) -> SplitPredictions:
     """Returns the bone ages that a run of the task `bone_age` predicts.
 

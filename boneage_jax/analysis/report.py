@@ -16,6 +16,7 @@ from boneage_jax.runs.run_folder import LoadedRun
 from boneage_jax.train import logs
 
 _EXAMPLES = 6
+"""Images in each row of examples; chosen by eye."""
 
 
 def write(result: Evaluation, loaded: LoadedRun, path: pathlib.Path, *, sections: Sequence[page.Markup] = ()) -> None:

@@ -1,4 +1,4 @@
-"""What to score of runs, as a command line says it."""
+"""Options of `boneage evaluate`, `boneage compare` and `boneage pool-folds`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class EvaluateRequest:
     data: pathlib.Path | None = option(None, "folder of built datasets", default_text="the one trained from")
     dataset: str = option("", "dataset", default_text="the one trained on")
     step: int | None = option(None, "checkpoint", low=1, default_text="the best by evaluation MAE")
-    test_time: bool = option(False, "average over slightly turned and zoomed pictures; for ages")
+    test_time: bool = option(False, "average over slightly turned and zoomed images; for ages")
     out: pathlib.Path | None = option(
         None, "folder for table, JSON, CSV and page", default_text="evaluation/ in the run's"
     )
@@ -44,7 +44,7 @@ class CompareRequest:
     split: str = option("test", "split that all are compared on, in TFDS's notation")
     data: pathlib.Path | None = option(None, "folder of built datasets", default_text="the one trained from")
     dataset: str = option("", "dataset", default_text="the one that the first run was trained on")
-    test_time: bool = option(False, "average over slightly turned and zoomed pictures")
+    test_time: bool = option(False, "average over slightly turned and zoomed images")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,4 +57,4 @@ class PoolFoldsRequest:
     out: pathlib.Path = option(pathlib.Path("pooled_folds"), "folder for scores, predictions and page")
     _: dataclasses.KW_ONLY
     data: pathlib.Path | None = option(None, "folder of built datasets", default_text="the one trained from")
-    test_time: bool = option(False, "average over slightly turned and zoomed pictures")
+    test_time: bool = option(False, "average over slightly turned and zoomed images")

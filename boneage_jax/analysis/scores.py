@@ -11,7 +11,9 @@ import scipy.stats
 from jaxtyping import Bool, Float
 
 RESAMPLES = 2000
+"""Bootstrap resamples of an interval; chosen by eye."""
 CONFIDENCE = 0.95
+"""Level of the intervals; the usual one."""
 
 _SCORES: dict[str, Callable[..., Any]] = {
     "MAE": lambda error, axis=-1: np.mean(np.abs(error), axis=axis),
@@ -112,6 +114,12 @@ def as_text(table: dict[str, dict[str, Score | int]]) -> str:
 
 def _title(name: str) -> str:
     return f"{name} months (%)" if name.startswith("within") else name
+
+
+def shown(score: Score, *, sign: bool = False) -> str:
+    """Returns a score in months with its interval, as in `5.95 [5.52, 6.40]`; with `sign`, of a difference."""
+    form = "+.2f" if sign else ".2f"
+    return f"{score.value:{form}} [{score.low:{form}}, {score.high:{form}}]"
 
 
 def as_dict(table: dict[str, dict[str, Score | int]]) -> dict[str, dict[str, object]]:

@@ -17,6 +17,7 @@ from boneage_jax.geometry import Similarity
 from boneage_jax.hand import register
 from boneage_jax.hand.pipeline import Registered
 from boneage_jax.hand.regions import named
+from boneage_jax.region_spec import WHOLE
 from boneage_jax.workflows import assess, pictures
 
 OVERLAY_SIDE = 640
@@ -56,16 +57,16 @@ class RegisteredHand:
         """Returns what the pipeline found in a radiograph."""
         placed, quality = found.registration, found.quality
         return cls(
-            name,
-            image,
-            found.mask.inside,
-            placed.key_points if placed else None,
-            quality.flags,
-            quality.measures,
-            quality.calibrated,
-            placed.to_canvas if placed else None,
-            canvas,
-            placed,
+            name=name,
+            image=image,
+            mask=found.mask.inside,
+            key_points=placed.key_points if placed else None,
+            flags=quality.flags,
+            measures=quality.measures,
+            calibrated=quality.calibrated,
+            to_canvas=placed.to_canvas if placed else None,
+            canvas=canvas,
+            _registration=placed,
         )
 
     @functools.cached_property
@@ -74,7 +75,7 @@ class RegisteredHand:
 
         Background is 0, bone is bright. A, B and C are known on the paper's canvas alone; empty where there is no hand.
         """
-        names = ("whole", *(region.name for region in anatomy.CANVAS_REGIONS if self.canvas == Canvas()))
+        names = (WHOLE, *(region.name for region in anatomy.CANVAS_REGIONS if self.canvas == Canvas()))
         return self.cut(*names)
 
     def cut(self, *regions: str) -> dict[str, Grey]:

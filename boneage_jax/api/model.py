@@ -43,7 +43,8 @@ Network: TypeAlias = NetworkRef | str | os.PathLike[str]
 """A run's folder, or `FILE:MEMBER` of a bundle, as in `shipped:age0`."""
 
 _BATCHES_AHEAD = 4
-"""Batches of radiographs taken from an iterable at a time, so that reading goes on while networks predict."""
+"""Batches of radiographs taken from an iterable at a time, so that reading goes on while networks predict; chosen by
+eye."""
 
 
 def load(
@@ -126,7 +127,7 @@ class BoneAgeModel:
         self.networks = self._assessor.networks
         self.needs_sex = self._assessor.ensemble.needs_sex
         self.phantoms_only = self._assessor.phantoms_only
-        self.notice = f"{assess.PHANTOMS_ONLY} " * self.phantoms_only + NOT_A_MEDICAL_DEVICE
+        self.notice = f"{assess.PHANTOMS_ONLY} {NOT_A_MEDICAL_DEVICE}" if self.phantoms_only else NOT_A_MEDICAL_DEVICE
 
     def predict(self, image: Image, *, sex: str | None = None) -> Prediction:
         """Predicts the bone age of one radiograph.
@@ -169,7 +170,7 @@ class BoneAgeModel:
                 for assessment, seen in self._assessor.assess(found, males, progress=False):
                     if seen is not None:
                         name = assess.legible(assessment.file)
-                        hand = self._hand(name, seen.picture, seen.hand) if seen.hand else None
+                        hand = self._hand(name, seen.image, seen.hand) if seen.hand else None
                         yield Prediction.of(assessment, seen, hand, self.notice)
                         continue
                     message = f"{assess.legible(assessment.file)}: {assessment.problem}"

@@ -23,7 +23,7 @@ class PhantomRadiograph:
       image: grey levels, uint8 of shape (height, width).
       months: bone age that it was drawn for.
       sex: `M` or `F`.
-      seed: of the child and of the picture.
+      seed: of the child and of the image.
       view: how it was taken, of `phantoms.views.VIEWS`.
       mask: whether a pixel shows the hand, of the image's shape.
       key_points: of `anatomy.KEY_POINTS` (middle fingertip, thumb tip, capitate), of shape (3, 2).
@@ -71,23 +71,23 @@ def phantom(
     Args:
       age: bone age in months, 0 to 240.
       sex: `M` or `F`.
-      seed: same seed, same child and same picture, at any age.
+      seed: same seed, same child and same image, at any age.
       view: `plain`; `raw`, as acquired, with all disturbances; `registered`, background gone, on the canvas.
       size: height and width in pixels, at least 64.
       counterfactual: `BONES=MONTHS`, as in `carpals=120`: bones set to an age of their own, in the same child and
-        picture otherwise; empty for none.
+        image otherwise; empty for none.
 
     Raises:
       UserError: for ages, sexes, views, sizes and bones that cannot be.
     """
     drawn = export.draw(export.Subject(sex, seed, *size, view, counterfactual), age)
     return PhantomRadiograph(
-        export.grey(drawn),
-        float(age),
-        SEX_LETTERS[anatomy.is_male(sex)],
-        seed,
-        view,
-        np.asarray(drawn.mask) > 0,
-        np.asarray(drawn.key_points),
-        dict(zip((bone.name for bone in anatomy.BONES), np.asarray(drawn.maturity).tolist(), strict=True)),
+        image=export.grey(drawn),
+        months=float(age),
+        sex=SEX_LETTERS[anatomy.is_male(sex)],
+        seed=seed,
+        view=view,
+        mask=np.asarray(drawn.mask) > 0,
+        key_points=np.asarray(drawn.key_points),
+        bone_ages=dict(zip((bone.name for bone in anatomy.BONES), np.asarray(drawn.maturity).tolist(), strict=True)),
     )

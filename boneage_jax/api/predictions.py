@@ -84,19 +84,19 @@ class Prediction:
     def of(
         cls, assessment: assess.Assessment, seen: assess.Seen, hand: RegisteredHand | None, notice: str
     ) -> Prediction:
-        """Returns what an assessor said of a radiograph without a problem."""
+        """Returns the prediction for a radiograph that an assessor could use."""
         return cls(
-            assess.legible(assessment.file),
-            assessment.months,
-            assessment.spread,
-            assessment.sex,
-            assessment.flags,
-            assessment.calibrated,
-            seen.picture,
-            hand,
-            seen.regions,
-            notice,
-            assessment,
+            name=assess.legible(assessment.file),
+            months=assessment.months,
+            spread=assessment.spread,
+            sex=assessment.sex,
+            flags=assessment.flags,
+            calibrated=assessment.calibrated,
+            image=seen.image,
+            hand=hand,
+            inputs=seen.regions,
+            notice=notice,
+            _assessment=assessment,
         )
 
     def __repr__(self) -> str:

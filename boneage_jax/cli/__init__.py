@@ -96,7 +96,7 @@ def parser() -> argparse.ArgumentParser:
         commands,
         "demo",
         _demo,
-        summary="the whole way on phantoms: build, train, evaluate, report",
+        summary="everything on phantoms: build, train, evaluate, report",
         example="boneage demo --out boneage_demo",
         request=DemoRequest,
         takes_config=True,

@@ -1,4 +1,4 @@
-"""Commands about several trained runs: which is better, and what a cross-validation comes to."""
+"""Commands about several trained runs: which is better, and the pooled scores of a cross-validation."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         commands,
         "phantom",
         _phantom,
-        summary="draw hands of any bone age, with exact truth: a picture, a strip or an animation",
+        summary="draw hands of any bone age, with exact truth: an image, a strip or an animation",
         example="boneage phantom --age 96 --sex F --out hand.png\n"
         "boneage phantom --age 96 --sex F --set carpals=132 --truth --out ahead.png\n"
         "boneage phantom --ages 0:240:6 --sex M --size 520x400 --out growing.gif\n"
@@ -61,23 +61,11 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _data_build(options: argparse.Namespace, _: list[str]) -> None:
-    from boneage_jax import parallel
     from boneage_jax.data import describe
     from boneage_jax.workflows import build
 
     request = request_of(BuildRequest, options)
-    dataset = build.build(
-        request.dataset,
-        request.out,
-        source=request.source,
-        workers=request.workers or parallel.default_workers(),
-        missing=request.missing,
-        validation=request.validation,
-        size=request.size,
-        encoding=request.encoding,
-        quality=request.quality,
-        counts=request.counts,
-    )
+    dataset = build.build(request)
     print(describe.as_text(describe.describe(request.out, dataset.name)))
 
 
@@ -93,23 +81,7 @@ def _phantom(options: argparse.Namespace, _: list[str]) -> None:
     from boneage_jax.phantoms import export
 
     request = request_of(PhantomRequest, options)
-    height, width = request.size
-    subject = export.Subject(
-        sex=request.sex,
-        seed=request.seed,
-        height=height,
-        width=width,
-        view=request.view,
-        counterfactual=request.counterfactual,
-    )
-    written = [request.out]
-    if request.age is not None:
-        written = export.write_one(subject, request.age, request.out, with_truth=request.truth)
-    elif request.ages is not None:
-        export.write_sweep(subject, request.ages, request.out)
-    else:
-        export.write_plate(subject, request.out)
-    print("\n".join(str(path) for path in written))
+    print("\n".join(str(path) for path in export.write(request)))
 
 
 def _annotations_convert(options: argparse.Namespace, _: list[str]) -> None:

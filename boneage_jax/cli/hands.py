@@ -42,7 +42,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         commands,
         "calibrate",
         _calibrate,
-        summary="take quality thresholds from what masks and key points say of ordinary hands",
+        summary="choose quality thresholds for a pair of networks on ordinary hands",
         example="boneage calibrate hand_phantom/raw --segmentation runs/segmentation --landmarks runs/landmarks \\\n"
         "    --split 'validation[:200]' --out runs/thresholds.json\n"
         "boneage register hand_phantom/raw --segmentation runs/segmentation --landmarks runs/landmarks \\\n"
@@ -68,7 +68,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         commands,
         "predict",
         _predict,
-        summary="bone age of radiographs (PNG, JPEG, DICOM, TIFF, BMP, WebP), by the whole chain",
+        summary="bone age of radiographs (PNG, JPEG, DICOM, TIFF, BMP, WebP), by the whole pipeline",
         example="boneage predict hand.png --sex F\n"
         "boneage predict radiographs/ --sex-csv sexes.csv --out predictions.csv --page predictions.html\n"
         "boneage predict radiographs/ --sex F --run runs/whole --run runs/carpals \\\n"

@@ -45,7 +45,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         takes_config=True,
     )
     several = train.add_argument_group(
-        "several processes", "found by themselves under Slurm and in TPU pods; elsewhere all three numbers are given"
+        "several processes", "detected under Slurm and in TPU pods; elsewhere give the first three options"
     )
     add_options(several, ProcessesRequest)
     command(
@@ -74,7 +74,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         commands,
         "importance",
         _importance,
-        summary="which bones and regions an age network rests on, and how far each method of asking can be believed",
+        summary="which bones and regions an age network rests on, and how faithful each attribution method is",
         example="boneage importance runs/tiny --out importance\n"
         "boneage importance runs/tiny --dataset hand_phantom/tiny --split test --images 60 --filling mean --out i\n"
         "boneage importance paper/runs/m46-regression-A-all --beside paper/runs/m46-regression-B-all \\\n"
@@ -107,29 +107,9 @@ def _train(options: argparse.Namespace, config_arguments: list[str]) -> None:
 
 
 def _evaluate(options: argparse.Namespace, _: list[str]) -> None:
-    from boneage_jax.analysis import evaluate, per_image, report
-    from boneage_jax.runs import run_folder
+    from boneage_jax.analysis import commands
 
-    request = request_of(EvaluateRequest, options)
-    loaded = run_folder.load(request.run, step=request.step)
-    if not loaded.task.needs_age:
-        scored = per_image.score(
-            loaded, split=request.split, data_dir=request.data, dataset=request.dataset, out=request.out
-        )
-        print(f"checkpoint of {loaded.chosen}\n{scored.as_text()}")
-        return
-    result = evaluate.evaluate(
-        loaded,
-        split=request.split,
-        data_dir=request.data,
-        dataset=request.dataset,
-        test_time=request.test_time,
-        out=request.out,
-    )
-    if request.report:
-        report.write(result, loaded, result.folder / "report.html")
-    print(f"checkpoint of {loaded.chosen}\n{evaluate.as_text(result)}\n")
-    print(f"table, JSON and predictions lie in {result.folder}")
+    print(commands.run(request_of(EvaluateRequest, options)))
 
 
 def _paper(options: argparse.Namespace, _: list[str]) -> None:

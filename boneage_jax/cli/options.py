@@ -32,7 +32,7 @@ def command(
       name: of it, with that of its group, as in `data build`.
       run_command: does it.
       summary: one line.
-      example: one or more command lines, and what else must be said.
+      example: one or more command lines, and notes.
       request: dataclass whose fields are the command's options.
       takes_config: whether it takes `--config` and settings.
     """

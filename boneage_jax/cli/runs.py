@@ -37,7 +37,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         commands,
         "plan",
         _plan,
-        summary="say what a run will cost in memory, time and chip-hours, before it is paid for; nothing is run",
+        summary="estimate the memory, time and chip-hours of a run; nothing is run",
         example="boneage plan --config=configs/m46.py --config.model.dtype=bfloat16 --topology v5e:16x16 "
         "--batch-a-chip 128\n"
         "boneage plan --config=configs/tiny.py            # for the devices of this machine\n\n"
@@ -81,12 +81,12 @@ def add(commands: argparse._SubParsersAction) -> None:
         sweep_commands,
         "sweep work",
         _sweep_work,
-        summary="be one worker: what start, resume and jobs of launch/ run",
+        summary="work as one worker: what start, resume and jobs of launch/ run",
         example="boneage sweep work sweeps/tiny",
         request=WorkRequest,
     )
     for name, run_command, summary in (
-        ("status", _sweep_status, "say how all trials stand"),
+        ("status", _sweep_status, "show the state of all trials"),
         ("best", _sweep_best, "name the best trial and how to train it again"),
         ("report", _sweep_report, "write the page: parallel coordinates, importance of settings, all trials"),
     ):

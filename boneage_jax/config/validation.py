@@ -121,7 +121,7 @@ def _task(config: ExperimentConfig) -> Iterator[str]:
     if task.needs_age and layouts == ("masked_canvas",) and not config.data.regions:
         yield "data.regions: found '', expected regions of the canvas, as in A or A+B+C, for its ages"
     if not task.needs_age and config.data.pictures > 1:
-        yield f"data.feature, data.regions: found {config.data.pictures} pictures, expected one for this task"
+        yield f"data.feature, data.regions: found {config.data.pictures} images of a child, expected one for this task"
 
 
 def _network(config: ExperimentConfig) -> Iterator[str]:

@@ -18,7 +18,7 @@ from boneage_jax.schema import AugmentConfig
 
 @dataclasses.dataclass(frozen=True)
 class Move:
-    """A similarity of a picture about its middle, as `augment` draws them.
+    """A similarity of an image about its middle, as `augment` draws them.
 
     Attributes:
       rotation: in degrees, clockwise as seen.
@@ -40,10 +40,10 @@ TEST_TIME = (
     Move(zoom=1.03),
     Move(zoom=0.97),
 )
-"""Moves whose predictions are averaged: no further than networks of ages are trained to bear."""
+"""Moves whose predictions are averaged; chosen by eye, no larger than the augmentation of the configs for ages."""
 
 Layers = dict[str, Array]
-"""Image and truth of the same picture, by name: see `sources.Example`."""
+"""Image and truth of one image, by name: see `examples.Example`."""
 
 
 def example_keys(seed: int, step: Array, slots_b: Array) -> Key[Array, " b"]:
@@ -63,7 +63,7 @@ def augment(example: Layers, keys_b: Key[Array, " b"], config: AugmentConfig) ->
       config: how far; all zeros leave everything as it is.
 
     Returns:
-      The same layers; what comes in from outside is black and not hand. Points may leave the picture.
+      The same layers; what comes in from outside is black and not hand. Points may leave the image.
     """
     moves = config.shift or config.zoom or config.rotation or config.flip
 
@@ -86,7 +86,7 @@ def augment(example: Layers, keys_b: Key[Array, " b"], config: AugmentConfig) ->
 
 
 def _keys(key: Array) -> tuple[Array, ...]:
-    """One key for each kind of change; the first two are those of before there were others."""
+    """One key for each kind of change; the first two are the same as in versions without the others."""
     move, light = jax.random.split(key)
     return move, light, *(jax.random.fold_in(key, n) for n in (2, 3, 4))
 
@@ -150,7 +150,7 @@ def _relight(image: Array, key: Array, config: AugmentConfig) -> Array:
 
 
 def _blurred(image: Array, key: Array, limit: float) -> Array:
-    """Blurs a picture, or leaves it sharp; what is black, as beyond a hand's mask, stays so."""
+    """Blurs an image, or leaves it sharp; what is black, as beyond a hand's mask, stays so."""
     sigma = jnp.maximum(_symmetric(key, limit), 1e-3)
     reach = math.ceil(2.5 * limit)
     weights = jnp.exp(-0.5 * (jnp.arange(-reach, reach + 1) / sigma) ** 2)
@@ -164,7 +164,7 @@ def _blurred(image: Array, key: Array, limit: float) -> Array:
 
 
 def _noisy(image: Array, key: Array, limit: float) -> Array:
-    """Adds noise to a picture; what is black stays so."""
+    """Adds noise to an image; what is black stays so."""
     of_strength, of_pixels = jax.random.split(key)
     strength = limit * jax.random.uniform(of_strength)
     noisy = image + strength * jax.random.normal(of_pixels, image.shape)

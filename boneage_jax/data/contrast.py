@@ -10,24 +10,26 @@ from boneage_jax.data.images import Grey
 
 LOW, MIDDLE, HIGH = 24.0, 120.0, 245.0
 """Where the 1st percentile, the median and the 99th percentile of a hand's grey levels go: measured on registered
-images of the paper's pipeline (PAPER: 24, 114 to 129, 232 to 253)."""
+images of the paper's pipeline (24, 114 to 129, 232 to 253)."""
 
 _GAMMAS = (0.4, 2.5)
-"""Range of the exponent that brings the median to its place; beyond it a picture is of another kind."""
+"""Range of the exponent that brings the median to its place; beyond it an image is of another kind. Chosen by eye."""
 
 
 _LOCAL_CLIP, _LOCAL_TILES = 12.0, 8
-"""Strong on purpose: a hand of ten grey levels between bright borders is then seen as others are."""
+"""Clip limit, and tiles each way, of the local equalisation. Strong on purpose, so that a hand of ten grey levels
+between bright borders looks like others; chosen by eye."""
 
 
 _LOCAL_RANGE = (1.0, 99.0)
-"""Percentiles that become black and white: of a picture of few grey levels, limited contrast leaves a narrow band."""
+"""Percentiles that become black and white: limited contrast leaves an image of few grey levels in a narrow band. Chosen
+by eye."""
 
 
 def local(image: Grey) -> Grey:
     """Returns the image with its contrast equalised locally and its whole range used.
 
-    CLAHE (Zuiderveld 1994), OpenCV's, then `_LOCAL_RANGE` stretched linearly. A picture of one grey level stays so.
+    CLAHE (Zuiderveld 1994), OpenCV's, then `_LOCAL_RANGE` stretched linearly. An image of one grey level stays so.
     """
     even = cv2.createCLAHE(_LOCAL_CLIP, (_LOCAL_TILES, _LOCAL_TILES)).apply(image)
     low, high = np.percentile(even, _LOCAL_RANGE)
@@ -38,7 +40,7 @@ def local(image: Grey) -> Grey:
 
 
 _SMALL = 512
-"""Side in pixels of the copies on which the way round is judged; it is a matter of wide bands."""
+"""Longer side, in pixels, of the copies on which `is_inverted` compares wide bands; chosen by eye."""
 
 
 def is_inverted(image: Grey, mask: Bool[np.ndarray, "h w"]) -> bool:

@@ -1,4 +1,4 @@
-"""Pictures from bytes: PNG, JPEG, DICOM, TIFF, BMP and WebP, told apart by their content.
+"""Images from bytes: PNG, JPEG, DICOM, TIFF, BMP and WebP, told apart by their content.
 
 A file's header is read before its pixels, so that no absurd size is ever allocated. Every sign of damage that a format
 has leads to an error: checksums of PNG and deflated TIFF, the warnings after which libjpeg goes on, missing scans of a
@@ -40,17 +40,17 @@ IMAGE_SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".dib", ".webp"),
     *dicom.SUFFIXES,
 )
-"""Of files that are taken for pictures whatever they hold, so that damaged ones are named."""
+"""Endings of files that count as images whatever they hold, so that damaged ones are named."""
 
 HEAD_BYTES = 1024
-"""Enough of a file's beginning for `looks_like_picture`."""
+"""Bytes of a file's beginning that `looks_like_image` needs."""
 
 Kind = Literal["PNG", "JPEG", "DICOM", "TIFF", "BMP", "WebP", ""]
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)
-"""Sizes in bytes of the headers that there are: text may begin with `BM` too."""
+"""Sizes in bytes of the known headers: text may begin with `BM` too."""
 
 # Their own constructors, not `Image.open`: sizes are checked here, and Pillow's limit is one of the whole process.
 _PILLOW: dict[str, type[ImageFile.ImageFile]] = {
@@ -62,14 +62,14 @@ _PILLOW: dict[str, type[ImageFile.ImageFile]] = {
 }
 
 _DEFLATE = (8, 32946)
-"""Of TIFF's compressions: Adobe's number, and the older one."""
+"""Numbers of TIFF's deflate compression: Adobe's, and the older one."""
 _MOST_UNPACKED = 16 * MAX_PIXELS
-"""In bytes, of a whole TIFF: four channels of 32 bits."""
+"""Most bytes of a whole unpacked TIFF: four channels of 32 bits."""
 
 _ORIENTATION = 0x0112
-"""EXIF's tag."""
+"""EXIF's tag of the orientation."""
 _MARKS = (b"Exif\0", b"Raw profile type", b"tiff:Orientation")
-"""What stands before an orientation."""
+"""Bytes that precede an orientation in a file."""
 _PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 
 # `ImageError` says what is wrong with a file. Pillow's warnings, and what libtiff's C code writes to standard error,
@@ -97,8 +97,8 @@ def kind_of(head: bytes) -> Kind:
     return ""
 
 
-def looks_like_picture(head: bytes, suffix: str) -> bool:
-    """Returns whether a file is taken for a picture: by its content, or by its ending, so that damaged ones are named.
+def looks_like_image(head: bytes, suffix: str) -> bool:
+    """Returns whether a file counts as an image: by its content, or by its ending, so that damaged ones are named.
 
     Args:
       head: its first `HEAD_BYTES`.
@@ -110,7 +110,7 @@ def looks_like_picture(head: bytes, suffix: str) -> bool:
 
 
 def is_stored_as_is(data: bytes) -> bool:
-    """Returns whether these are a PNG's or JPEG's bytes that every reader decodes to the same upright picture."""
+    """Returns whether these are a PNG's or JPEG's bytes that every reader decodes to the same upright image."""
     kind = kind_of(data)
     try:
         return kind in ("PNG", "JPEG") and _orientation(data, kind) == 1
@@ -119,11 +119,11 @@ def is_stored_as_is(data: bytes) -> bool:
 
 
 def decode(data: bytes) -> Grey:
-    """Decodes a picture to 8-bit grey, upright.
+    """Decodes an image to 8-bit grey, upright.
 
     Colour becomes luminance (ITU-R BT.601), transparency black; 16 bits and floats are stretched linearly from their
     smallest to their largest value; EXIF orientation is applied; DICOM is shown as it asks to be (see `dicom.decode`).
-    Bytes behind the picture's end do not matter.
+    Bytes behind the image's end do not matter.
 
     Raises:
       ImageError: for bytes that are empty, damaged, truncated, of another format, of several pages, or of a size that
@@ -194,8 +194,8 @@ def _by_pillow(data: bytes, kind: Kind, *, turned: bool = True) -> Grey:
         with _PILLOW[kind](io.BytesIO(data)) as image:
             check_size(image.height, image.width)
             pages = getattr(image, "n_frames", 1)
-            if pages > 1 and kind != "JPEG":  # of a JPEG, what lies behind the first picture does not matter
-                raise ImageError(f"the {kind} holds {pages} pages, expected one picture; save the one that is meant")
+            if pages > 1 and kind != "JPEG":  # of a JPEG, what lies behind the first image does not matter
+                raise ImageError(f"the {kind} holds {pages} pages, expected one image; save the one that is meant")
             if kind == "TIFF" and image.tag_v2.get(TiffImagePlugin.COMPRESSION) in _DEFLATE:
                 _check_deflated(data, image.tag_v2)
             # Pillow inverts TIFFs of 1 and 8 bits whose smallest value is white, not those of more.
@@ -281,4 +281,4 @@ _TURNS: dict[int, Callable[[Grey], Grey]] = {
     7: lambda a: np.rot90(a, 2).T,
     8: np.rot90,
 }
-"""What makes a picture of each EXIF orientation (tag 0x0112, EXIF 2.3, 4.6.4) stand upright."""
+"""What makes an image of each EXIF orientation (tag 0x0112, EXIF 2.3, 4.6.4) stand upright."""

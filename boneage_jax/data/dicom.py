@@ -25,23 +25,24 @@ from boneage_jax.errors import missing_extra, reason
 SUFFIXES = (".dcm", ".dicom")
 
 _MAGIC_AT = 128
+"""Bytes of the preamble, after which a file has `DICM` (PS3.10 7.1)."""
 _DIRECTORY_CLASS = b"UI\x14\x001.2.840.10008.1.3.10"
 """SOP class of a DICOMDIR, Media Storage Directory Storage (PS3.4 I.4), as file meta information has it."""
 
 _FIRST_GROUPS = (0x0002, 0x0008)
-"""Of a data set without preamble: file meta information, or identification."""
+"""First groups of a data set without preamble: file meta information, or identification."""
 _NEXT_GROUPS = (*_FIRST_GROUPS, 0x0010, 0x0018, 0x0020, 0x0028)
 _FIRST_ELEMENTS = 0x0100
-"""First elements of these groups lie below."""
+"""Numbers of the first elements of these groups lie below this one."""
 _LONGEST_FIRST = 256
-"""Bytes of the first element: a length, a UID, a character set or a type."""
+"""Most bytes of the first element: a length, a UID, a character set or a type."""
 _SHORT_VRS = (b"UL", b"UI", b"CS", b"LO", b"SH", b"DA", b"TM", b"DT")
 """Value representations of the elements that come first, whose lengths have 16 bits."""
 
 _SEXES = {"M": True, "F": False}
 
 _MOST_BITS = 16
-"""Of lookup tables' entries (PS3.3 C.11.1.1.1)."""
+"""Most bits of an entry of a lookup table (PS3.3 C.11.1.1.1)."""
 
 _PLUGINS = ("boneage", "pylibjpeg", "pyjpegls", "pydicom", "pillow")
 """Decoders of pydicom's to try, in order. Not `gdcm`: on damaged data it ends the process."""
@@ -53,7 +54,7 @@ _NEEDED = (
     *("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation"),
     *("BitsAllocated", "BitsStored", "PixelRepresentation"),
 )
-"""Of a picture (PS3.3 C.7.6.3)."""
+"""Attributes that an image must have (PS3.3 C.7.6.3)."""
 
 _lock = threading.Lock()
 
@@ -81,7 +82,7 @@ def _starts_with_elements(head: bytes, order: str) -> bool:
 
 
 def is_directory(head: bytes) -> bool:
-    """Returns whether a file that begins so is a DICOMDIR: a list of files, no picture."""
+    """Returns whether a file that begins so is a DICOMDIR: a list of files, no image."""
     return head[_MAGIC_AT : _MAGIC_AT + 4] == b"DICM" and _DIRECTORY_CLASS in head
 
 
@@ -106,7 +107,7 @@ def patient_sex(data: bytes) -> bool | None:
 
 
 def entries_of_directory(data: bytes) -> list[str]:
-    """Returns the pictures that a DICOMDIR names, as paths from its folder with `/` between the parts.
+    """Returns the images that a DICOMDIR names, as paths from its folder with `/` between the parts.
 
     Raises:
       ImageError: for a damaged one.
@@ -124,13 +125,13 @@ def entries_of_directory(data: bytes) -> list[str]:
 
 
 def decode(data: bytes) -> Grey:
-    """Decodes a DICOM file that holds one picture to 8-bit grey as it asks to be shown, bone bright.
+    """Decodes a DICOM file that holds one image to 8-bit grey as it asks to be shown, bone bright.
 
     Windows and lookup tables that would leave nothing to see (a width of 0, a rescale slope of 0, one grey level for
     all) are ignored; of several the first counts. Padding is shown black.
 
     Raises:
-      ImageError: for files that hold no picture or several, are damaged, or compressed as nothing here can decode.
+      ImageError: for files that hold no image or several, are damaged, or compressed as nothing here can decode.
       UserError: where pydicom is not installed.
     """
     pydicom = _pydicom()
@@ -149,8 +150,8 @@ def decode(data: bytes) -> Grey:
             raise
         # pydicom and its decoders raise whatever a damaged file makes them run into.
         except Exception as error:
-            said = "; ".join(line.strip() for line in str(error).splitlines()) or type(error).__name__
-            raise ImageError(f"the DICOM file cannot be read ({said[:300]})") from error
+            message = "; ".join(line.strip() for line in str(error).splitlines()) or type(error).__name__
+            raise ImageError(f"the DICOM file cannot be read ({message[:300]})") from error
 
 
 def _pydicom() -> Any:
@@ -183,7 +184,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _check(dataset: Any) -> None:
-    """Raises `ImageError` for what is no single picture of a possible size, or cannot be decoded here."""
+    """Raises `ImageError` for what is no single image of a possible size, or cannot be decoded here."""
     from pydicom import uid
     from pydicom.encaps import generate_frames
     from pydicom.pixels import get_decoder
@@ -191,12 +192,12 @@ def _check(dataset: Any) -> None:
     meta = dataset.file_meta
     if "PixelData" not in dataset:
         name = dataset.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID")
-        raise ImageError(f"the DICOM file holds no picture but {name.name if name else 'an unknown kind of object'}")
+        raise ImageError(f"the DICOM file holds no image but {name.name if name else 'an unknown kind of object'}")
     if lacking := [name for name in _NEEDED if dataset.get(name) in (None, "")]:
         raise ImageError(f"the DICOM file does not state {', '.join(lacking)}")
     frames = int(dataset.get("NumberOfFrames") or 1)
     if frames != 1:
-        raise ImageError(f"the DICOM file holds {frames} frames, expected one picture")
+        raise ImageError(f"the DICOM file holds {frames} frames, expected one image")
     check_size(int(dataset.Rows), int(dataset.Columns))
     if "TransferSyntaxUID" not in meta:
         if dataset["PixelData"].is_undefined_length:
@@ -272,16 +273,16 @@ def _stored(dataset: Any) -> tuple[np.ndarray, str]:
     if shifted:
         # pydicom takes it that values begin at bit 0, as the standard has it since 2014; older files need not.
         options |= {"bits_stored": allocated, "pixel_representation": 0}
-    said = []
+    failures = []
     for plugin in _plugins(decoder):
         try:
             pixels, about = decoder.as_array(dataset, raw=True, decoding_plugin=plugin or "", **options)
             break
         # Decoders raise whatever damaged data make them run into.
         except Exception as error:
-            said.append(reason(error) if plugin is None else f"{plugin}: {reason(error)}")
+            failures.append(reason(error) if plugin is None else f"{plugin}: {reason(error)}")
     else:
-        raise ImageError(f"the DICOM file's pixels cannot be decoded ({'; '.join(said)})")
+        raise ImageError(f"the DICOM file's pixels cannot be decoded ({'; '.join(failures)})")
     if shifted:
         pixels = (pixels >> low) & ((1 << stored) - 1)
         if dataset.PixelRepresentation:
@@ -305,7 +306,7 @@ def _colour(pixels: np.ndarray, photometric: str, bits: int) -> Grey:
 
 def _monochrome(stored: np.ndarray, dataset: Any, photometric: str) -> Grey:
     if photometric not in ("MONOCHROME1", "MONOCHROME2"):
-        raise ImageError(f"the DICOM file's values mean {photometric or 'nothing that it says'}, expected MONOCHROME2")
+        raise ImageError(f"found photometric interpretation {photometric or 'none'}, expected MONOCHROME2")
     counted = ~_padding(stored, dataset)
     if not counted.any():
         raise ImageError("the DICOM file holds nothing but padding")
@@ -314,7 +315,7 @@ def _monochrome(stored: np.ndarray, dataset: Any, photometric: str) -> Grey:
     grey = stretch(values, counted) if shown is None else between(shown, 0, 1)
     if shown is not None and np.ptp(grey[counted]) == 0:
         grey = stretch(values, counted)
-    # Both say the same of one picture (PS3.3 C.8.11.1.1.2): it is turned round once.
+    # Both say the same of one image (PS3.3 C.8.11.1.1.2): it is turned round once.
     if photometric == "MONOCHROME1" or str(dataset.get("PresentationLUTShape") or "").strip() == "INVERSE":
         grey = 255 - grey
     grey[~counted] = 0
@@ -322,7 +323,7 @@ def _monochrome(stored: np.ndarray, dataset: Any, photometric: str) -> Grey:
 
 
 def _padding(stored: np.ndarray, dataset: Any) -> Bool[np.ndarray, "h w"]:
-    """Returns where a picture was filled up to be a rectangle (PS3.3 C.7.5.1.1.2)."""
+    """Returns where an image was filled up to be a rectangle (PS3.3 C.7.5.1.1.2)."""
     value = dataset.get("PixelPaddingValue")
     if value is None:
         return np.zeros(stored.shape, bool)
@@ -331,7 +332,7 @@ def _padding(stored: np.ndarray, dataset: Any) -> Bool[np.ndarray, "h w"]:
 
 
 def _in_range(value: int, dataset: Any) -> int:
-    """Returns a value of 16 bits with the sign that the picture's values have: writers confuse US and SS."""
+    """Returns a value of 16 bits with the sign that the image's values have: writers confuse US and SS."""
     if dataset.PixelRepresentation and value >= 1 << 15:
         return value - (1 << 16)
     return value + (1 << 16) if not dataset.PixelRepresentation and value < 0 else value

@@ -15,7 +15,7 @@ DECODER_DEPENDENCIES = dict.fromkeys((uid.JPEGExtended12Bit, uid.JPEGLossless, u
 
 
 def is_available(syntax: str) -> bool:
-    """Returns whether imagecodecs is installed, and this is what it is asked for here."""
+    """Returns whether imagecodecs is installed, and can decode this frame."""
     try:
         import imagecodecs  # noqa: F401
     except ImportError:
@@ -28,7 +28,7 @@ def decode_frame(source: bytes, runner: Any) -> bytes:
 
     Args:
       source: the JPEG.
-      runner: pydicom's `DecodeRunner`: what the file says of its pixels.
+      runner: pydicom's `DecodeRunner`: the file's description of its pixels.
     """
     import imagecodecs
 

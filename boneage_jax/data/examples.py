@@ -20,7 +20,7 @@ class Example(TypedDict):
     """One image as it enters a batch.
 
     Attributes:
-      image: uint8 of shape (height, width), or (height, width, pictures) for several images of one child.
+      image: uint8 of shape (height, width), or (height, width, images) for several images of one child.
       male: 1 for male, 0 for female.
       bone_age: months; NaN where unknown.
       hand: uint8 of the image's shape, 255 inside the hand; where `Layers` ask for it.

@@ -1,4 +1,4 @@
-"""What a picture is here: 8 bits of grey, and how arrays of other kinds become it."""
+"""8-bit grey images, and the conversion of other arrays to them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ Grey = UInt8[np.ndarray, "_h _w"]
 """Grey levels of any size; the underscores keep one image's size from being held against another's."""
 
 MAX_PIXELS = 200_000_000
-"""Of one picture: a film of 24 x 30 cm scanned at 1,200 dpi has 160 million. Larger headers are damaged or worse."""
+"""Most pixels of an image: a film of 24 x 30 cm scanned at 1,200 dpi has 160 million. Larger headers are damaged
+or worse."""
 
 MIN_SIDE = 8
-"""In pixels: anything smaller shows no hand."""
+"""Least height and width in pixels: anything smaller shows no hand. Chosen by eye."""
 
 MAX_RATIO = 20
-"""Of the longer to the shorter side: neither does a strip."""
+"""Largest ratio of the longer to the shorter side: a narrow strip shows no hand. Chosen by eye."""
 
 # OpenCV's own threads would compete with the pipeline's.
 cv2.setNumThreads(0)
@@ -27,16 +28,16 @@ class ImageError(ValueError):
 
 
 def check_size(height: int, width: int) -> None:
-    """Raises `ImageError` for a picture that nobody can mean; to be asked before it is decoded."""
+    """Raises `ImageError` for an impossible image size; call before decoding."""
     if height * width > MAX_PIXELS:
         raise ImageError(
-            f"the picture states {width} x {height} pixels, expected at most {MAX_PIXELS // 1_000_000} million of them"
+            f"the image states {width} x {height} pixels, expected at most {MAX_PIXELS // 1_000_000} million of them"
         )
     if min(height, width) < MIN_SIDE:
-        raise ImageError(f"the picture is {width} x {height} pixels, expected at least {MIN_SIDE} each way")
+        raise ImageError(f"the image is {width} x {height} pixels, expected at least {MIN_SIDE} each way")
     if max(height, width) > MAX_RATIO * min(height, width):
         raise ImageError(
-            f"the picture is {width} x {height} pixels, expected one side at most {MAX_RATIO} times the other"
+            f"the image is {width} x {height} pixels, expected one side at most {MAX_RATIO} times the other"
         )
 
 
@@ -65,7 +66,7 @@ def to_grey(image: np.ndarray, white: float | None = None) -> Grey:
 
 
 def of_mask(mask: Bool[np.ndarray, "h w"]) -> Grey:
-    """Returns a mask as a picture: 255 inside, 0 outside."""
+    """Returns a mask as an image: 255 inside, 0 outside."""
     return mask.astype(np.uint8) * np.uint8(255)
 
 

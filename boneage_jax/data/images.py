@@ -16,7 +16,7 @@ from boneage_jax.data.decode import (
     IMAGE_SUFFIXES,
     decode,
     is_stored_as_is,
-    looks_like_picture,
+    looks_like_image,
 )
 from boneage_jax.data.grey import MAX_PIXELS, MAX_RATIO, MIN_SIDE, Grey, ImageError, of_mask, stretch, to_grey
 from boneage_jax.data.resample import fit, fitting, unfit, warp
@@ -37,7 +37,7 @@ __all__ = [
     "fit",
     "fitting",
     "is_stored_as_is",
-    "looks_like_picture",
+    "looks_like_image",
     "of_mask",
     "read",
     "stretch",

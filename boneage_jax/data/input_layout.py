@@ -7,6 +7,8 @@
 - `masked_hand_box`: likewise, cut to the hand's box, so that small hands are seen as large as others. For key points.
 - `masked_canvas`: likewise, laid on the registered canvas by key points that are already known. For their fine stage.
 - `canvas`: laid on the canvas, with background: it does not depend on a mask that has lost a fingertip.
+
+Margins, `SKIN` and the extent of the canvas are chosen by eye.
 """
 
 from __future__ import annotations
@@ -45,7 +47,7 @@ SKIN = 0.012
 
 @dataclasses.dataclass(frozen=True)
 class LaidOut:
-    """A network's input and the way to it.
+    """A network's input and the transform to it.
 
     Attributes:
       image: uint8 of shape (height, width).
@@ -78,7 +80,7 @@ def lay(
       key_points: of `anatomy.KEY_POINTS` in the image's pixels; for `masked_canvas` and `canvas`.
       local: whether the contrast of `image`, `hand_box`, `upright_box` and `canvas` is equalised locally; all but
         `image`, for which no mask is known, are then shown bone bright too.
-      turn: degrees by which the picture is turned in the input, about its middle; not for `image`.
+      turn: degrees by which the image is turned in the input, about its middle; not for `image`.
 
     Raises:
       ValueError: for `masked_canvas` and `canvas`, where fingertip and capitate coincide.
@@ -92,10 +94,10 @@ def lay(
 
 
 def prepared(layout: InputLayout, image: Grey, mask: Bool[np.ndarray, "h w"], *, local: bool) -> Grey:
-    """Returns what is laid: all that is worked out at the picture's own size, once for all stages and turns.
+    """Returns the image that is laid: all that is computed at its own size, once for all stages and turns.
 
-    With background, `local` turns the picture the right way round: it must be done before the picture is laid, for
-    what comes in from outside is black. Without, the hand is left alone, its contrast equalised; the mask is widened
+    With background, `local` makes bone bright: it must be done before the image is laid, for what comes in from
+    outside is black. Without, the hand is left alone, its contrast equalised; the mask is widened
     by `SKIN` for that.
 
     Args:
@@ -120,7 +122,7 @@ def lay_prepared(
     local: bool = False,
     turn: float = 0.0,
 ) -> LaidOut:
-    """Lays a picture that is `prepared`, for those who lay it more than once.
+    """Lays an image that is `prepared`, for callers that lay it more than once.
 
     Args:
       layout: any but `image`.
@@ -197,7 +199,7 @@ def on_canvas(
       mask: the hand, at the image's size.
       key_points: of `anatomy.KEY_POINTS` in the image's pixels.
       rectangles: rows and columns on the canvas, in its pixels.
-      height: of each picture that is returned.
+      height: of each image that is returned.
       width: likewise.
 
     Raises:
@@ -215,7 +217,7 @@ def widened(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
 
 
 def box(mask: Bool[np.ndarray, "h w"]) -> tuple[int, int, int, int]:
-    """Returns x0, y0, x1, y1 of the smallest box around a mask, the ends exclusive; the whole picture for none."""
+    """Returns x0, y0, x1, y1 of the smallest box around a mask, the ends exclusive; the whole image for none."""
     x, y, w, h = cv2.boundingRect(mask.astype(np.uint8))
     if not w:
         return 0, 0, mask.shape[1], mask.shape[0]
@@ -230,7 +232,7 @@ def box_transform(mask: Bool[np.ndarray, "h w"], height: int, width: int, *, mar
 def upright_transform(mask: Bool[np.ndarray, "h w"], height: int, width: int) -> Similarity:
     """Returns the transform that fits the smallest turned rectangle around a mask into height x width, long side up.
 
-    It turns by at most 90 degrees. Without a mask it fits the whole picture, as it lies.
+    It turns by at most 90 degrees. Without a mask it fits the whole image, as it lies.
 
     Args:
       mask: the hand.
@@ -253,7 +255,7 @@ def upright_transform(mask: Bool[np.ndarray, "h w"], height: int, width: int) ->
 
 
 def _with_border(x0: float, y0: float, x1: float, y1: float, margin: float, height: int, width: int) -> Similarity:
-    """What fits a box, the ends exclusive, and a margin of its longer side into the middle of height x width."""
+    """The transform that fits a box, the ends exclusive, with a margin of its longer side into height x width."""
     border = margin * max(x1 - x0, y1 - y0)
     return Similarity.framing((y0 - border, y1 + border), (x0 - border, x1 + border), height, width)
 

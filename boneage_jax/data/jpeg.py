@@ -1,6 +1,6 @@
 """JPEG files by libjpeg-turbo, whose warnings are errors here: other readers go on after damage without a message.
 
-It does not warn of a progressive file that was cut between two scans and given an end marker, a coarser picture. So
+It does not warn of a progressive file that was cut between two scans and given an end marker, a coarser image. So
 what the scans send is checked here.
 """
 
@@ -27,14 +27,15 @@ _FRAMES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
 """Markers of frame headers: SOF0 to SOF15 without tables (T.81, B.1.1.3), and SOF55 of JPEG-LS (T.87, C.1.1)."""
 
 _PROGRESSIVE = (0xC2, 0xC6, 0xCA, 0xCE)
-"""Of these: SOF2, 6, 10 and 14 (T.81, table B.1)."""
+"""Those of progressive JPEGs: SOF2, 6, 10 and 14 (T.81, table B.1)."""
 _SCAN, _END = 0xDA, 0xD9
+"""Markers of a scan's header and of the image's end: SOS and EOI (T.81, table B.1)."""
 _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
 """What ends a scan's data: no stuffed zero, no restart, no fill byte (T.81, B.1.1)."""
 
 
 def decode(data: bytes) -> Grey | None:
-    """Returns a JPEG's grey, or its luminance; None for a whole one that this library has no way to grey for.
+    """Returns a JPEG's grey, or its luminance; None for an intact JPEG that it cannot convert to grey.
 
     Bytes behind the end marker do not matter.
 
@@ -54,9 +55,9 @@ def decode(data: bytes) -> Grey | None:
     try:
         image = simplejpeg.decode_jpeg(data, "CMYK" if inks else "GRAY", strict=True)
     except ValueError as error:
-        said = reason(error)
-        what = "truncated" if "Premature end of JPEG file" in said else "damaged"
-        raise ImageError(f"the JPEG is {what} ({said})") from error
+        message = reason(error)
+        what = "truncated" if "Premature end of JPEG file" in message else "damaged"
+        raise ImageError(f"the JPEG is {what} ({message})") from error
     _check_scans(data)
     return None if inks else np.ascontiguousarray(image[:, :, 0])
 

@@ -30,7 +30,8 @@ PATIENT_COLUMNS = ("patient", "patientid")
 _AGE_COLUMNS = ("boneage", "boneagemonths", "groundtruthboneagemonths", "months")
 _YEARS_COLUMNS = ("boneageyears", "reading1", "reading")
 _SECOND_YEARS_COLUMNS = ("reading2",)
-"""In years: as radiologists read; the Digital Hand Atlas has two readings of each hand (Gertych et al. 2007)."""
+"""Columns of ages in years, as radiologists read; the Digital Hand Atlas has two readings of each hand (Gertych et
+al. 2007)."""
 _MALE_COLUMNS = ("male",)
 _SEX_COLUMNS = ("sex", "gender", "category")
 _SPLIT_COLUMNS = ("split",)
@@ -47,7 +48,7 @@ _YES = {"1", "true", "t", "yes"}
 _NO = {"0", "false", "no"}
 """Answers to whether the child is male."""
 _WHOLE = re.compile(r"([01])[.,]0*")
-"""Of pandas and spreadsheets."""
+"""Such an answer as pandas and spreadsheets write it: 1.0."""
 
 _DECIMAL = re.compile(r"[+-]?(?:[0-9]+(?:[.,][0-9]*)?|[.,][0-9]+)(?:[eE][+-]?[0-9]+)?")
 
@@ -117,7 +118,7 @@ def _parse_letter(text: str, column: str) -> bool:
 
 
 def parse_months(text: str) -> float:
-    """Returns a bone age in months. Raises ValueError for others than numbers from 0 to 240."""
+    """Returns a bone age in months. Raises ValueError unless it is a number from 0 to 240."""
     months = _number(text)
     if not 0 <= months <= MAX_MONTHS:
         raise ValueError(f"bone age {text!r} is outside 0 to {MAX_MONTHS:.0f} months")
@@ -125,7 +126,7 @@ def parse_months(text: str) -> float:
 
 
 def parse_years(text: str) -> float:
-    """Returns a bone age in months, of one in years. Raises ValueError for others than numbers from 0 to 20."""
+    """Converts a bone age from years to months. Raises ValueError unless it is a number from 0 to 20."""
     years = _number(text)
     if not 0 <= 12 * years <= MAX_MONTHS:
         raise ValueError(f"bone age {text!r} is outside 0 to {MAX_MONTHS / 12:.0f} years")
@@ -227,7 +228,9 @@ class _Columns:
         )
         assert image is not None
         years = [at for at in (first, second) if at is not None]
-        return cls(header, image, months, years, male, sex, split, patient)
+        return cls(
+            header=header, id=image, months=months, years=years, male=male, sex=sex, split=split, patient=patient
+        )
 
     @property
     def ages(self) -> str:

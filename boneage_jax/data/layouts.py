@@ -29,12 +29,13 @@ VALIDATION_NOTE = "validation"
 """In a built dataset's metadata: how its validation split came to be."""
 
 VALIDATION_SHARE = 0.08
-"""Of a set that comes without a validation split: about the 1,000 of 12,611 that Iglovikov et al. (2017) set apart."""
+"""Share of the training images that becomes the validation split where there is none: about the 1,000 of 12,611 that
+Iglovikov et al. (2017) set apart."""
 
-_NO_PICTURES = (".txt", ".md", ".json", ".xml", ".pdf", ".html", ".py", ".yaml", ".yml", ".log", ".npy", ".npz", ".mat")
+_NO_IMAGES = (".txt", ".md", ".json", ".xml", ".pdf", ".html", ".py", ".yaml", ".yml", ".log", ".npy", ".npz", ".mat")
 """Endings of files that are not looked into."""
 _WITHOUT_SEX = tuple(suffix for suffix in images.IMAGE_SUFFIXES if suffix not in dicom.SUFFIXES)
-"""Endings of pictures that never say whose they are."""
+"""Endings of images that never state a sex."""
 _UNREAD = (*tables.UNREAD_SUFFIXES, ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst")
 """Endings of tables and archives that nothing here reads."""
 
@@ -138,10 +139,10 @@ class _Search:
     def _is_picture(self, file: FileRef) -> bool:
         if file.suffix in images.IMAGE_SUFFIXES:
             return True
-        if file.suffix in (*tables.TABLE_SUFFIXES, *_NO_PICTURES, *_UNREAD):
+        if file.suffix in (*tables.TABLE_SUFFIXES, *_NO_IMAGES, *_UNREAD):
             return False
         try:
-            return images.looks_like_picture(file.head(images.HEAD_BYTES), file.suffix)
+            return images.looks_like_image(file.head(images.HEAD_BYTES), file.suffix)
         except UnreadableFile as error:
             self._problems.append(f"{file.shown}: {error}")
             return False
@@ -202,7 +203,7 @@ class _Search:
         return Found(records, named, summary, _note_of(self._root, self._files))
 
     def _read_tables(self) -> tuple[dict[str, tuple[FileRef, labels.LabelTable]], list[str]]:
-        """Each split's table, that of no named split under an empty name; and the names of those that are none."""
+        """Label table by split (empty name: no split), and names of other tables."""
         if not self._tables:
             raise UserError(
                 f"{self._root}: no label table found ({len(self._pictures)} images); expected a CSV or XLSX file with "
@@ -368,13 +369,13 @@ def _summary(
             continue
         ages = np.array([record.label.months for record in of_split])
         known = ages[np.isfinite(ages)]
-        said = (
+        ages_shown = (
             f"{known.min():g} to {known.max():g} months, mean {known.mean():.0f}"
             if len(known)
             else "no ages, so nothing that learns or scores ages"
         )
         lines.append(
-            f"  {split:<11}{len(of_split):>7} images, {_sexes(of_split)}, {said}; {_why(split, of_split, dealt)}"
+            f"  {split:<11}{len(of_split):>7} images, {_sexes(of_split)}, {ages_shown}; {_why(split, of_split, dealt)}"
         )
     for table, content in read.values():
         ages_from = content.ages or "no column of ages"
@@ -401,9 +402,9 @@ def _count(number: int, word: str) -> str:
 
 def _sexes(records: Sequence[Record]) -> str:
     """How many are boys, as far as the table says; headers of DICOM files are read later."""
-    said = [record.label.male for record in records]
-    unknown = said.count(None)
-    boys = _count(said.count(True), "boy")
+    known = [record.label.male for record in records]
+    unknown = known.count(None)
+    boys = _count(known.count(True), "boy")
     return f"{boys} by the table, sex of {unknown} by the DICOM header" if unknown else boys
 
 
@@ -411,11 +412,11 @@ def _dealt(records: Mapping[str, Sequence[Record]]) -> str:
     """How many were dealt out of training."""
     parts = [records["validation"], [*records["train"], *records["validation"]]]
     images_dealt, images_all = map(len, parts)
-    said = f"{images_dealt} of {_count(images_all, 'training image')} became one"
+    message = f"{images_dealt} of {_count(images_all, 'training image')} became one"
     if not any(record.label.patient for record in parts[1]):
-        return said
+        return message
     children, all_children = (len({record.label.patient or record.label.id for record in part}) for part in parts)
-    return f"{said}, of {children} of {all_children} children"
+    return f"{message}, of {children} of {all_children} children"
 
 
 def _why(split: str, records: Sequence[Record], dealt: float) -> str:

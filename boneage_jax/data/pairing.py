@@ -1,9 +1,9 @@
-"""How a table's row, or an entry of an annotation file, finds its file: the one way, wherever names meet files.
+"""How a table's row, or an entry of an annotation file, finds its file: the only rule for matching names to files.
 
 What a cell names:
 
 - The same file in any spelling: `/` or `\\` between folders, `./`, the suffix in capitals, accents composed or not
-  (Unicode NFC and NFD). A cell may leave the suffix away, or have another picture's (`.png` for a file in `.dcm`).
+  (Unicode NFC and NFD). A cell may leave the suffix away, or have another image's (`.png` for a file in `.dcm`).
 - `17.0`, as spreadsheets and pandas write it, is 17; and 17 is `00017.png` where there is no `17.png`.
 - A cell with folders is a path. It belongs to the file whose path ends in it; a whole path below the folder that is
   searched wins over a part of one. It may begin above that folder, on another computer too, as long as it goes through
@@ -14,9 +14,9 @@ Annotations and patients meet the images of one split of a built dataset (`pair_
 folder that it was built from:
 
 - What belongs to another split of the dataset is left aside, whatever its name.
-- A path never belongs to an image in a folder of another name; an image without folders has none that could differ,
-  for pictures are often annotated elsewhere. Such a path is refused, unless each image of its name has a path among the
-  rows: then it is of an image that the dataset does not hold.
+- A path never belongs to an image in a folder of another name; an image without folders has none that could differ.
+  Images are often annotated elsewhere. Such a path is refused, unless each image of its name has a path among the rows:
+  then it is of an image that the dataset does not hold.
 - A name alone belongs to the image of the split that has it for an id (RSNA's training and test numbers overlap). An
   image whose id has folders is one of several of its name, so a name alone never means it. Where other rows have
   folders, and another split holds an image of the name too, it is ambiguous.
@@ -44,16 +44,16 @@ PICTURE_SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".dib", ".webp", ".gif"),
     *(".dcm", ".dicom", ".ima"),
 )
-"""Endings that are no part of a picture's name, whether or not such pictures are read. Other endings are: DICOM files
+"""Endings that are no part of an image's name, whether or not such images are read. Other endings are: DICOM files
 are often called by numbers with points, as `1.2.840.113619.2.5`."""
 
 _WHOLE_NUMBER = re.compile(r"([0-9]+)(?:[.,]0+)?")
 _MAX_SHOWN = 6
-"""Candidates that are named in a line."""
+"""Most candidates that are named in a line; chosen by eye."""
 
 
 def stem_of(path: str) -> str:
-    """Returns a file's name without folders and without the ending of a picture."""
+    """Returns a file's name without folders and without the ending of an image file."""
     return _split_name(path.rpartition("/")[2])[0]
 
 
@@ -324,8 +324,8 @@ def pair(
         if len(numbers) == 1:
             by_file[n] = numbers[0]
             continue
-        said = [f"{rows[number].where} ({rows[number].cell!r})" for number in numbers]
-        twice.append(f"{index.shown[n]}: named by {_listed(said)}")
+        named = [f"{rows[number].where} ({rows[number].cell!r})" for number in numbers]
+        twice.append(f"{index.shown[n]}: named by {_listed(named)}")
         for number in numbers:
             files[number] = None
     # Where each file of the name has its path, one more path is that of a file that is not here.

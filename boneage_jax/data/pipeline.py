@@ -101,7 +101,7 @@ def _numbered(example: Example, slot: int, mask: float = 1.0) -> dict[str, Any]:
 
 
 _ECHO_AFTER = 32
-"""Batches after which an example comes again: as many are held in memory."""
+"""Batches after which an example comes again, held in memory until then; chosen by eye."""
 
 
 class Echoed:
@@ -120,7 +120,7 @@ class Echoed:
           block: examples until the first of them comes again; those of one block are held in memory.
         """
         self._source, self._echo_factor, self._block = source, echo_factor, block
-        self._held_out: collections.OrderedDict[int, Any] = collections.OrderedDict()
+        self._in_memory: collections.OrderedDict[int, Any] = collections.OrderedDict()
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -130,14 +130,14 @@ class Echoed:
         block, place = divmod(int(index), self._block * self._echo_factor)
         number = block * self._block + place % self._block
         with self._lock:
-            if number in self._held_out:
-                return self._held_out[number]
+            if number in self._in_memory:
+                return self._in_memory[number]
         example = self._source[number]
         with self._lock:
-            self._held_out[number] = example
+            self._in_memory[number] = example
             # Twice a block, for threads read ahead.
-            while len(self._held_out) > 2 * self._block:
-                self._held_out.popitem(last=False)
+            while len(self._in_memory) > 2 * self._block:
+                self._in_memory.popitem(last=False)
         return example
 
 

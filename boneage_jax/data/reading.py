@@ -10,6 +10,7 @@ from boneage_jax.data.examples import Labels, Layer, View
 from boneage_jax.data.folds import Fold, read_patients
 from boneage_jax.data.sources import Dataset, Interleaved, Repeated, Source
 from boneage_jax.errors import UserError
+from boneage_jax.region_spec import RegionNames
 from boneage_jax.schema import DataConfig
 
 
@@ -32,16 +33,16 @@ def view_of(config: DataConfig, layers: tuple[Layer, ...] = (), *, split: str = 
         points = tuple(drawn.read(pathlib.Path(config.key_points).expanduser())) if config.key_points else None
         labels = drawn.AnnotatedLabels(masks, points)
     return View(
-        config.height,
-        config.width,
-        config.input_layouts[0],
-        config.contrast == "local",
-        tuple(config.feature.split("+")),
-        tuple(filter(None, config.regions.split("+"))),
-        config.sex,
-        layers,
-        labels,
-        _fold_of(config, split, evaluation=evaluation),
+        height=config.height,
+        width=config.width,
+        input_layout=config.input_layouts[0],
+        local_contrast=config.contrast == "local",
+        features=tuple(config.feature.split("+")),
+        regions=RegionNames.parse(config.regions).names,
+        sex=config.sex,
+        layers=layers,
+        labels=labels,
+        fold=_fold_of(config, split, evaluation=evaluation),
     )
 
 

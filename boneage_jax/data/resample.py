@@ -1,4 +1,4 @@
-"""Grey pictures brought to a size or laid on a canvas.
+"""Grey images brought to a size or laid on a canvas.
 
 Kept light (NumPy and OpenCV only), so that worker processes start quickly.
 """
@@ -40,7 +40,7 @@ def fit(image: Grey, height: int, width: int) -> Grey:
 
 
 def unfit(plane: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Returns what `fit` had made of a picture of `shape` at that size again: its border is cut off.
+    """Returns what `fit` has made of an image of `shape` at that size again: its border is cut off.
 
     Args:
       plane: of the size that was fitted into, 8 bits or float32.
@@ -56,7 +56,7 @@ def unfit(plane: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 
 def fitting(shape: tuple[int, int], height: int, width: int) -> Similarity:
-    """Returns the transform from the pixels of a picture of `shape` to those of `fit`'s result.
+    """Returns the transform from the pixels of an image of `shape` to those of `fit`'s result.
 
     `fit` rounds the size to whole pixels, which this leaves out: at most half a pixel at the far edge.
     """
@@ -67,17 +67,17 @@ def fitting(shape: tuple[int, int], height: int, width: int) -> Similarity:
 
 
 def warp(image: Grey, transform: Similarity, height: int, width: int, *, background: int = 0) -> Grey:
-    """Lays a picture on a canvas in one resampling.
+    """Lays an image on a canvas in one resampling.
 
-    Linear between pixels; before far shrinking the picture is blurred by as much as its pixels will be averaged over
+    Linear between pixels; before far shrinking the image is blurred by as much as its pixels will be averaged over
     (standard deviation (1 / scale - 1) / 2, as scikit-image's `resize` has it), so that nothing fine turns into coarse.
 
     Args:
-      image: the picture.
+      image: grey levels.
       transform: from its pixels to the canvas's.
       height: of the canvas.
       width: of the canvas.
-      background: grey level beyond the picture's edges.
+      background: grey level beyond the image's edges.
     """
     sigma = 0.5 * (1.0 / max(transform.scale, 1e-6) - 1.0)
     if sigma > 0.25:

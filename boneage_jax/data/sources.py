@@ -25,7 +25,7 @@ REGISTERED = "registered.json"
 """Beside the records of registered hands: what they were made of, and how."""
 
 _METADATA = "metadata.json"
-"""Beside the records, written by TFDS: what a builder says of its dataset."""
+"""Beside the records, written by TFDS: the metadata of the dataset's builder."""
 
 INDEX = "labels.json"
 """Beside a dataset's records: ids, ages, sexes and paths by split. Datasets that TFDS itself has built do without."""
@@ -77,13 +77,13 @@ class Dataset:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What a network that learns from it should remember of it, as JSON has it.
+        """Facts about the dataset that a network trained on it keeps, as JSON has them.
 
-        `phantom`; `registered`: whether pictures show hands on a canvas; and where that is known `canvas` and the
+        `phantom`; `registered`: whether images show hands on a canvas; and where that is known `canvas` and the
         `regions` that were cut, the one called `image` first.
         """
-        said, made = self.metadata, _json_of(self.path / REGISTERED)
-        registered = bool(made) or bool(said.get("registered", False))
+        noted, made = self.metadata, _json_of(self.path / REGISTERED)
+        registered = bool(made) or bool(noted.get("registered", False))
         facts: dict[str, Any] = {"phantom": self.is_phantom, "registered": registered}
         return facts | {key: made[key] for key in ("canvas", "regions") if key in made}
 
@@ -130,11 +130,11 @@ class Dataset:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What its builder says of it, by `SOURCE_NOTE` and other keys; empty where that is nothing."""
+        """The builder's metadata, by `SOURCE_NOTE` and other keys; empty for none."""
         return _json_of(self.path / _METADATA)
 
     def write_index(self) -> None:
-        """Writes ids, ages, sexes and paths beside the records, so that nobody reads gigabytes of images for them."""
+        """Writes ids, ages, sexes and paths beside the records, so that they are read without gigabytes of images."""
         index: dict[str, dict[str, list[Any]]] = {}
         for name in self.splits:
             records = self.split(name)
@@ -296,14 +296,14 @@ class Records:
         """
         if not self._has_paths:
             return ()
-        said = self._index.get("source")
-        if said is None:
-            said = _PATHS_READ.get(self._key)
-        if said is None:
+        paths = self._index.get("source")
+        if paths is None:
+            paths = _PATHS_READ.get(self._key)
+        if paths is None:
             rows = (self._rows[n] for n in range(len(self._rows)))
-            said = [_path_of(as_str(row["id"]), as_str(row["source"])) for row in rows]
-            _PATHS_READ[self._key] = said
-        return tuple(said)
+            paths = [_path_of(as_str(row["id"]), as_str(row["source"])) for row in rows]
+            _PATHS_READ[self._key] = paths
+        return tuple(paths)
 
     def images_of_split(self) -> pairing.Images:
         """Returns the split's images, and what other splits hold, for annotations and patients to be paired with."""

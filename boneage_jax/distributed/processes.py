@@ -33,7 +33,7 @@ from boneage_jax.errors import EXIT_PEER_LOST, UserError, fail_if_any, reason
 Result = TypeVar("Result")
 
 _HEARTBEAT_SECONDS = 30
-"""Silence after which a process counts as lost; JAX's own 100 seconds are dear on a large slice."""
+"""Silence after which a process counts as lost; JAX's own 100 seconds cost too much on a large slice. Chosen by eye."""
 
 _LOST = re.compile(
     r"gloo|nccl|coordination|heartbeat|connection (reset|closed|refused)|peer|UNAVAILABLE|DEADLINE_EXCEEDED|barrier",
@@ -41,8 +41,8 @@ _LOST = re.compile(
 )
 """What collectives and the coordination service say when another process is gone."""
 
-
 _GRACE_SECONDS = 2.0
+"""Time that the main thread has to report a better reason before a lost peer ends the process; chosen by eye."""
 
 _ADVICE = (
     "The last checkpoint is kept: see what that process said, and start the same command again, with as many processes "
@@ -57,7 +57,7 @@ class PeerLost(Exception):
 
 
 class EverywhereError(UserError):
-    """A `UserError` that all processes raise at the same place: they can part in good order."""
+    """A `UserError` that all processes raise at the same place, so all end cleanly."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +111,7 @@ class World:
 
 
 def is_process_zero() -> bool:
-    """Returns whether this process does what only one may do."""
+    """Returns whether this is process 0, which does what only one process may do."""
     return jax.process_index() == 0
 
 
@@ -133,7 +133,7 @@ def joined(world: World | None) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        # Where all stop at the same place, the leader speaks for all; the others part first.
+        # Where all stop at the same place, process 0 alone prints the message.
         if isinstance(error, EverywhereError) or getattr(error, "is_agreed", False):
             watch.close()
             jax.distributed.shutdown()
@@ -167,8 +167,8 @@ _ending = threading.Lock()
 
 
 def _end(error: BaseException, *, speaks: bool = True) -> NoReturn:
-    """Ends this process at once, with a message, or a traceback for what no message was made for."""
-    _ending.acquire()  # for ever: who comes second waits for the end
+    """Ends this process at once, with a message, or a traceback for an error without a message of ours."""
+    _ending.acquire()  # never released: a second caller blocks until exit
     known = hasattr(error, "exit_status")
     if speaks and known:
         print(f"boneage: process {jax.process_index()} of {jax.process_count()}: {error}", file=sys.stderr)
@@ -267,7 +267,7 @@ def agree(about: Mapping[str, str]) -> None:
 
 @contextlib.contextmanager
 def raise_together() -> Iterator[None]:
-    """Says that what fails in here fails in all processes: a `UserError` becomes an `EverywhereError`."""
+    """Turns a `UserError` that all processes raise inside into an `EverywhereError`."""
     try:
         yield
     except UserError as error:

@@ -15,11 +15,13 @@ from collections.abc import Callable
 
 _BYE = b"."
 _TOKEN = 16
+"""Length of the token that others must send: 64 random bits, as hexadecimal digits."""
 _CONNECT_SECONDS = 10
+"""Longest wait for a connection to the leader; chosen by eye."""
 
 
 def listen() -> tuple[socket.socket, int, str]:
-    """Returns the leader's open socket, its port, and the word that others must know."""
+    """Returns the leader's open socket, its port, and the token that others must send."""
     if socket.has_dualstack_ipv6():
         listener = socket.create_server(("", 0), family=socket.AF_INET6, dualstack_ipv6=True)
     else:
@@ -65,7 +67,7 @@ class Watch:
         return True
 
     def close(self) -> None:
-        """Says that this process ends well. What others do from now on does not matter."""
+        """Tells the others that this process ends well; from now on their ends are ignored."""
         self._over = True
         with self._lock:
             for peer in self._peers.values():
@@ -86,12 +88,12 @@ class Watch:
 
     def _hear(self, peer: socket.socket, index: int) -> None:
         """Reads until the other side ends; the leader tells the others whom it has lost: `!` and a number."""
-        said = b""
+        message = b""
         with contextlib.suppress(OSError):
-            said = peer.recv(5, socket.MSG_WAITALL)
-        if said == _BYE or said.startswith(_BYE):
+            message = peer.recv(5, socket.MSG_WAITALL)
+        if message == _BYE or message.startswith(_BYE):
             return
-        self._lose(int.from_bytes(said[1:], "big") if len(said) == 5 else index)
+        self._lose(int.from_bytes(message[1:], "big") if len(message) == 5 else index)
 
     def _lose(self, index: int) -> None:
         with self._lock:

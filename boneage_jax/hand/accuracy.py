@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 from jaxtyping import Bool, Float
 
+from boneage_jax import anatomy
 from boneage_jax.canvas import CAPITATE, FINGERTIP, Canvas, hand_length, thumb_side
 from boneage_jax.hand import masks
 from boneage_jax.hand.pipeline import Registered
@@ -20,8 +22,9 @@ FAILED_ERROR = 3.0
 FAILED_CANVAS = 45.0
 """A fingertip or capitate farther from its place on the canvas has failed, in pixels: three times the bar of 15."""
 
-_NOT_FOUND_ERROR, _NOT_FOUND_CANVAS = 100.0, 1500.0
-"""What counts for a hand that was not found: the hand's whole length, on the canvas 1500 pixels (`anatomy`)."""
+_NOT_FOUND_ERROR = 100.0
+_NOT_FOUND_CANVAS = math.dist(anatomy.CANVAS_FINGERTIP, anatomy.CANVAS_CAPITATE)
+"""What counts for a hand that was not found: the hand's whole length, in percent and in pixels of the canvas."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -118,7 +118,8 @@ MEASURES = (
 """Names of all measures; those that need a registration are left out where there is none."""
 
 BLANK = 1.0
-"""Range of grey levels under which an image shows nothing at all, whatever a network finds in it."""
+"""Contrast (see `Thresholds`) below which an image shows nothing, whatever a network finds in it: less than one grey
+level."""
 
 
 def check(

@@ -120,6 +120,7 @@ ATLAS_SIZE = (260, 200)
 """Height and width of the atlas: an eighth of the canvas."""
 
 _ATLAS_CHILDREN = 24
+"""Phantoms that the atlas of a stage and sex is made from; chosen by eye."""
 
 
 @functools.lru_cache(maxsize=64)

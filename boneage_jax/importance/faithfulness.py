@@ -138,7 +138,7 @@ class Faithfulness:
 
     @property
     def merit(self) -> float:
-        """By which methods are ordered: the truth image by image where there is one, else deletion and insertion."""
+        """The score that orders methods: agreement with the truth, image by image, or else deletion and insertion."""
         return self.by_image if np.isfinite(self.by_image) else (self.deletion + self.insertion) / 2
 
 

@@ -10,7 +10,7 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Integer
 
 from boneage_jax.importance.function import PredictMonths
 from boneage_jax.importance.method import Batch, PartMethod, Parts
@@ -19,7 +19,7 @@ from boneage_jax.importance.method import Batch, PartMethod, Parts
 def occlusion(
     months: PredictMonths,
     image: Float[Array, "b h w p"],
-    areas: Int[Array, "b h w p"],
+    areas: Integer[Array, "b h w p"],
     fill: Float[Array, "b h w p"],
     *,
     count: int,
@@ -43,7 +43,7 @@ def occlusion(
 def subset_values(
     months: PredictMonths,
     image: Float[Array, "b h w p"],
-    groups: Int[Array, "b h w p"],
+    groups: Integer[Array, "b h w p"],
     fill: Float[Array, "b h w p"],
     *,
     count: int,
@@ -93,7 +93,7 @@ def shapley(values: Float[np.ndarray, "n subsets"]) -> Float[np.ndarray, "n grou
 def deletion_and_insertion(
     months: PredictMonths,
     image: Float[Array, "b h w p"],
-    areas: Int[Array, "b h w p"],
+    areas: Integer[Array, "b h w p"],
     fill: Float[Array, "b h w p"],
     *,
     places: Int[Array, "b areas"],

@@ -16,7 +16,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Integer, Key
 
 from boneage_jax.importance import atlas
 from boneage_jax.importance.atlas import AREAS, GROUPS
@@ -53,7 +53,7 @@ class Parts:
       count: number of parts.
     """
 
-    index: Int[Array, "b h w p"]
+    index: Integer[Array, "b h w p"]
     count: int
 
 
@@ -77,8 +77,8 @@ class Batch:
     months_of_maps: Callable[[list[Float[Array, "b oh ow c"]]], Float[Array, " b"]]
     image: Float[Array, "b h w p"]
     fill: Float[Array, "b h w p"]
-    areas: Int[Array, "b h w p"]
-    groups: Int[Array, "b h w p"]
+    areas: Integer[Array, "b h w p"]
+    groups: Integer[Array, "b h w p"]
     keys: Key[Array, " b"]
 
     def parts(self, level: Level) -> Parts:
@@ -184,7 +184,9 @@ class PartMethod(Method):
         return self.finish(np.asarray(values, np.float64))
 
 
-def over_parts(values: Float[Array, "b h w p"], index: Int[Array, "b h w p"], count: int) -> Float[Array, "b parts"]:
+def over_parts(
+    values: Float[Array, "b h w p"], index: Integer[Array, "b h w p"], count: int
+) -> Float[Array, "b parts"]:
     """Returns the sum of the values of each part's pixels, over all channels.
 
     Args:

@@ -11,7 +11,7 @@ from boneage_jax.importance.truth import TRUTH
 from boneage_jax.settings import did_you_mean
 
 METHODS: dict[str, Method] = {}
-"""By name, in the order of tables and pages."""
+"""Methods by name, in the order of tables and pages."""
 
 
 def register(method: Method) -> None:

@@ -1,4 +1,7 @@
-"""The pictures of a study: hands by stage and over the ages, single images, and the radiographs they come from."""
+"""The pictures of a study: hands by stage and over the ages, single images, and the radiographs they come from.
+
+Sizes, numbers of images and the constants of the animation are chosen by eye.
+"""
 
 from __future__ import annotations
 
@@ -21,14 +24,15 @@ from boneage_jax.importance.tables import called, names_shown
 
 _EXAMPLES = 5
 _RADIOGRAPHS = 6
+"""Numbers of single images, and of original radiographs."""
 _HEIGHT = 300
 """Height of a single image, in pixels."""
 
 _SEX = "F"
-"""Of the hands that are drawn; boys' look like those of younger girls."""
+"""Sex of the hands that are drawn; boys' look like those of younger girls."""
 
 _SMOOTHING = 12.0
-"""Months: standard deviation of the weights of images of neighbouring ages in the animation."""
+"""Standard deviation, in months, of the weights of images of neighbouring ages in the animation."""
 
 _STEP = 6
 _FIRST, _LAST = 6, 228

@@ -1,4 +1,7 @@
-"""Drawing importance: hands whose bones are coloured by it, and radiographs with areas or pixels coloured by it."""
+"""Drawing importance: hands whose bones are coloured by it, and radiographs with areas or pixels coloured by it.
+
+Sizes and shades are chosen by eye.
+"""
 
 from __future__ import annotations
 

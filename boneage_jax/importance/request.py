@@ -1,4 +1,4 @@
-"""What to ask of an age network: declared once for the command line, Python and docs."""
+"""Options of `boneage importance`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 from boneage_jax.options import option
 
 Filling = Literal["other", "mean", "blur", "black"]
-"""What a part of an image is replaced by: see `masking.filling`."""
+"""What a part of an image is replaced by: see `fillings`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,14 +26,14 @@ class ImportanceRequest:
     data: pathlib.Path | None = option(None, "folder of built datasets", default_text="the run's")
     dataset: str = option("", "phantoms or registered hands", default_text="the run's")
     split: str = option("test", "split, in TFDS's notation")
-    images: int = option(200, "at most so many, spread over the ages", low=1)
+    images: int = option(200, "most images, spread over the ages", low=1)
     filling: Filling = option(
-        "other", "what a part is replaced by: another child's, the mean of all, its own blurred, black"
+        "other", "what a part is replaced by: another child's (other), the mean of all images, the image blurred, black"
     )
     methods: tuple[str, ...] = option((), "attribution methods, as in occlusion,shapley-values", default_text="all")
     beside: tuple[pathlib.Path, ...] = option(
-        (), "run that sees another region, whose errors by stage stand beside this one's; or several", repeat=True
+        (), "run that sees another region, whose errors by stage stand beside this one's; repeatable", repeat=True
     )
     batch_size: int = option(32, "images at once", low=1)
     workers: int = 1
-    seed: int = option(0, "of fillings, noise and the network without training", low=0)
+    seed: int = option(0, "seed of fillings, noise and the network without training", low=0)

@@ -26,7 +26,7 @@ from boneage_jax.runs.run_folder import LoadedRun
 from boneage_jax.shown import command
 
 FEWEST = 8
-"""Images without which a mean and its interval say nothing."""
+"""Fewest images of a study: the mean of fewer, and its interval, say little. Chosen by eye."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,7 +147,15 @@ def read(selection: Selection, runner: Runner, cache: Cache, *, workers: int) ->
     stored = cache("areas", located)
     maps = [AreaMap(stored[f"areas{n}"], Similarity.of_matrix(matrix)) for n, matrix in enumerate(stored["to_canvas"])]
     ids = selection.records.ids()
-    return Subjects([ids[n] for n in selection.numbers], image, stored["input"], male, reading, predicted, maps)
+    return Subjects(
+        ids=[ids[n] for n in selection.numbers],
+        image=image,
+        areas=stored["input"],
+        male=male,
+        reading=reading,
+        predicted=predicted,
+        area_maps=maps,
+    )
 
 
 def _area_maps(selection: Selection, stage: np.ndarray, male: Bool[np.ndarray, " n"], *, workers: int) -> list[AreaMap]:

@@ -30,13 +30,13 @@ SENTENCE = "Draws the same child again with one bone a year older; its importanc
 """How the truth is found, for the page."""
 
 AGED_BY = 12.0
-"""Months by which a bone is aged."""
+"""Months by which a bone is aged; chosen by eye."""
 
 _CHILDREN_AT_ONCE = 16
-"""Children whose images are in memory together, one for each of thirty bones."""
+"""Children whose images are in memory together, one for each of thirty bones; chosen by eye."""
 
 _BATCH_FACTOR = 8
-"""Batch size of a prediction alone, by that of a method, which keeps gradients and masked copies too."""
+"""Batch size of plain predictions over that of a method, which keeps gradients and masked copies too; chosen by eye."""
 
 
 def series_of(dataset: Dataset) -> Series | None:

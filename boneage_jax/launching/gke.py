@@ -18,6 +18,7 @@ from boneage_jax.launching.job import Job, need
 
 WORKERS = "workers"
 _PORT = 8476
+"""Port at which process 0 listens in its pod; any other would do."""
 
 
 def manifest(job: Job) -> dict[str, Any]:
@@ -59,7 +60,7 @@ def manifest(job: Job) -> dict[str, Any]:
 
 
 def _job_spec(job: Job) -> dict[str, Any]:
-    """Of a batch/v1 Job."""
+    """The specification of a batch/v1 Job."""
     return {
         "parallelism": job.nodes,
         "completions": job.nodes,

@@ -71,7 +71,7 @@ class GkeSettings:
     accelerator: str = setting(
         "", "value of the node's accelerator label, as in tpu-v5-lite-podslice or nvidia-h100-80gb"
     )
-    topology: str = setting("", "tpu: of the slice, as in 4x4")
+    topology: str = setting("", "tpu: topology of the slice, as in 4x4")
     chips: int = setting(4, "chips or GPUs of a node", low=1)
     namespace: str = setting("default", "namespace")
     service_account: str = setting("", "Kubernetes service account; '' for the default one")
@@ -80,7 +80,7 @@ class GkeSettings:
     queue: str = setting("", "Kueue's queue; '' for none")
     spot: bool = setting(False, "whether nodes may be taken away")
     memory: str = setting("", "memory of a pod, as in 64Gi; '' for no request")
-    grace: int = setting(120, "seconds to save in when told to stop", low=1)
+    grace: int = setting(120, "seconds to save before the pod is killed", low=1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,13 +99,13 @@ class TpuVmSettings:
 class Job:
     """A command and where it runs."""
 
-    name: str = setting("", "of the job: small letters, digits and dashes")
+    name: str = setting("", "name of the job: small letters, digits and dashes")
     command: tuple[str, ...] = setting((), "arguments of boneage")
     nodes: int = setting(1, "machines that run it together", low=1)
     processes: int = setting(1, "processes on each of them", low=1)
     array: int = setting(0, "copies that run side by side, as workers of a sweep; 0 for none", low=0)
     restarts: int = setting(20, "most times that it starts again after having been stopped and saved", low=0)
-    folder: str = setting(".", "where it runs")
+    folder: str = setting(".", "folder that it runs in")
     boneage: str = setting("boneage", "the command itself, as in .venv/bin/boneage")
     setup: tuple[str, ...] = setting((), "lines of shell that come first", may_be_empty=True)
     environment: tuple[str, ...] = setting((), "variables, each as NAME=VALUE", may_be_empty=True)
@@ -149,7 +149,7 @@ def read(path: pathlib.Path) -> Job:
 
 
 def need(job: Job, section: str, *keys: str) -> None:
-    """Raises `UserError` unless the section of an engine says something under each of the keys."""
+    """Raises `UserError` unless the section of an engine has a value for each of the keys."""
     values = getattr(job, section)
     fail_if_any(
         [f"{section}.{key}: missing" for key in keys if not getattr(values, key)],

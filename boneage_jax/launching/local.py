@@ -42,7 +42,7 @@ def show(job: Job) -> str:
 def run(job: Job) -> int:
     """Runs all processes, each line of theirs with its number; returns the status of the first that failed.
 
-    SIGTERM, SIGINT and SIGUSR1 go to all of them, so that they save.
+    Signals go to all of them. SIGTERM and SIGUSR1: all save; SIGINT (Ctrl-C): all end.
     """
     port = _free_port()
     environment = {**os.environ, **job.variables}
@@ -91,7 +91,7 @@ def _free_port() -> int:
 
 
 def status_of(statuses: list[int]) -> int:
-    """Returns the status of them all: 0, or that of a process that failed by itself and not for another's sake."""
+    """Returns the status of all: 0, or that of a process that failed by itself, not because another was stopped."""
     failed = [128 - status if status < 0 else status for status in statuses if status]
     return next((status for status in failed if status != EXIT_PEER_LOST), failed[0] if failed else 0)
 

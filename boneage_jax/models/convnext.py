@@ -46,7 +46,7 @@ STAGE_PATCH = 2
 """Side of the patches between stages (section 2.6)."""
 
 NORM_EPSILON = 1e-6
-"""Of the layer norms, as in the authors' code."""
+"""Epsilon of the layer norms, as in the authors' code."""
 
 SCALE_START = 1e-6
 """Start of the learnt scales of channels (appendix A, table 5: layer scale)."""

@@ -39,7 +39,7 @@ class Experiment:
 
 
 EXPERIMENTS = tuple(Experiment(*parts) for parts in itertools.product(MODELS, HEADS, REGIONS, SEXES))
-"""All 36."""
+"""All of them: 36 with the three regions of the paper."""
 
 
 def matching(patterns: Sequence[str]) -> list[Experiment]:

@@ -39,7 +39,7 @@ class Written:
 def write(results: Results, folder: pathlib.Path) -> Written:
     """Writes tables/ (CSV, Markdown, LaTeX), figures/, predictions and the page into a folder."""
     known = ceiling.best_readings(results.dataset, test=results.split)
-    floor = float(np.abs(known["A"] - results.reading).mean()) if known else None
+    floor = float(np.abs(known[ceiling.ALL_BONES] - results.reading).mean()) if known else None
     tables = [_experiments(results), _stages(results, known), _ensembles(results, floor), _comparisons(results)]
     tables.append(_checkpoints(results))
     for table in tables:
@@ -94,7 +94,9 @@ def _stages(results: Results, known: dict[str, np.ndarray]) -> Table:
     counts = stages.mae_by_stage(results.reading, results.reading, results.male)
     rows = []
     by_bones = [
-        Predictions(f"irreducible: maturities in region {name} known", months) for name, months in known.items()
+        Predictions(f"irreducible: maturities in region {name} known", months)
+        for name, months in known.items()
+        if name != ceiling.ALL_BONES
     ]
     for one in (*results.members, *results.ensembles, *by_bones):
         found = stages.mae_by_stage(one.months, results.reading, results.male)
@@ -167,7 +169,7 @@ _TITLES = {
     "experiments": "Experiments, by model and region",
     "checkpoints": "Checkpoints",
 }
-"""Of the tables, in the page's order: the answer first."""
+"""Titles of the tables, in the page's order: the answer first."""
 
 
 def _page(

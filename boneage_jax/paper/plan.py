@@ -71,7 +71,15 @@ def plan(request: PaperRequest) -> list[PlannedRun]:
             batch_size=config.train.batch_size,
             examples_per_epoch=children(_children_of(config.data)),
         )
-        one = PlannedRun(experiment, fold, config, request.out / "runs", 0, total, float("nan"))
+        one = PlannedRun(
+            experiment=experiment,
+            fold=fold,
+            config=config,
+            folder=request.out / "runs",
+            done=0,
+            total=total,
+            seconds=float("nan"),
+        )
         folder = one.folder / one.name
         planned.append(dataclasses.replace(one, folder=folder, done=_steps_done(folder)))
     rates = {(p.experiment.model, p.experiment.region): rate for p in planned if (rate := _seconds_a_step(p.folder))}

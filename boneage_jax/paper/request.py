@@ -1,4 +1,4 @@
-"""Which part of the paper's table to train and score, as a command line says it."""
+"""Options of `boneage paper`."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ class PaperRequest:
     dataset: str = option(
         "hand_phantom/registered", "registered hands: with the regions as features, or images of the whole canvas"
     )
-    experiments: tuple[str, ...] = option((), "as in 'm46-*-A-all,resnet50-*'", default_text="all 36")
+    experiments: tuple[str, ...] = option(
+        (), "experiments to train, as in 'm46-*-A-all,resnet50-*'", default_text="all"
+    )
     _: dataclasses.KW_ONLY
     tiny: bool = option(False, "train the experiments' tiny twins")
     validation: str = option("validation", "split that ensembles are fitted on")
     test: str = option("test", "split that is reported")
-    folds: int = option(
-        0, "cross-validation: train each experiment so often, report the training split; 0 for none", low=0
-    )
+    folds: int = option(0, "cross-validation: number of folds; reports the training split; 0 for none", low=0)
     patients: pathlib.Path | None = option(None, "with --folds: CSV of image and patient, dealt together")
     overrides: tuple[str, ...] = option(
         (), "setting of every experiment's config", flag="--set", metavar="KEY=VALUE", parse=_override, repeat=True
     )
     beside: tuple[pathlib.Path, ...] = option(
         (),
-        "run of another age model, scored beside the experiments and part of the ensembles; or several",
+        "run of another age model, scored beside the experiments and part of the ensembles; repeatable",
         metavar="RUN",
         repeat=True,
     )

@@ -102,17 +102,17 @@ def results(request: PaperRequest) -> Results:
             fits = [_Fit(_stacked(fitting), validation.reading, np.ones(len(shown.ids), bool))]
         ensembles, weights = _ensembles(members, fits, "the other folds" if request.folds else "validation")
     return Results(
-        dataset,
-        shown.split,
-        shown.ids,
-        shown.reading,
-        shown.male,
-        predictions,
-        members,
-        ensembles,
-        weights,
-        request.folds,
-        shown.checkpoints,
+        dataset=dataset,
+        split=shown.split,
+        ids=shown.ids,
+        reading=shown.reading,
+        male=shown.male,
+        experiments=predictions,
+        members=members,
+        ensembles=ensembles,
+        weights=weights,
+        folds=request.folds,
+        checkpoints=shown.checkpoints,
     )
 
 

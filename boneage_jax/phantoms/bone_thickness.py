@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, UInt8
 
 from boneage_jax import anatomy
 from boneage_jax.phantoms import shapes, texture
@@ -85,7 +85,7 @@ class _Drawn(NamedTuple):
 
     thickness: Float[Array, "h w"]
     thickest: Float[Array, "h w"]
-    instances: Int[Array, "h w"]
+    instances: UInt8[Array, "h w"]
 
 
 class _Piece(NamedTuple):
@@ -105,7 +105,7 @@ class _Piece(NamedTuple):
     texture_offset: Array
 
 
-def draw_bones(hand: Hand, pose: Pose, camera: Camera) -> tuple[Float[Array, "h w"], Int[Array, "h w"]]:
+def draw_bones(hand: Hand, pose: Pose, camera: Camera) -> tuple[Float[Array, "h w"], UInt8[Array, "h w"]]:
     """Returns the thickness of bone along each ray, in canvas pixels, and the instance that is thickest there.
 
     Args:
@@ -181,19 +181,19 @@ def _placed(parts: Parts, group: PieceGroup, pose: Pose) -> _Piece:
     along_part = parts.extent * (group.starts + group.shares / 2)
     names = group.parts + 1
     return _Piece(
-        origins,
-        along,
-        aside,
-        parts.extent,
-        parts.flatness,
-        parts.density,
-        parts.table,
-        jnp.array(names, jnp.uint8),
-        jnp.array(group.starts),
-        jnp.array(group.shares),
-        pose.to_pixels(parts.origin + parts.axis * along_part[:, None]),
+        origin=origins,
+        along=along,
+        aside=aside,
+        extent=parts.extent,
+        flatness=parts.flatness,
+        density=parts.density,
+        table=parts.table,
+        name=jnp.array(names, jnp.uint8),
+        start=jnp.array(group.starts),
+        share=jnp.array(group.shares),
+        middle=pose.to_pixels(parts.origin + parts.axis * along_part[:, None]),
         # Any step that is prime to the texture's side gives each bone a place of its own in it.
-        jnp.array(names) * 37 % texture.SIDE,
+        texture_offset=jnp.array(names) * 37 % texture.SIDE,
     )
 
 

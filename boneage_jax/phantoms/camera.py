@@ -13,18 +13,18 @@ from boneage_jax.errors import UserError
 from boneage_jax.phantoms.random_draws import RandomDraws
 
 MIN_SIDE = 64
-"""Smallest height and width of an image, in pixels."""
+"""Smallest height and width of an image, in pixels; chosen by eye."""
 
 CANVAS_TIP_TO_CAPITATE = anatomy.CANVAS_CAPITATE[1] - anatomy.CANVAS_FINGERTIP[1]
 """Canvas pixels from the middle fingertip to the capitate."""
 
 HAND_CENTRE = (860.0, 1010.0)
-"""Middle of the hand without the forearm on the canvas; it goes near the middle of the image."""
+"""Middle of the hand without the forearm on the canvas; it goes near the middle of the image. Chosen by eye."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Camera:
-    """How the hand lies in the image; values are drawn evenly from ranges.
+    """How the hand lies in the image; values are drawn evenly from ranges, whose defaults are chosen by eye.
 
     Attributes:
       height: of the image, in pixels; at least 64.

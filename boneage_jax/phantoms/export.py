@@ -20,11 +20,13 @@ from boneage_jax.errors import UserError
 from boneage_jax.files import replacing, write_text
 from boneage_jax.phantoms import render, views
 from boneage_jax.phantoms.maturity import Variation
+from boneage_jax.phantoms.request import PhantomRequest
 
 PLATE_AGES = (3, 9, 18, 30, 48, 72, 96, 120, 144, 168, 192, 222)
-"""Bone ages in months of a plate's columns."""
+"""Bone ages in months of a plate's columns; chosen by eye."""
 
 FRAMES_PER_SECOND = 8
+"""Speed of an animation over ages; chosen by eye."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,6 +92,26 @@ def truth(phantom: render.Phantom) -> dict[str, object]:
         "regions": named([region.name for region in anatomy.CANVAS_REGIONS], phantom.regions),
         "instances": {str(n + 1): name for n, name in enumerate(anatomy.INSTANCES)},
     }
+
+
+def write(request: PhantomRequest) -> list[pathlib.Path]:
+    """Writes what is asked for: one phantom of an age, one child at several ages, or a plate.
+
+    Returns:
+      The files written.
+
+    Raises:
+      UserError: as `write_one`, `write_sweep` and `write_plate` do.
+    """
+    height, width = request.size
+    subject = Subject(request.sex, request.seed, height, width, request.view, request.counterfactual)
+    if request.age is not None:
+        return write_one(subject, request.age, request.out, with_truth=request.truth)
+    if request.ages is not None:
+        write_sweep(subject, request.ages, request.out)
+    else:
+        write_plate(subject, request.out)
+    return [request.out]
 
 
 def write_one(subject: Subject, age: float, path: pathlib.Path, *, with_truth: bool) -> list[pathlib.Path]:

@@ -101,7 +101,7 @@ SOFT_TISSUE_LENGTH = 330.0
 """Canvas pixels of soft tissue that absorb 1 - 1/e of the radiation, at an attenuation of 1."""
 
 BONE_LENGTH = 105.0
-"""Likewise of bone."""
+"""Canvas pixels of bone that absorb as much, likewise."""
 
 MIDDLING_BONE = 45 / 105
 """Thickness of bone in a metacarpal's shaft over `BONE_LENGTH`."""

@@ -9,7 +9,7 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Key, UInt8
 
 from boneage_jax import anatomy
 from boneage_jax.phantoms import exposure as exposures
@@ -42,7 +42,7 @@ class Phantom:
 
     image: Float[Array, "h w"]
     mask: Bool[Array, "h w"]
-    instances: Int[Array, "h w"]
+    instances: UInt8[Array, "h w"]
     key_points: Float[Array, "3 2"]
     joints: Float[Array, "26 2"]
     areas: Float[Array, "17 4"]

@@ -1,4 +1,4 @@
-"""Which phantoms to draw, from the command line."""
+"""Options of `boneage phantom`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _ages(text: str) -> tuple[float, ...]:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PhantomRequest:
-    """Which child is drawn, at which age or ages, and how. One of `age`, `ages` and `plate` is given."""
+    """Child to draw, its age or ages, and how. One of `age`, `ages` and `plate` is given."""
 
     age: float | None = option(None, "bone age in months, 0 to 240")
     ages: tuple[float, ...] | None = option(
@@ -38,4 +38,4 @@ class PhantomRequest:
         "", "age of some bones, as in carpals=120", flag="--set", metavar="BONES=MONTHS", default_text=""
     )
     truth: bool = option(False, "write mask, bones and points beside the image too")
-    out: pathlib.Path = option(help=".png, or .gif with --ages")
+    out: pathlib.Path = option(help="file to write: .png, or .gif with --ages")

@@ -42,6 +42,7 @@ VIEWS: dict[str, PhantomView] = {
         "background removed, laid on the canvas of 2080 x 1600: age models", Camera(registered=True), exposure.MASKED
     ),
 }
+"""The views by name; the ranges of the pose of `raw` are chosen by eye."""
 
 
 def view(name: str) -> PhantomView:

@@ -1,4 +1,4 @@
-"""What to plan, as a command line says it."""
+"""Options of `boneage plan`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class PlanRequest:
     topology: str = option("", "slice of TPUs, as in v5e:16x16", default_text="the devices here")
     batch_a_chip: int = option(0, "images a chip", low=1, default_text="the config's batch")
     images: int = option(
-        0, "of the training split", low=1, default_text="the dataset's, or RSNA's where it is not there"
+        0, "images of the training split", low=1, default_text="the dataset's, or RSNA's where it is not there"
     )
     largest: bool = option(True, "do not look for the largest batch that fits", negated="--no-largest")
     scaling: bool = option(True, "do not compile for a single chip to compare with", negated="--no-scaling")

@@ -185,4 +185,15 @@ def _run(path: pathlib.Path, name: str, member: dict[str, Any], file: safetensor
     about = {"data": member["data"], "versions": member["versions"], "left_out": member.get("left_out", [])}
     step = int(member["step"])
     chosen = member.get("chosen", f"step {step}, as it was bundled")
-    return LoadedRun(path, config, step, score, about, network, arrays, tasks.build(config.task), mesh, chosen)
+    return LoadedRun(
+        folder=path,
+        config=config,
+        step=step,
+        score=score,
+        about=about,
+        network=network,
+        arrays=arrays,
+        task=tasks.build(config.task),
+        mesh=mesh,
+        chosen=chosen,
+    )

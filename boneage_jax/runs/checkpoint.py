@@ -13,6 +13,7 @@ import errno
 import functools
 import importlib.metadata
 import json
+import logging
 import math
 import pathlib
 import re
@@ -44,8 +45,15 @@ _NOT_DAMAGE = (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOM
 
 _RECORDED_VERSIONS = ("boneage-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
+
+def _is_not_raised_too(record: logging.LogRecord) -> bool:
+    """Whether a message says what no exception will: Orbax's threads log a traceback of all that `wait` raises."""
+    return not (record.exc_info and "orbax" in pathlib.PurePath(record.pathname).parts)
+
+
 # Orbax reports every save at several levels of detail; a run's own log says what a user needs.
 absl.logging.set_verbosity(absl.logging.ERROR)
+absl.logging.get_absl_logger().addFilter(_is_not_raised_too)
 
 
 def describe(config: ExperimentConfig, data_fingerprint: str, data: Mapping[str, Any]) -> dict[str, Any]:

@@ -85,9 +85,9 @@ def predict_ages(loaded: LoadedRun, source: Source, *, moves: Sequence[Move] = (
     return ages_of(loaded, predict_with(loaded, step, source))
 
 
-def ages_of(loaded: LoadedRun, said: Float[np.ndarray, "n 2"]) -> Ages:
-    """Returns what a run's predictions come to; see `predict_ages`."""
-    months, spread = np.asarray(said, np.float64).T
+def ages_of(loaded: LoadedRun, predicted: Float[np.ndarray, "n 2"]) -> Ages:
+    """Converts a run's predictions to ages; see `predict_ages`."""
+    months, spread = np.asarray(predicted, np.float64).T
     constant = math.sqrt(2) * loaded.score
     return Ages(months, np.where(np.isnan(spread), constant, spread))
 

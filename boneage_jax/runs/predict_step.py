@@ -31,7 +31,7 @@ def layers_of(batch: DeviceBatch) -> DeviceBatch:
 def compile_predict_step(mesh: Mesh, *, network: Network, task: Task, moves: Sequence[Move] = (Move(),)) -> EvalStep:
     """Returns a function from (`TrainState.evaluated`, batch) to the task's prediction for each image.
 
-    With several moves it is the mean of the predictions for the pictures so moved: test-time augmentation, for
+    With several moves it is the mean of the predictions for the images so moved: test-time augmentation, for
     predictions that do not move along.
     """
 

@@ -39,7 +39,7 @@ ABOUT = "config.json"
 
 _LOCK = ".lock"
 _LOCK_SECONDS = 10.0
-"""That a run's folder is waited for: a training that was told to stop may still be saving."""
+"""Longest wait for a run's lock: a training that was told to stop may still be saving. Chosen by eye."""
 
 
 class FolderInUse(UserError):
@@ -211,7 +211,18 @@ def load(folder: pathlib.Path, *, devices: int = 0, step: int | None = None) -> 
     task = tasks.build(config.task)
     chosen = _why(choice, config, task)
     score = math.nan if choice.evaluation is None else choice.evaluation.score
-    return LoadedRun(folder, config, choice.step, score, about, network, state.evaluated, task, mesh, chosen)
+    return LoadedRun(
+        folder=folder,
+        config=config,
+        step=choice.step,
+        score=score,
+        about=about,
+        network=network,
+        arrays=state.evaluated,
+        task=task,
+        mesh=mesh,
+        chosen=chosen,
+    )
 
 
 def _why(choice: Choice, config: ExperimentConfig, task: tasks.Task) -> str:

@@ -27,7 +27,7 @@ _LABELS = {
     "scale": "factor of the input's height and width",
     "batch": "batch size, images",
 }
-"""Of the axes of what is varied alone, with their units."""
+"""Labels of the settings that are varied alone, with their units."""
 
 PAGE = "scaling.html"
 FACTS = "scaling.json"
@@ -61,7 +61,7 @@ def as_text(found: Study) -> str:
         lines.append("too few runs for a law")
     else:
         lines += [f"{row[0]:<4}{row[1]}" for row in _law(found).rows]
-    for one in found.held:
+    for one in found.held_out:
         inside = "within" if one.low <= one.outcome.error <= one.high else "outside"
         lines.append(
             f"held out: {one.outcome.kind.name}: {one.outcome.error:.2f} {found.unit}, foretold {one.expected:.2f} "
@@ -98,9 +98,9 @@ def _law(found: Study) -> Table:
     rows = []
     if found.fitted is not None:
         for name, (letter, meaning) in _NAMES.items():
-            # An error is said as all errors are; the others are of any size.
-            said = functools.partial(page.rounded, digits=2) if name == "floor" else page.significant
-            value, low, high = map(said, (getattr(found.fitted.law, name), *found.fitted.interval(name)))
+            # An error is written as all errors are; the others are of any size.
+            written = functools.partial(page.rounded, digits=2) if name == "floor" else page.significant
+            value, low, high = map(written, (getattr(found.fitted.law, name), *found.fitted.interval(name)))
             rows.append((letter, f"{value} [{low}, {high}]", meaning.format(unit=found.unit)))
         rows.append(("scatter", f"{100 * found.fitted.scatter:.1f}%", "of a run about the law"))
     caption = "L = E + A / N^a + B / D^b: error L, N weights, D training images; 95% bootstrap intervals."
@@ -115,7 +115,7 @@ def _held_out(found: Study) -> Table:
             f"{one.expected:.2f} [{one.low:.2f}, {one.high:.2f}]",
             "yes" if one.low <= one.outcome.error <= one.high else "no",
         )
-        for one in found.held
+        for one in found.held_out
     )
     caption = f"What the law of the smaller runs says of the largest ones, in {found.unit}; 95% interval of a run."
     return Table("held_out", caption, ("run", "error", "foretold", "within"), rows)
@@ -148,7 +148,7 @@ _TITLES = {
     "held_out": "What was not shown to the law",
     "runs": "Runs",
 }
-"""Of the tables, in the page's order: the answer first."""
+"""Titles of the tables, in the page's order: the answer first."""
 
 
 def _page(found: Study, tables: list[Table]) -> str:
@@ -218,15 +218,15 @@ def _answer(found: Study) -> page.Markup:
             )
             for name, key in (("images", "images_exponent"), ("weights", "weights_exponent"))
         ]
-    if found.held:
-        inside = sum(one.low <= one.outcome.error <= one.high for one in found.held)
-        figures.append(page.KeyFigure("Held-out runs within the interval", f"{inside}", f"of {len(found.held)}"))
+    if found.held_out:
+        inside = sum(one.low <= one.outcome.error <= one.high for one in found.held_out)
+        figures.append(page.KeyFigure("Held-out runs within the interval", f"{inside}", f"of {len(found.held_out)}"))
     return page.answer(*figures)
 
 
 def _curves(found: Study) -> bytes:
     figure, (above, below) = panels(2)
-    hidden = {one.outcome.kind for one in found.held}
+    hidden = {one.outcome.kind for one in found.held_out}
     colours = plt.get_cmap("viridis")
 
     def draw(axes: Axes, of: Callable[[Outcome], float], others: Callable[[Outcome], int], label: str) -> None:

@@ -1,4 +1,4 @@
-"""Which grid of runs to train for the scaling law, as a command line says it."""
+"""Options of `boneage scaling`."""
 
 from __future__ import annotations
 
@@ -26,4 +26,4 @@ class ScalingRequest:
     scales: tuple[float, ...] = option((), "factors of the input's height and width")
     batches: tuple[int, ...] = option((), "batch sizes")
     seeds: int = option(1, "runs of each kind, whose errors are averaged", low=1)
-    hold_out: int = option(1, "largest runs that the law is tried on, not fitted to", low=0)
+    hold_out: int = option(1, "number of the largest runs to test the law on, without fitting it to them", low=0)

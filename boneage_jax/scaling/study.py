@@ -53,7 +53,7 @@ class Study:
       alone: runs of other axes, varied one at a time, by axis; with the run they depart from.
       fitted: the law of all of the grid; None for too few runs.
       shown: the law without the held-out runs; None likewise.
-      held: the held-out runs.
+      held_out: the held-out runs.
       compute: operations of a run.
     """
 
@@ -63,12 +63,12 @@ class Study:
     alone: dict[str, list[Outcome]]
     fitted: Fitted | None
     shown: Fitted | None
-    held: list[HeldOut]
+    held_out: list[HeldOut]
     compute: Compute
 
 
 def check(request: ScalingRequest) -> None:
-    """Raises `UserError` for settings that no study can be made of, before anything is trained."""
+    """Raises `UserError` for settings that a study cannot use, before anything is trained."""
     problems = []
     unit = Duration.parse(request.config.train.length).unit
     if unit != "epochs":
@@ -146,7 +146,7 @@ def collected(request: ScalingRequest) -> Study:
         alone=alone,
         fitted=_fitted(grid),
         shown=shown,
-        held=_held_out(shown, held) if shown else [],
+        held_out=_held_out(shown, held) if shown else [],
         compute=compute,
     )
 
@@ -183,7 +183,7 @@ def facts(found: Study) -> dict[str, Any]:
         "without_held_out": _of_law(found.shown),
         "held_out": [
             {**_of_outcome(one.outcome), "expected": one.expected, "interval": [one.low, one.high]}
-            for one in found.held
+            for one in found.held_out
         ],
         "compute": dataclasses.asdict(found.compute),
         "unit": found.unit,

@@ -1,1 +1,4 @@
-"""Searches over settings: what is varied, who tries what, and what came of it. Optuna chooses; runs stay ordinary."""
+"""Searches over settings: what is varied, which worker runs which trial, results.
+
+Optuna chooses the settings; each trial is an ordinary run.
+"""

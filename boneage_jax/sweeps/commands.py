@@ -27,7 +27,7 @@ _SHOWN = {"COMPLETE": "done", "PRUNED": "given up", "FAIL": "failed", "RUNNING":
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
-    """How a trial stands.
+    """The state of a trial.
 
     Attributes:
       number: from 0.
@@ -73,7 +73,7 @@ def _check_ready(sweep: Sweep) -> ExperimentConfig:
 
 
 def work(folder: Folder, lease: float) -> int:
-    """Is one worker until all trials have ended; returns the exit status: 0, or 75 where a signal has stopped it.
+    """Works as one worker until all trials have ended; returns the exit status: 0, or 75 where a signal has stopped it.
 
     Raises:
       UserError: where no trial could be trained from here.
@@ -116,7 +116,7 @@ def run_workers(folder: Folder, workers: int, gpus: int, lease: float) -> int:
 
 
 def trials_of(folder: Folder) -> list[Trial]:
-    """Returns how all trials stand, by number."""
+    """Returns the state of all trials, by number."""
     found = []
     for one in folder.study().get_trials(deepcopy=False):
         value = one.value
@@ -127,30 +127,40 @@ def trials_of(folder: Folder) -> list[Trial]:
         values = {key: params[key] if isinstance(params[key], str) else f"{params[key]:.5g}" for key in params}
         seconds = one.duration.total_seconds() if one.duration else None
         error = str(one.user_attrs.get("error", ""))
-        found.append(Trial(one.number, one.state.name, value, values, folder.attempts(one.number), error, seconds))
+        found.append(
+            Trial(
+                number=one.number,
+                state=one.state.name,
+                value=value,
+                values=values,
+                attempts=folder.attempts(one.number),
+                error=error,
+                seconds=seconds,
+            )
+        )
     return found
 
 
 def best_of(folder: Folder, trials: list[Trial]) -> Trial:
-    """Returns the best trial that has come to its end. Raises `UserError` where there is none."""
+    """Returns the best trial that has finished. Raises `UserError` where there is none."""
     done = [trial for trial in trials if trial.state == "COMPLETE" and trial.value is not None]
     if not done:
         raise UserError(
-            f"{folder.path}: no trial has come to its end yet; see {shown.command('sweep', 'status', folder.path)}"
+            f"{folder.path}: no trial has finished yet; see {shown.command('sweep', 'status', folder.path)}"
         )
     sign = 1 if folder.direction == "minimize" else -1
     return min(done, key=lambda trial: (sign * (trial.value or 0.0), trial.number))
 
 
 def counts(folder: Folder, trials: list[Trial]) -> dict[str, int]:
-    """Returns how many trials stand how, and how many are still to begin."""
+    """Returns the number of trials in each state; those still to begin count as waiting."""
     found = {state: sum(trial.state == state for trial in trials) for state in STATES}
     found["WAITING"] += max(0, folder.sweep.count - len(trials))
     return found
 
 
 def status(folder: Folder) -> str:
-    """Returns how a sweep stands, for people: a line a trial, best first, and counts."""
+    """Returns the state of a sweep, for people: a line a trial, best first, and counts."""
     trials = trials_of(folder)
     sign = 1 if folder.direction == "minimize" else -1
     order = sorted(trials, key=lambda t: (t.value is None, sign * (t.value or 0.0), t.number))
@@ -172,7 +182,7 @@ def status(folder: Folder) -> str:
 
 
 def next_step(folder: Folder) -> str:
-    """Returns the command that comes next: the page, or where nothing has been evaluated yet, how all trials stand."""
+    """Returns the next command: the page, or where nothing has been evaluated yet, the state of all trials."""
     measured = any(trial.value is not None for trial in trials_of(folder))
     return shown.command("sweep", "report" if measured else "status", folder.path)
 

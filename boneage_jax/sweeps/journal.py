@@ -68,16 +68,16 @@ def mend(path: pathlib.Path) -> None:
         if _is_operation(tail):
             file.seek(end)
             file.write(b"\n")
-            said = "its end is written"
+            message = "its end is written"
         else:
             beside = path.with_name(path.name + CUT)
             with beside.open("ab") as kept:
                 kept.write(tail + b"\n")
             file.truncate(end - len(tail))
-            said = f"{len(tail)} bytes are taken out and kept in {beside.name}; what they were to say is done again"
+            message = f"{len(tail)} bytes are taken out and kept in {beside.name}; that operation is repeated"
         file.flush()
         os.fsync(file.fileno())
-    print(f"boneage: {path}: the last line was cut short, as by a crash or a full disk: {said}", file=sys.stderr)
+    print(f"boneage: {path}: the last line was cut short, as by a crash or a full disk: {message}", file=sys.stderr)
 
 
 def _unreadable(path: pathlib.Path) -> UserError | None:

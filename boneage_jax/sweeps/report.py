@@ -116,7 +116,7 @@ def _table(folder: Folder, order: list[Trial]) -> page.Markup:
     rows = [
         [
             str(trial.number),
-            page.badge(trial.state.lower(), _VERDICTS.get(trial.state, "neutral")),
+            page.badge(trial.state.lower(), _STATE_BADGES.get(trial.state, "neutral")),
             "-" if trial.value is None else page.significant(trial.value, 4),
             *(_shown(trial.values.get(key, "-")) for key in keys),
             "-" if trial.seconds is None else f"{trial.seconds:,.0f}",
@@ -128,7 +128,7 @@ def _table(folder: Folder, order: list[Trial]) -> page.Markup:
     return page.table(["trial", "state", _metric(folder), *keys, "seconds", "tries", "error"], rows)
 
 
-_VERDICTS: dict[str, page.Verdict] = {"COMPLETE": "good", "PRUNED": "flag", "FAIL": "failed"}
+_STATE_BADGES: dict[str, page.BadgeKind] = {"COMPLETE": "good", "PRUNED": "flag", "FAIL": "failed"}
 
 
 def _shown(value: str) -> str:

@@ -1,4 +1,4 @@
-"""What to do with a search over settings, as a command line says it."""
+"""Options of `boneage sweep`."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from boneage_jax.options import option
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SweepRequest:
-    """Which search: what `sweep status`, `best` and `report` ask for."""
+    """The search that `sweep status`, `best` and `report` are about."""
 
     sweep: pathlib.Path = option(help="folder of the sweep", positional=True)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class WorkRequest(SweepRequest):
-    """Be one worker of a search."""
+    """Work as one worker of a search."""
 
     lease: float = option(
         60.0,
@@ -31,7 +31,7 @@ class WorkRequest(SweepRequest):
 class ResumeRequest(WorkRequest):
     """Go on with a search, by workers of this machine."""
 
-    workers: int = option(1, "of this machine; 0 for none", low=0)
+    workers: int = option(1, "workers on this machine; 0 for none", low=0)
     gpus: int = option(0, "GPUs dealt to the workers; 0 leaves the choice to JAX", low=0)
 
 

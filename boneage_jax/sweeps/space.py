@@ -77,9 +77,9 @@ class Sweep:
       space: what is varied, by config key.
       fixed: other settings that differ from the config's, by key.
       trials: how many are tried; for a grid all of its points, whatever this says.
-      sampler: who chooses: `grid`, `random`, or the name of a class of `optuna.samplers`.
+      sampler: what chooses points: `grid`, `random`, or the name of a class of `optuna.samplers`.
       sampler_options: arguments of that class.
-      pruner: who gives up a trial early: a class of `optuna.pruners`; `NopPruner` never does.
+      pruner: class that stops trials early: a class of `optuna.pruners`; `NopPruner` never does.
       pruner_options: arguments of that class.
       seed: of the sampler.
     """

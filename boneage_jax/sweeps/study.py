@@ -1,10 +1,10 @@
-"""A sweep's folder: its Optuna study, who works on which trial, and what came of each.
+"""A sweep's folder: its Optuna study, which worker runs which trial, and the results.
 
 sweep.json        what is searched, where the study lies, what is measured
 study.log         the study, unless it lies in a database
 trials/0007/      an ordinary run, from the first attempt to the last
-claims/0007.json  who works on it and how often that was tried; touched while somebody does
-logs/0007.txt     what its training printed
+claims/0007.json  its worker and the number of attempts; touched while the worker runs it
+logs/0007.txt     output of its training
 
 Claims change under a lock alone. A worker that is gone leaves a claim that grows old; another one then takes the trial
 over, from its last checkpoint. So the number of trials never changes.
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 FACTS = "sweep.json"
 JOURNAL = "study.log"
 ATTEMPTS = 2
-"""Times that a trial is tried."""
+"""Attempts after which a trial counts as failed; chosen by eye."""
 
 LEASE_SECONDS = 60.0
-"""Age at which a claim is nobody's any more."""
+"""Seconds after which a claim expires that was not touched; chosen by eye."""
 
 Direction = Literal["minimize", "maximize"]
 
@@ -52,7 +52,7 @@ def optuna_here() -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Claim:
-    """A trial that somebody works on.
+    """A trial that a worker has taken.
 
     Attributes:
       number: of the trial.
@@ -119,7 +119,7 @@ class Folder:
 
     @classmethod
     def open(cls, path: pathlib.Path) -> Folder:
-        """Opens a sweep's folder. Raises `UserError` for one that is none."""
+        """Opens a sweep's folder. Raises `UserError` for a folder without a sweep."""
         try:
             facts = json.loads((path / FACTS).read_text())
             sweep = Sweep.of_dict(facts["sweep"])
@@ -208,7 +208,7 @@ class Folder:
         return self.path / "trials" / f"{number:04d}"
 
     def log(self, number: int) -> pathlib.Path:
-        """Returns the file of what a trial's training printed."""
+        """Returns the file with the output of a trial's training."""
         return self.path / "logs" / f"{number:04d}.txt"
 
     def claim(self, worker: str, lease: float = LEASE_SECONDS) -> Claim | Literal["wait", "done"]:
@@ -216,7 +216,7 @@ class Folder:
 
         Args:
           worker: who takes it.
-          lease: seconds after which an untouched claim is nobody's.
+          lease: seconds after which an untouched claim expires.
 
         Returns:
           The trial; `wait` where all are taken and not all ended; `done` where all have ended.
@@ -249,7 +249,7 @@ class Folder:
         return trial.params
 
     def keep(self, claim: Claim) -> None:
-        """Says that somebody still works on a trial."""
+        """Renews the claim on a trial."""
         with contextlib.suppress(OSError):
             os.utime(self._claim_file(claim.number))
 
@@ -277,7 +277,7 @@ class Folder:
         study.tell(number, state=optuna.trial.TrialState.FAIL)
 
     def trial(self, study: optuna.Study, number: int) -> optuna.Trial:
-        """Returns a trial that is under way, whoever began it, so that values can be reported to it."""
+        """Returns a running trial, of any worker, so that values can be reported to it."""
         optuna = optuna_here()
         (known,) = (trial for trial in study.get_trials(deepcopy=False) if trial.number == number)
         return optuna.trial.Trial(study, known._trial_id)  # Optuna gives no other way to a trial of another process

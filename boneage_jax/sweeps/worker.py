@@ -19,6 +19,7 @@ from boneage_jax.sweeps.study import LEASE_SECONDS, Claim, Folder, optuna_here
 
 BONEAGE = (sys.executable, "-m", "boneage_jax.cli")
 _LOOK_SECONDS = 0.5
+"""Time between two looks at a trial; chosen by eye."""
 
 
 class Worker:
@@ -126,7 +127,7 @@ class Worker:
                 self._running.send_signal(signal.SIGTERM)
         status = self._running.returncode
         self._running = None
-        # What it said last; one that had ended before it could be given up has simply ended.
+        # Its last values; one that had ended before it could be given up has simply ended.
         for step, value in evaluations(run, self._folder.metric):
             if step not in reported:
                 trial.report(value, step)
@@ -166,5 +167,5 @@ def _last_words(log: pathlib.Path) -> str:
         lines = [line.strip() for line in log.read_text(errors="replace").replace("\r", "\n").splitlines()]
     except OSError as error:
         return reason(error)
-    said = [line for line in lines if line.startswith("boneage:")] or [line for line in lines if line]
-    return said[-1][:300] if said else "it said nothing"
+    shown = [line for line in lines if line.startswith("boneage:")] or [line for line in lines if line]
+    return shown[-1][:300] if shown else "it printed nothing"

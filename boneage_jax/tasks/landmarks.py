@@ -22,10 +22,10 @@ from boneage_jax.tasks.task import Score, Task
 _POINTS = len(anatomy.KEY_POINTS)
 
 _DISTANCE_WEIGHT, _ENTROPY_WEIGHT = 20.0, 0.1
-"""Of the two terms of the heat maps' loss; chosen by eye, see docs/explanation/lab-notes.md."""
+"""Weights of the two terms of the heat maps' loss; chosen by eye, see docs/explanation/lab-notes.md."""
 
 _NO_DISTANCE = 1e-12
-"""Pixels squared: keeps the slope of the square root finite where a point is exact."""
+"""Squared pixels added to a squared distance: keeps the slope of the square root finite where a point is exact."""
 
 
 @dataclasses.dataclass(frozen=True)

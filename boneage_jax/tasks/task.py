@@ -95,7 +95,8 @@ class Task(abc.ABC):
 
 
 LEAST_DEVIATION = 1e-3
-"""Of an image's grey levels in [0, 1], a quarter of a step of 8 bits: an image of one grey level has none."""
+"""Least standard deviation of an image's grey levels in [0, 1]: a quarter of a step of 8 bits, so that an image of one
+grey level can be standardised."""
 
 
 def standardised(images_bhw: Float[Array, "b h w"]) -> Float[Array, "b h w 1"]:

@@ -1,4 +1,4 @@
-"""A fresh state that starts from a trained network: another run of ours, or somebody's backbone."""
+"""A fresh state that starts from a trained network: another run, or PyTorch's weights of a backbone."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ class Plan:
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """What a finished run comes to.
+    """Result of a finished run.
 
     Attributes:
       folder: of the run.

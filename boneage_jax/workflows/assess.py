@@ -75,14 +75,14 @@ class Seen:
     """What an assessment was made from, for pages and overlays.
 
     Attributes:
-      picture: the radiograph.
+      image: the radiograph.
       mask: of the hand; None where no hand was looked for.
       key_points: in the radiograph's pixels; None where there are none.
       regions: that the age networks took.
       hand: as it was registered; None where no hand was looked for.
     """
 
-    picture: Grey
+    image: Grey
     mask: Bool[np.ndarray, "h w"] | None
     key_points: Float[np.ndarray, "3 2"] | None
     regions: tuple[Grey, ...]

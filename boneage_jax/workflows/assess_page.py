@@ -13,6 +13,7 @@ from boneage_jax.workflows import assess, pictures
 from boneage_jax.workflows.assess import Assessment, Seen
 
 _MOST = 60
+"""Most radiographs on the page; chosen by eye."""
 
 
 class Drawn:
@@ -25,7 +26,7 @@ class Drawn:
         """Draws one more, up to a number; nothing where nothing was seen."""
         if seen is None or len(self.cards) == _MOST:
             return
-        over = pictures.overlay(seen.picture, seen.mask, seen.key_points)
+        over = pictures.overlay(seen.image, seen.mask, seen.key_points)
         # Several networks may have seen the same region: each once.
         shapes = {(region.shape, region.tobytes()): region for region in seen.regions}
         self.cards.append(
@@ -61,7 +62,7 @@ def write(
 
 
 def _network(line: str, beside: pathlib.Path) -> str:
-    """A line of `Assessor.networks`, its folder said as a page may."""
+    """A line of `Assessor.networks`, its folder written as `page.place` does."""
     place, colon, chosen = line.partition(": ")
     return (page.place(place, beside) if pathlib.PurePath(place).is_absolute() else place) + colon + chosen
 
@@ -76,9 +77,7 @@ def _answer(assessments: Sequence[Assessment]) -> page.Markup:
         figures = [
             page.KeyFigure("Bone age", f"{one.months:.1f}", "months", spread),
             page.KeyFigure("The same", f"{one.months / 12:.1f}", "years"),
-            page.KeyFigure(
-                "Flags", str(len(one.flags)), note=", ".join(one.marked_flags) or "nothing speaks against it"
-            ),
+            page.KeyFigure("Flags", str(len(one.flags)), note=", ".join(one.marked_flags) or "none raised"),
         ]
         return page.answer(*figures)
     span = f"from {min(a.months for a in known):.1f} to {max(a.months for a in known):.1f} months" if known else ""

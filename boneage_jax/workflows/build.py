@@ -13,60 +13,41 @@ from typing import Any
 
 import absl.logging
 
-from boneage_jax import resources
-from boneage_jax.data import images, layouts, sources, tree
+from boneage_jax import parallel, resources
+from boneage_jax.data import layouts, sources, tree
 from boneage_jax.errors import UserError, causes, printable
+from boneage_jax.workflows.requests import BuildRequest
 
 DATASETS = ("hand_phantom", "rsna_bone_age")
 
 
-def build(
-    name: str,
-    data_dir: pathlib.Path,
-    *,
-    source: pathlib.Path | None = None,
-    workers: int,
-    missing: layouts.Missing = "error",
-    validation: float | None = None,
-    size: tuple[int, int] | None = None,
-    encoding: images.Encoding = "png",
-    quality: int = 95,
-    counts: dict[str, int] | None = None,
-) -> sources.Dataset:
+def build(request: BuildRequest) -> sources.Dataset:
     """Builds a dataset, or opens it where it is already built.
 
     Args:
-      name: `hand_phantom/tiny`, `rsna_bone_age`, `rsna_bone_age/small` and so on.
-      data_dir: folder that holds all built datasets.
-      source: folder or zip of the RSNA download; for `rsna_bone_age` only.
-      workers: processes or threads; does not change what is written.
-      missing: see `layouts.search`.
-      validation: likewise; None for the usual share.
-      size: height and width in pixels to fit images into; makes a config of its own name.
-      encoding: how images are stored when `size` is given.
-      quality: of JPEG.
-      counts: number of phantoms a split, in place of the config's.
+      request: what is built, from what; the number of workers does not change what is written.
 
     Raises:
       UserError: unknown names, bad input, a full disk or an unwritable folder. Nothing half-written stays.
     """
     absl.logging.set_verbosity(absl.logging.ERROR)
-    dataset, _, config_name = name.partition("/")
+    data_dir, source = request.out, request.source
+    dataset, _, config_name = request.dataset.partition("/")
     if dataset not in DATASETS:
         raise UserError(f"unknown dataset {dataset!r}; expected one of {', '.join(DATASETS)}")
     check_path(data_dir)
     module = resources.builder_module(dataset)
-    config = _builder_config(module.Builder, dataset, config_name, size, encoding, quality, counts)
-    options: dict[str, Any] = {"workers": workers}
+    config = _builder_config(module.Builder, config_name, request)
+    options: dict[str, Any] = {"workers": request.workers or parallel.default_workers()}
     if dataset == "rsna_bone_age":
         if source is None:
             raise UserError("rsna_bone_age is built from a download: name its folder with --from FOLDER")
         source = _folder_of(source)
-        share = layouts.VALIDATION_SHARE if validation is None else validation
+        share = layouts.VALIDATION_SHARE if request.validation is None else request.validation
         if not 0 <= share < 1:
             raise UserError(f"--validation {share:g}: expected a share from 0 (none) to below 1, as in 0.08")
-        options |= {"missing": missing, "source": source, "validation": share}
-    elif validation is not None:
+        options |= {"missing": request.missing, "source": source, "validation": share}
+    elif request.validation is not None:
         raise UserError("--validation is for rsna_bone_age: phantoms have a validation split of their own")
     made = [folder for folder in (data_dir, *data_dir.parents) if not folder.exists()]
     try:
@@ -80,8 +61,8 @@ def build(
                 if hasattr(builder, "close"):
                     builder.close()
         built = sources.Dataset.open(data_dir, f"{dataset}/{config.name}")
-        if validation is not None:
-            _check_share(built, validation)
+        if request.validation is not None:
+            _check_share(built, request.validation)
         if was_built and source is not None:
             _check_source(built, source)
             print(f"already built: {printable(str(built.path))}", file=sys.stderr)
@@ -172,28 +153,21 @@ def write_records(builder: Any, *, manual_dir: pathlib.Path | None = None) -> No
             shutil.rmtree(downloads, ignore_errors=True)
 
 
-def _builder_config(
-    builder: Any,
-    dataset: str,
-    name: str,
-    size: tuple[int, int] | None,
-    encoding: images.Encoding,
-    quality: int,
-    counts: dict[str, int] | None,
-) -> Any:
+def _builder_config(builder: Any, name: str, request: BuildRequest) -> Any:
     """The builder's config of that name, changed as the options say and renamed after what was changed."""
     known = {config.name: config for config in builder.BUILDER_CONFIGS}
     if name and name not in known:
-        raise UserError(f"unknown config {name!r} of {dataset}; expected one of {', '.join(known)}")
+        raise UserError(f"unknown config {name!r} of {builder.name}; expected one of {', '.join(known)}")
     config = known[name] if name else builder.BUILDER_CONFIGS[0]
-    if size:
-        if min(size) < 16:
-            raise UserError(f"--size {size[0]}x{size[1]}: expected a height and a width of at least 16 pixels")
-        config = config.fitted(*size, encoding, quality)
-    elif encoding != "png":
-        raise UserError(f"--encoding {encoding} needs a fixed --size, as in --size 500x375")
-    if counts:
-        if dataset != "hand_phantom":
+    if request.size:
+        height, width = request.size
+        if min(height, width) < 16:
+            raise UserError(f"--size {height}x{width}: expected a height and a width of at least 16 pixels")
+        config = config.fitted(height, width, request.encoding, request.quality)
+    elif request.encoding != "png":
+        raise UserError(f"--encoding {request.encoding} needs a fixed --size, as in --size 500x375")
+    if counts := request.counts:
+        if builder.name != "hand_phantom":
             raise UserError("numbers of images can be chosen for hand_phantom only")
         suffix = "-".join(str(counts[split]) for split in counts)
         config = dataclasses.replace(config, name=f"{config.name}_{suffix}", **counts)

@@ -85,7 +85,8 @@ def _fitted(request: BundleRequest, ages: list[run_folder.LoadedRun]) -> Blend:
         own = of_known_sex(loaded, predict_ages(loaded, opened.split(request.split, view)), male).months
         if not np.isfinite(own[read]).any():
             raise UserError(
-                f"{loaded.folder}: knows no child of {request.split!r} of {opened.path}; choose another --split"
+                f"{loaded.folder}: trained on one sex, found no child of it in {request.split!r} of {opened.path}; "
+                "choose another --split"
             )
         predicted.append(own)
     return Blend.fit(np.stack(predicted)[:, read], readings[read], weighted=request.weights, corrected=request.debias)

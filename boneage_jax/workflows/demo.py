@@ -19,6 +19,7 @@ from boneage_jax.runs import run_folder
 from boneage_jax.train.loop import train
 from boneage_jax.workflows import build, calibrate, pictures, register, sheets
 from boneage_jax.workflows.derive import Derived
+from boneage_jax.workflows.requests import BuildRequest
 
 _REGIONS = parse_regions("whole@260x200,A@250x188,B@188x188,C@150x350")
 _SHOWN = 6
@@ -46,7 +47,7 @@ def demo(folder: pathlib.Path, *, workers: int, arguments: list[str], quick: boo
     where = f"--config.data.dir={data_dir}"
     print("1/5 phantoms: as acquired, and registered", file=sys.stderr)
     raw, tiny = (
-        build.build(name, data_dir, workers=workers, counts=counts if quick else None).name
+        build.build(BuildRequest(name, out=data_dir, workers=workers, counts=counts if quick else None)).name
         for name, counts in _QUICK.items()
     )
     short = [f"--config.train.length={_QUICK_STEPS} steps"] if quick else []
@@ -81,7 +82,7 @@ def demo(folder: pathlib.Path, *, workers: int, arguments: list[str], quick: boo
     ]
     report.write(result, loaded, folder / "report.html", sections=sections)
     return (
-        f"{evaluate.as_text(exact)}\n\nthrough the whole chain: {evaluate.as_text(result)}\n\n"
+        f"{evaluate.as_text(exact)}\n\nthrough the whole pipeline: {evaluate.as_text(result)}\n\n"
         f"{sheets.as_text(derived)}\n\n"
         f"Done in {time.monotonic() - start:.0f} s. Everything lies in {folder}:\n"
         f"  page         {folder / 'report.html'}\n"

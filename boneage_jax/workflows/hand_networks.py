@@ -24,7 +24,7 @@ from boneage_jax.workflows import calibration
 from boneage_jax.workflows.calibration import Calibration
 
 Place = NetworkRef | str | os.PathLike[str]
-"""Of a network: see `NetworkRef.parse`."""
+"""Place of a network: see `NetworkRef.parse`."""
 
 
 @dataclasses.dataclass(frozen=True)

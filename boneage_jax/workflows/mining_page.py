@@ -1,4 +1,4 @@
-"""The page of a mining round: what was accepted and rejected, and how to say otherwise."""
+"""The page of a mining round: what was accepted and rejected, and how to change that."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from boneage_jax.files import write_text
 from boneage_jax.workflows import pictures
 
 _SHOWN = 60
+"""Most masks in each part of the page; chosen by eye."""
 
 _HEADS = {
     "round": "round",
@@ -20,7 +21,7 @@ _HEADS = {
     "trained_on": "masks trained on",
     "accepted": "masks accepted",
     "held_out": "IoU on masks held out",
-    "iou": "IoU on whole pictures",
+    "iou": "IoU on whole images",
 }
 _SCORES = ("held_out", "iou")
 
@@ -54,9 +55,9 @@ def write(
         for image_id in ids:
             mask = images.read(place / "masks" / f"{image_id}.png") > 127
             over = pictures.overlay(records.image(numbers[image_id]), mask, None, side=240)
-            verdict = page.badge("accepted", "good") if image_id in accepted else page.badge("rejected", "flag")
+            decision = page.badge("accepted", "good") if image_id in accepted else page.badge("rejected", "flag")
             score = f"score {scores[image_id]:.3f}"
-            members.append(page.Card(image_id, [page.picture(over)], [score], page.badges(verdict)))
+            members.append(page.Card(image_id, [page.picture(over)], [score], page.badges(decision)))
         return page.cards(members, width=10, height=13)
 
     veto = page.place(folder / "veto.txt", place)

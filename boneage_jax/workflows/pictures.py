@@ -27,6 +27,7 @@ POINTS = tuple(
 """How each of `anatomy.KEY_POINTS` is drawn: by a colour and a shape of its own."""
 
 _RIM = (13, 18, 22)
+"""Colour of the dark rim about a mark: red, green, blue; chosen by eye."""
 
 
 def legend() -> page.Markup:

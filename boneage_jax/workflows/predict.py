@@ -1,4 +1,4 @@
-"""What `boneage predict` does: reads ages, writes a table and a page, tells what came out."""
+"""What `boneage predict` does: predicts ages, writes a table and a page, returns a summary."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ def _in_path(tree: Tree, path: pathlib.Path) -> Iterator[Radiograph]:
             if single or ref.suffix in images.IMAGE_SUFFIXES:
                 yield Radiograph(name, None, root, problem=str(error))
             continue
-        if single or images.looks_like_picture(head, ref.suffix):
+        if single or images.looks_like_image(head, ref.suffix):
             yield Radiograph(name, ref, root, states_sex=decode.kind_of(head) == "DICOM")
     for shown, why in tree.problems[known:]:
         inside = shown not in (printable(str(path)), printable(path.name))
@@ -134,7 +134,7 @@ def _in_directory_file(tree: Tree, path: pathlib.Path) -> Iterator[Radiograph]:
     except (OSError, ImageError) as error:
         raise UserError(f"{printable(str(path))}: {error}") from error
     if not entries:
-        raise UserError(f"{printable(str(path))}: the DICOMDIR names no pictures; name the folder that holds them")
+        raise UserError(f"{printable(str(path))}: the DICOMDIR names no images; name the folder that holds them")
     beside = {ref.shown.upper(): ref for ref in tree.files(path.parent) if not ref.member}
     for entry in entries:
         ref, name = beside.get(entry.upper()), str(path.parent / entry)
@@ -285,7 +285,7 @@ def sex_that_counts(given: bool | None, stated: bool | None, conflict: SexConfli
     """Returns which sex counts: the given one, else the stated one; where both differ, as `conflict` says.
 
     Args:
-      given: whether the user says that the child is a boy; None where nothing is said.
+      given: whether the user says that the child is a boy; None where the user gives no sex.
       stated: whether the DICOM file's PatientSex is male; None where it states no sex.
       conflict: see `sexes.SEX_CONFLICTS`.
       needed: whether the networks need a sex.

@@ -1,4 +1,4 @@
-"""What `boneage register` does: opens networks and data, registers every hand, tells what came out."""
+"""What `boneage register` does: opens networks and data, registers every hand, returns a summary."""
 
 from __future__ import annotations
 

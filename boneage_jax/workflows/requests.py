@@ -1,4 +1,5 @@
-"""What the workflows are asked for: dataclasses whose fields are the options of the command line too.
+"""Options of `boneage data build`, `data info`, `annotations convert`, `mine`, `calibrate`, `register`, `predict`,
+`bundle` and `demo`.
 
 They stand apart from the workflows, which load JAX: a command's help needs only what is here.
 """
@@ -19,10 +20,10 @@ from boneage_jax.workflows.choices import CalibrationMethod
 from boneage_jax.workflows.sexes import SexConflict
 
 VIEWS = (1, 2, 6)
-"""How many views a network may take of a hand: see `pipeline.Settings` and `augment.TEST_TIME`."""
+"""Numbers of views that a network may take of a hand: see `pipeline.Settings` and `augment.TEST_TIME`."""
 
 SHARE = 0.04
-"""Of ordinary hands that are flagged for what the networks say; some more are for what the picture shows."""
+"""Share of ordinary hands that measures of the networks' predictions may flag; those of the image flag some more."""
 
 _CANVAS = "HEIGHT,WIDTH,TIP_X,TIP_Y,CAPITATE_X,CAPITATE_Y"
 
@@ -71,7 +72,7 @@ def _renames(text: str) -> dict[str, str]:
 
 @dataclasses.dataclass(frozen=True)
 class BuildRequest:
-    """Which dataset is built, from what."""
+    """Dataset to build, and its source."""
 
     dataset: str = option(
         help="hand_phantom/tiny|small|registered|raw_tiny|raw|full, rsna_bone_age[/small]", positional=True
@@ -87,16 +88,16 @@ class BuildRequest:
     workers: int | None = option(
         None, "processes; their number does not change the result", low=1, default_text="all processors"
     )
-    missing: Missing = option("error", "rows without an image, images without a row")
+    missing: Missing = option("error", "what to do with rows without an image and images without a row")
     validation: float | None = option(
         None,
-        "of training images that become the validation split where the data name none",
+        "share of training images that become the validation split where the data name none",
         metavar="SHARE",
         default_text="0.08; 0 for none",
     )
     size: tuple[int, int] | None = option(None, "fit images into HEIGHTxWIDTH pixels, as in 500x375", parse=size)
     encoding: Encoding = option("png", "how --size images are stored; jpeg and raw are cheaper to decode")
-    quality: int = option(95, "of JPEG", low=1)
+    quality: int = option(95, "JPEG quality", low=1)
     counts: dict[str, int] | None = option(
         None, "phantoms as TRAIN,VALIDATION,TEST in place of the config's", parse=_counts
     )
@@ -114,7 +115,7 @@ class DescribeRequest:
 
 @dataclasses.dataclass(frozen=True)
 class ConvertRequest:
-    """Which annotations are converted, to where."""
+    """Annotations to convert, and where they go."""
 
     source: pathlib.Path = option(help="file or folder; the format is told from the content", positional=True)
     out: pathlib.Path = option(help="COCO .json, or a folder for masks")
@@ -136,20 +137,22 @@ class MiningRequest:
     folder: pathlib.Path = option(help="folder for everything", flag="--out")
     _: dataclasses.KW_ONLY
     masks: pathlib.Path | None = option(None, "labelled images: masks by id, or any annotation file")
-    labelled: int = option(100, "without --masks: images, the first by id, whose own masks count; for phantoms", low=1)
-    rounds: int = option(6, "at most", low=1)
+    labelled: int = option(
+        100, "without --masks: number of images, by id, whose own masks are given; for phantoms", low=1
+    )
+    rounds: int = option(6, "most rounds", low=1)
     accept: float = option(0.90, "lowest score accepted, 0 to 1")
     correct: int = option(
-        0, "without a person: after each round, so many of the worst masks become the images' own", low=0
+        0, "in place of a person: number of the worst masks replaced by the images' own after each round", low=0
     )
     growth: float = 0.02
-    measure: str = option("", "split on whose own masks each round is measured; for phantoms")
+    measure: str = option("", "split with true masks to measure each round on; for phantoms")
     reference: bool = option(False, "train on all masks too, to compare with")
 
 
 @dataclasses.dataclass(frozen=True)
 class CalibrateRequest:
-    """For which networks thresholds are chosen, from which hands."""
+    """Networks that thresholds are chosen for, and the hands that they are chosen on."""
 
     dataset: str = option(help="built dataset of radiographs, as in hand_phantom/raw", positional=True)
     segmentation: NetworkRef | pathlib.Path = _network()
@@ -157,10 +160,10 @@ class CalibrateRequest:
     out: pathlib.Path = option(help="file to write")
     _: dataclasses.KW_ONLY
     data: pathlib.Path = _data()
-    split: str = option("validation", "of ordinary hands that neither network was trained on, in TFDS's notation")
-    share: float = option(SHARE, "of these that the thresholds may flag, above 0 and below 0.5")
-    views: int = option(6, "as the pipeline will be used", choices=VIEWS)
-    fine_stage: bool = option(True, "the coarse stage alone, as the pipeline will be used", negated="--coarse-only")
+    split: str = option("validation", "split of ordinary hands that neither network was trained on, in TFDS's notation")
+    share: float = option(SHARE, "share of these that the thresholds may flag, above 0 and below 0.5")
+    views: int = option(6, "views per network, as the pipeline will be used", choices=VIEWS)
+    fine_stage: bool = option(True, "use the coarse stage alone, as the pipeline will be used", negated="--coarse-only")
     method: CalibrationMethod = option(
         "quantile",
         "quantile: flag a share of ordinary hands; failures: catch most failures, of data with true masks and points",
@@ -169,19 +172,20 @@ class CalibrateRequest:
 
 @dataclasses.dataclass(frozen=True)
 class RegisterRequest:
-    """Which hands are registered, by which networks, to where."""
+    """Hands to register, networks that find them, and where the dataset goes."""
 
     dataset: str = option(help="built dataset of radiographs, as in hand_phantom/raw", positional=True)
     segmentation: NetworkRef | pathlib.Path = _network()
     landmarks: NetworkRef | pathlib.Path = _network()
     _: dataclasses.KW_ONLY
     data: pathlib.Path = _data()
-    out: pathlib.Path | None = option(None, "folder the new dataset goes to", default_text="that of --data")
-    name: str = option("", "of the new dataset, registered_hands/NAME", default_text="the source's")
-    splits: tuple[str, ...] = option((), "as in train,test", default_text="all")
+    out: pathlib.Path | None = option(None, "folder the new dataset goes to", default_text="the one of --data")
+    name: str = option("", "name of the new dataset, registered_hands/NAME", default_text="the source's")
+    splits: tuple[str, ...] = option((), "splits to register, as in train,test", default_text="all")
     regions: tuple[RegionSpec, ...] = option(
         parse_regions("whole,A,B,C"),
-        "separated by commas: whole, A, B, C, any @HEIGHTxWIDTH, or NAME=ROW0:ROW1,COL0:COL1@HEIGHTxWIDTH",
+        "regions to cut, separated by commas: whole, A, B, C, any @HEIGHTxWIDTH, or "
+        "NAME=ROW0:ROW1,COL0:COL1@HEIGHTxWIDTH",
         parse=parse_regions,
     )
     canvas: CanvasNumbers | None = option(
@@ -193,30 +197,29 @@ class RegisterRequest:
     )
     views: int = option(
         6,
-        "that each network takes in its last stage: 2 with the mirror image, 6 with turned ones too; more are "
-        "steadier, and slower",
+        "views per network in its last stage: 1, 2 (mirrored) or 6 (turned too); more are steadier, and slower",
         choices=VIEWS,
     )
     thresholds: pathlib.Path | None = option(
         None, "quality thresholds, as boneage calibrate writes them", default_text=_OWN_THRESHOLDS
     )
-    fine_stage: bool = option(True, "the coarse stage alone: half the time, less exact", negated="--coarse-only")
+    fine_stage: bool = option(True, "use the coarse stage alone: half the time, less exact", negated="--coarse-only")
     batch_size: int = option(16, "images the networks see at once", low=1)
-    threads: int = option(4, "threads between the networks", low=1)
+    threads: int = option(4, "threads for the work between the networks", low=1)
     drop_flagged: bool = option(False, "leave images with flags out of the dataset")
     annotations: pathlib.Path | None = option(None, "folder for coco.json and masks/, to be corrected")
 
 
 @dataclasses.dataclass(frozen=True)
 class AssessRequest:
-    """Which radiographs are read, by which networks."""
+    """Radiographs to read, and the networks that read them."""
 
     paths: tuple[pathlib.Path, ...] = option(
         help="radiographs, or folders, zips or DICOMDIRs of them", positional=True, metavar="IMAGE|FOLDER|ZIP"
     )
     runs: tuple[NetworkRef | pathlib.Path, ...] = _network(
         (),
-        "folder of an age network's run, or FILE:MEMBER of a bundle, as in shipped:age0; several times for their mean",
+        "folder of an age network's run, or FILE:MEMBER of a bundle, as in shipped:age0; repeatable, for their mean",
         flag="--run",
         repeat=True,
         default_text="the bundle's",
@@ -229,19 +232,21 @@ class AssessRequest:
         None, "run of that task, a bundle, or shipped", default_text="the bundle's"
     )
     thresholds: pathlib.Path | None = option(
-        None, "quality thresholds of these two, as boneage calibrate writes them", default_text=_OWN_THRESHOLDS
+        None,
+        "quality thresholds for these two networks, as boneage calibrate writes them",
+        default_text=_OWN_THRESHOLDS,
     )
     bundle: pathlib.Path | None = option(None, "file of boneage bundle", default_text="the shipped one")
-    as_is: bool = option(False, "pictures show registered hands on the whole canvas")
-    sex: str = option("", "sex of all children: M or F", default_text="that of each DICOM file's PatientSex")
+    as_is: bool = option(False, "the images show registered hands on the whole canvas")
+    sex: str = option("", "sex of all children: M or F", default_text="each DICOM file's PatientSex")
     sex_csv: pathlib.Path | None = option(None, "CSV with the columns file,male")
     sex_conflict: SexConflict = option(
         "error",
-        "what counts where --sex or --sex-csv contradict a PatientSex",
-        default_text="error, such a file gets no age",
+        "which sex counts where --sex or --sex-csv contradict a PatientSex",
+        default_text="error, and such a file gets no age",
     )
     step: int | None = option(None, "checkpoint of --run", low=1, default_text="the best by evaluation MAE")
-    views: int = option(6, "every network takes of a hand", choices=VIEWS)
+    views: int = option(6, "views of each hand per network: 1, 2 (mirrored) or 6 (turned too)", choices=VIEWS)
     batch_size: int = option(16, "radiographs at once", low=1)
 
 
@@ -252,18 +257,18 @@ class BundleRequest:
     segmentation: NetworkRef | pathlib.Path = _network()
     landmarks: NetworkRef | pathlib.Path = _network()
     ages: tuple[NetworkRef | pathlib.Path, ...] = _network(
-        help="folder of an age network's run; or several", flag="--run", repeat=True
+        help="folder of an age network's run; repeatable", flag="--run", repeat=True
     )
     out: pathlib.Path = option(help="file to write")
     _: dataclasses.KW_ONLY
     weights: bool = option(False, "weigh age networks by how well they do on --split, in place of the mean")
-    debias: bool = option(False, "correct the linear bias of what they say together, fitted on --split")
+    debias: bool = option(False, "correct the linear bias of their blended age, fitted on --split")
     thresholds: pathlib.Path | None = option(
         None,
         "quality thresholds for its hands, as boneage calibrate writes them",
         default_text="those of the bundle that both networks come from",
     )
-    split: str = option("validation", "of the first run's dataset")
+    split: str = option("validation", "split of the first run's dataset that --weights and --debias are fitted on")
     data: pathlib.Path | None = option(None, "folder of built datasets", default_text="the first run's")
 
 
@@ -273,4 +278,4 @@ class DemoRequest:
 
     out: pathlib.Path = option(pathlib.Path("boneage_demo"), "folder for everything")
     quick: bool = option(False, "few phantoms and steps: shows that all runs, learns nothing")
-    workers: int | None = option(None, "that render", low=1, default_text="all processors")
+    workers: int | None = option(None, "processes that render", low=1, default_text="all processors")

@@ -14,6 +14,7 @@ from boneage_jax.data import images
 from boneage_jax.data.annotations import Annotation, mask_folder, outlines_of, write
 from boneage_jax.data.sources import Dataset, Records, as_str
 from boneage_jax.files import write_text
+from boneage_jax.region_spec import WHOLE
 from boneage_jax.workflows import derive, pictures
 from boneage_jax.workflows.assess import UNCALIBRATED_NOTICE
 from boneage_jax.workflows.derive import Derived, Flagged
@@ -21,8 +22,9 @@ from boneage_jax.workflows.derive import Derived, Flagged
 PAGE = "register.html"
 
 _GOOD_SHOWN, _FLAGGED_SHOWN = 24, 48
+"""Most hands without and with flags on the page; chosen by eye."""
 _SIDE = 320
-"""Of a picture, in pixels, at most."""
+"""Longest side of a picture, in pixels; chosen by eye."""
 
 
 def as_text(derived: Derived) -> str:
@@ -105,7 +107,7 @@ def way(source: Dataset, derived: Derived, split: str, lines: Mapping[str, str])
       source: radiographs.
       derived: the same, registered.
       split: of both.
-      lines: what is said of each, by id, in order.
+      lines: text below each hand, by id, in order.
     """
     pair = _Pair(source.split(split), derived.dataset.split(split))
     members = []
@@ -113,7 +115,7 @@ def way(source: Dataset, derived: Derived, split: str, lines: Mapping[str, str])
         original, row = pair.of(image_id)
         names = sorted(name for name in row if name.startswith("region_"))
         regions = {name.removeprefix("region_"): images.decode(row[name]) for name in names}
-        labels = {"whole": "canvas"} | {name: f"region {name}" for name in regions if name != "whole"}
+        labels = {WHOLE: "canvas"} | {name: f"region {name}" for name in regions if name != WHOLE}
         drawn = [
             page.picture(pictures.reduced(original, _SIDE), "radiograph"),
             page.picture(_overlay(original, row), "outline and key points"),

@@ -15,11 +15,9 @@ import ml_collections
 
 from boneage_jax import anatomy
 from boneage_jax.config import read_config
+from boneage_jax.paper.grid import HEADS, MODELS, SEXES
 
-MODELS = ("m46", "resnet50")
-HEADS = ("regression", "classification")
 SIZES = {region.name: region.size for region in anatomy.CANVAS_REGIONS}
-SEXES = ("all", "male", "female")
 
 
 def get_config(experiment: str = "m46-regression-A-all") -> ml_collections.ConfigDict:

@@ -33,7 +33,7 @@ def predictions(seed, reading, sd, *, rows=slice(None)):
     months = (reading + rng.normal(0, sd, len(reading)))[rows]
     ids = [f"image {n}" for n in range(len(reading))][rows]
     male = (np.arange(len(reading)) % 2 == 0)[rows]
-    return SplitPredictions(ids, reading[rows], male, months, np.full(len(months), sd))
+    return SplitPredictions(ids, reading[rows], male, months, np.full(len(months), float(sd)))
 
 
 @pytest.fixture

@@ -617,7 +617,7 @@ def test_folders_of_several_kinds_are_put_together(tmp_path, parts, count):
 )
 def test_masks_beside_other_annotations_are_not_dropped(tmp_path, parts):
     with pytest.raises(
-        UserError, match=r"found 1 pictures, among them .*1377\.png, which may be a mask, beside 1 annotation files"
+        UserError, match=r"found 1 images, among them .*1377\.png, which may be a mask, beside 1 annotation files"
     ):
         drawn.read(folder_of(tmp_path, *parts))
 

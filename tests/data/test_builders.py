@@ -20,6 +20,7 @@ from boneage_jax.data.examples import View
 from boneage_jax.data.sources import INDEX, Dataset
 from boneage_jax.errors import UserError
 from boneage_jax.workflows import build
+from boneage_jax.workflows.requests import BuildRequest
 from tests import rsna_layouts as make
 from tests.conftest import REAL, needs_real
 from tests.data.test_tree import zipped
@@ -52,7 +53,7 @@ def test_files_are_kept_as_they_are(download, tmp_path):
         cv2.imwrite(str(folder / name), picture)
     with (download / "train.csv").open("a") as file:
         file.writelines(f"{name[:4]},100,True\n" for name in kinds)
-    dataset = build.build("rsna_bone_age", tmp_path / "data", source=download, workers=1)
+    dataset = build.build(BuildRequest("rsna_bone_age", out=tmp_path / "data", source=download, workers=1))
     assert dataset.splits == {"train": 14, "validation": 6, "test": 4}
     records = dataset.split("train")
     files = {p.stem: p for p in folder.iterdir()}
@@ -72,12 +73,14 @@ def test_files_are_kept_as_they_are(download, tmp_path):
 
 def test_the_number_of_workers_does_not_show(download, tmp_path):
     for workers in (1, 3):
-        build.build("rsna_bone_age", tmp_path / f"rsna{workers}", source=download, workers=workers)
+        build.build(BuildRequest("rsna_bone_age", out=tmp_path / f"rsna{workers}", source=download, workers=workers))
         build.build(
-            "hand_phantom/tiny",
-            tmp_path / f"phantom{workers}",
-            workers=workers,
-            counts={"train": 9, "validation": 2, "test": 2},
+            BuildRequest(
+                "hand_phantom/tiny",
+                out=tmp_path / f"phantom{workers}",
+                workers=workers,
+                counts={"train": 9, "validation": 2, "test": 2},
+            )
         )
     for name in ("rsna", "phantom"):
         one, three = contents(tmp_path / f"{name}1"), contents(tmp_path / f"{name}3")
@@ -94,7 +97,9 @@ def test_the_number_of_workers_does_not_show(download, tmp_path):
 @pytest.mark.parametrize("encoding", ["png", "jpeg", "raw"])
 def test_small_and_cheap_to_decode(download, tmp_path, encoding):
     dataset = build.build(
-        "rsna_bone_age", tmp_path / "data", source=download, workers=1, size=(24, 24), encoding=encoding
+        BuildRequest(
+            "rsna_bone_age", out=tmp_path / "data", source=download, workers=1, size=(24, 24), encoding=encoding
+        )
     )
     assert dataset.name == f"rsna_bone_age/24x24_{'jpeg95' if encoding == 'jpeg' else encoding}"
     records = dataset.split("test")
@@ -142,28 +147,28 @@ def test_phantoms_carry_their_truth(phantoms):
 
 def test_raw_phantoms_come_in_several_shapes(tmp_path):
     counts = {"train": 2, "validation": 1, "test": 1}
-    records = build.build("hand_phantom/raw", tmp_path, workers=2, counts=counts).split("train")
+    records = build.build(BuildRequest("hand_phantom/raw", out=tmp_path, workers=2, counts=counts)).split("train")
     shapes = [images.decode(records.row(n)["image"]).shape for n in range(2)]
     assert shapes == [(records.row(n)["height"], records.row(n)["width"]) for n in range(2)]
     assert len(set(shapes)) == 2
     with pytest.raises(UserError, match="at least 64 pixels"):
-        build.build("hand_phantom/raw", tmp_path, workers=1, size=(48, 64), counts=counts)
+        build.build(BuildRequest("hand_phantom/raw", out=tmp_path, workers=1, size=(48, 64), counts=counts))
 
 
 def test_a_built_dataset_is_not_built_again(download, tmp_path):
-    first = build.build("rsna_bone_age", tmp_path / "data", source=download, workers=1)
+    first = build.build(BuildRequest("rsna_bone_age", out=tmp_path / "data", source=download, workers=1))
     before = {p: p.stat().st_mtime_ns for p in first.path.iterdir()}
-    again = build.build("rsna_bone_age", tmp_path / "data", source=download, workers=1)
+    again = build.build(BuildRequest("rsna_bone_age", out=tmp_path / "data", source=download, workers=1))
     assert again == first
     assert {p: p.stat().st_mtime_ns for p in first.path.iterdir()} == before
 
 
 def test_fingerprints_follow_the_records(download, tmp_path):
-    a = build.build("rsna_bone_age", tmp_path / "a", source=download, workers=1)
-    b = build.build("rsna_bone_age", tmp_path / "b", source=download, workers=1)
+    a = build.build(BuildRequest("rsna_bone_age", out=tmp_path / "a", source=download, workers=1))
+    b = build.build(BuildRequest("rsna_bone_age", out=tmp_path / "b", source=download, workers=1))
     assert a.fingerprint == b.fingerprint
     (download / "boneage-training-dataset" / "1377.png").write_bytes(make.children(1, 5000)[0].png)
-    c = build.build("rsna_bone_age", tmp_path / "c", source=download, workers=1)
+    c = build.build(BuildRequest("rsna_bone_age", out=tmp_path / "c", source=download, workers=1))
     assert c.fingerprint != a.fingerprint
 
 
@@ -172,7 +177,7 @@ def test_corrupt_images_are_named_and_nothing_stays(download, tmp_path, damage):
     for name in ("1378", "1380"):
         (download / "boneage-training-dataset" / f"{name}.png").write_bytes(damage)
     with pytest.raises(UserError) as error:
-        build.build("rsna_bone_age", tmp_path / "data", source=download, workers=2)
+        build.build(BuildRequest("rsna_bone_age", out=tmp_path / "data", source=download, workers=2))
     message = str(error.value)
     assert "(2)" in message
     assert "boneage-training-dataset/1378.png: " in message
@@ -183,11 +188,11 @@ def test_corrupt_images_are_named_and_nothing_stays(download, tmp_path, damage):
 def test_a_failed_build_leaves_finished_ones_alone(download, tmp_path):
     """Also under a folder that is itself called .config, as TFDS calls its notes."""
     data = tmp_path / ".config" / "data"
-    done = build.build("rsna_bone_age/full", data, source=download, workers=1)
+    done = build.build(BuildRequest("rsna_bone_age/full", out=data, source=download, workers=1))
     before = contents(done.path)
     (download / "boneage-training-dataset" / "1378.png").write_bytes(b"")
     with pytest.raises(UserError, match="1378"):
-        build.build("rsna_bone_age/small", data, source=download, workers=1)
+        build.build(BuildRequest("rsna_bone_age/small", out=data, source=download, workers=1))
     assert contents(done.path) == before
 
 
@@ -244,7 +249,7 @@ def test_every_format_is_stored_so_that_every_reader_sees_it_upright(tmp_path, k
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / name).write_bytes(data)
     (tmp_path / "set" / "t.csv").write_text(f"id,boneage,male\n{name},12,True\n")
-    dataset = build.build("rsna_bone_age", tmp_path / "data", source=tmp_path / "set", workers=1)
+    dataset = build.build(BuildRequest("rsna_bone_age", out=tmp_path / "data", source=tmp_path / "set", workers=1))
     records = dataset.split("train")
     row = records.row(0)
     assert (row["image"] == data) == (kept == "its own")
@@ -262,18 +267,22 @@ def test_sexes_of_dicom_headers(tmp_path):
     for name, sex in (("1", "M"), ("2", "F"), ("3", "O"), ("4", "")):
         (root / f"{name}.dcm").write_bytes(dicom_of(PICTURE, sex))
     (root / "t.csv").write_text("id,boneage,male\n1,12,\n2,12,False\n3,12,1\n4,12,0\n")
-    records = build.build("rsna_bone_age", tmp_path / "a", source=root, workers=1, validation=0).split("train")
+    records = build.build(
+        BuildRequest("rsna_bone_age", out=tmp_path / "a", source=root, workers=1, validation=0)
+    ).split("train")
     assert dict(zip(records.ids(), records.labels()[1], strict=True)) == {"1": True, "2": False, "3": True, "4": False}
     (root / "t.csv").write_text("id,boneage,male\n1,12,0\n2,12,False\n3,12,1\n4,12,\n")
     with pytest.raises(UserError) as error:
-        build.build("rsna_bone_age", tmp_path / "b", source=root, workers=1)
+        build.build(BuildRequest("rsna_bone_age", out=tmp_path / "b", source=root, workers=1))
     message = str(error.value)
     assert "1.dcm: the sexes contradict each other: M in the DICOM header, F in t.csv, row 2" in message
     assert "4.dcm: no sex, neither in t.csv, row 5 nor in a DICOM header" in message
     (root / "t.csv").write_text("id,boneage\n1,12\n2,12\n")
     (root / "3.dcm").unlink()
     (root / "4.dcm").unlink()
-    records = build.build("rsna_bone_age", tmp_path / "c", source=root, workers=1, validation=0).split("train")
+    records = build.build(
+        BuildRequest("rsna_bone_age", out=tmp_path / "c", source=root, workers=1, validation=0)
+    ).split("train")
     assert dict(zip(records.ids(), records.labels()[1], strict=True)) == {"1": True, "2": False}
 
 
@@ -284,7 +293,9 @@ def test_children_of_one_file_name_are_two_records(tmp_path):
         (root / name / f"{child.id}.png").rename(root / name / ("1.png" if name != "C" else "2.png"))
     rows = "".join(f"{name}/1.png,{c.months},{c.male}\n" for name, c in (("A", TRAIN[0]), ("B", TRAIN[1])))
     (root / "t.csv").write_text(f"id,boneage,male\n{rows}2.png,{TRAIN[2].months},{TRAIN[2].male}\n")
-    records = build.build("rsna_bone_age", tmp_path / "data", source=root, workers=1, validation=0).split("train")
+    records = build.build(
+        BuildRequest("rsna_bone_age", out=tmp_path / "data", source=root, workers=1, validation=0)
+    ).split("train")
     assert {image_id: records.row(n)["image"] for n, image_id in enumerate(records.ids())} == {
         "A/1": TRAIN[0].png,
         "B/1": TRAIN[1].png,
@@ -295,7 +306,7 @@ def test_children_of_one_file_name_are_two_records(tmp_path):
 def test_validation_is_dealt_where_there_is_none(tmp_path, capsys):
     """What `train` asks for is there, said aloud, noted in the dataset, and not changed behind the user's back."""
     root = make.kaggle(tmp_path / "kaggle", make.children(40, 100), TEST)
-    dataset = build.build("rsna_bone_age", tmp_path / "data", source=root, workers=1)
+    dataset = build.build(BuildRequest("rsna_bone_age", out=tmp_path / "data", source=root, workers=1))
     assert dataset.splits.keys() == {"train", "validation", "test"}
     assert dataset.splits["train"] + dataset.splits["validation"] == 40
     said = capsys.readouterr().err
@@ -303,24 +314,30 @@ def test_validation_is_dealt_where_there_is_none(tmp_path, capsys):
     assert "no ages, so nothing that learns or scores ages" in said
     note = json.loads((dataset.path / "metadata.json").read_text())["validation"]
     assert note["share"] == 0.08
-    assert build.build("rsna_bone_age", tmp_path / "data", source=root, workers=1, validation=0.08) == dataset
+    assert (
+        build.build(BuildRequest("rsna_bone_age", out=tmp_path / "data", source=root, workers=1, validation=0.08))
+        == dataset
+    )
     with pytest.raises(UserError, match=r"already built with --validation 0\.08, asked for 0\.5"):
-        build.build("rsna_bone_age", tmp_path / "data", source=root, workers=1, validation=0.5)
-    none = build.build("rsna_bone_age", tmp_path / "none", source=root, workers=1, validation=0)
+        build.build(BuildRequest("rsna_bone_age", out=tmp_path / "data", source=root, workers=1, validation=0.5))
+    none = build.build(BuildRequest("rsna_bone_age", out=tmp_path / "none", source=root, workers=1, validation=0))
     assert none.splits == {"train": 40, "test": 4}
     assert none.fingerprint != dataset.fingerprint
     for share in (-0.1, 1.0, float("nan")):
         with pytest.raises(UserError, match="expected a share from 0"):
-            build.build("rsna_bone_age", tmp_path / "bad", source=root, workers=1, validation=share)
+            build.build(BuildRequest("rsna_bone_age", out=tmp_path / "bad", source=root, workers=1, validation=share))
     with pytest.raises(UserError, match="phantoms have a validation split"):
-        build.build("hand_phantom/tiny", tmp_path / "bad", workers=1, validation=0.1)
+        build.build(BuildRequest("hand_phantom/tiny", out=tmp_path / "bad", workers=1, validation=0.1))
 
 
 def test_validation_that_the_data_name_is_not_touched(download, tmp_path):
-    usual = build.build("rsna_bone_age", tmp_path / "a", source=download, workers=1)
-    other = build.build("rsna_bone_age", tmp_path / "b", source=download, workers=1, validation=0.5)
+    usual = build.build(BuildRequest("rsna_bone_age", out=tmp_path / "a", source=download, workers=1))
+    other = build.build(BuildRequest("rsna_bone_age", out=tmp_path / "b", source=download, workers=1, validation=0.5))
     assert usual.fingerprint == other.fingerprint
-    assert build.build("rsna_bone_age", tmp_path / "a", source=download, workers=1, validation=0.3) == usual
+    assert (
+        build.build(BuildRequest("rsna_bone_age", out=tmp_path / "a", source=download, workers=1, validation=0.3))
+        == usual
+    )
     assert json.loads((usual.path / "metadata.json").read_text())["validation"] == {"named": True}
 
 
@@ -328,10 +345,10 @@ def test_a_zip_is_built_as_it_is(download, tmp_path):
     with zipfile.ZipFile(tmp_path / "rsna.zip", "w") as archive:
         for path in sorted(p for p in download.rglob("*") if p.is_file()):
             archive.write(path, path.relative_to(download.parent))
-    packed = build.build("rsna_bone_age", tmp_path / "a", source=tmp_path / "rsna.zip", workers=2)
+    packed = build.build(BuildRequest("rsna_bone_age", out=tmp_path / "a", source=tmp_path / "rsna.zip", workers=2))
     assert packed.splits == {"train": 10, "validation": 6, "test": 4}
     with pytest.raises(UserError, match="no such folder"):
-        build.build("rsna_bone_age", tmp_path / "b", source=tmp_path / "none.zip", workers=1)
+        build.build(BuildRequest("rsna_bone_age", out=tmp_path / "b", source=tmp_path / "none.zip", workers=1))
 
 
 def test_damage_in_zips_is_named(download, tmp_path):
@@ -340,7 +357,7 @@ def test_damage_in_zips_is_named(download, tmp_path):
     shutil.rmtree(folder)
     (download / "boneage-training-dataset.zip").write_bytes(data.replace(TRAIN[3].png[60:80], bytes(20)))
     with pytest.raises(UserError, match=rf"\(1\):\n  boneage-training-dataset\.zip/{TRAIN[3].id}\.png: .*Bad CRC-32"):
-        build.build("rsna_bone_age", tmp_path / "data", source=download, workers=2)
+        build.build(BuildRequest("rsna_bone_age", out=tmp_path / "data", source=download, workers=2))
 
 
 @needs_real
@@ -348,7 +365,9 @@ def test_real_radiographs_as_they_are_unpacked(tmp_path):
     """A few dozen of each split of the real set, whose folders and tables name the validation split."""
     script = REAL / "rsna299" / "unpack.py"
     subprocess.run([sys.executable, script, "--out", tmp_path, "--only", "24"], check=True, capture_output=True)
-    dataset = build.build("rsna_bone_age", tmp_path / "data", source=tmp_path / "radiographs", workers=2)
+    dataset = build.build(
+        BuildRequest("rsna_bone_age", out=tmp_path / "data", source=tmp_path / "radiographs", workers=2)
+    )
     assert dataset.splits == {"train": 24, "validation": 24}
     assert json.loads((dataset.path / "metadata.json").read_text())["validation"] == {"named": True}
     masks, points = (tuple(drawn.read(tmp_path / "annotations" / name)) for name in ("masks", "key_points.json"))
@@ -384,13 +403,13 @@ def test_the_index_says_what_the_records_say(phantoms):
 
 def test_unknown_names(tmp_path):
     with pytest.raises(UserError, match="unknown dataset 'imagenet'"):
-        build.build("imagenet", tmp_path, workers=1)
+        build.build(BuildRequest("imagenet", out=tmp_path, workers=1))
     with pytest.raises(UserError, match="unknown config 'huge'"):
-        build.build("hand_phantom/huge", tmp_path, workers=1)
+        build.build(BuildRequest("hand_phantom/huge", out=tmp_path, workers=1))
     with pytest.raises(UserError, match="nothing is built there"):
         Dataset.open(tmp_path, "hand_phantom/tiny")
     with pytest.raises(UserError, match="needs a fixed --size"):
-        build.build("rsna_bone_age", tmp_path, source=tmp_path, workers=1, encoding="raw")
+        build.build(BuildRequest("rsna_bone_age", out=tmp_path, source=tmp_path, workers=1, encoding="raw"))
 
 
 def test_description(phantoms, data_dir):
@@ -408,7 +427,7 @@ def clinics(root):
         (root / folder / "2.png").write_bytes(child.png)
     rows = [f"clinic{c}/{n}.png,{100 + n},1,{split}" for c, split in (("A", "train"), ("B", "test")) for n in (1, 2)]
     (root / "labels.csv").write_text("\n".join(["id,boneage,male,split", *rows]) + "\n")
-    return build.build("rsna_bone_age", root.parent / "data", source=root, workers=1, validation=0)
+    return build.build(BuildRequest("rsna_bone_age", out=root.parent / "data", source=root, workers=1, validation=0))
 
 
 def masks_in(folder, *names):
@@ -482,7 +501,7 @@ def test_masks_by_number_are_of_the_split_that_is_read(tmp_path):
     """RSNA's numbers overlap: masks of the training images go by these alone."""
     overlapping = make.children(4, int(TRAIN[3].id), seed=5)
     root = make.official(tmp_path / "rsna", TRAIN, make.children(2, 9000), overlapping)
-    dataset = build.build("rsna_bone_age", tmp_path / "data", source=root, workers=1)
+    dataset = build.build(BuildRequest("rsna_bone_age", out=tmp_path / "data", source=root, workers=1))
     assert set(dataset.split("train").ids()) & set(dataset.split("test").ids()) == {c.id for c in overlapping}
     name = TRAIN[3].id
     assert ("train", name) in masked(dataset, masks_in(tmp_path / "a", f"{name}.png"))
@@ -494,42 +513,42 @@ def test_masks_by_number_are_of_the_split_that_is_read(tmp_path):
 
 
 def test_another_source_under_the_same_name_is_refused(download, tmp_path, capsys):
-    dataset = build.build("rsna_bone_age", tmp_path / "data", source=download, workers=1)
+    dataset = build.build(BuildRequest("rsna_bone_age", out=tmp_path / "data", source=download, workers=1))
     moved = download.rename(tmp_path / "moved")
     capsys.readouterr()
-    assert build.build("rsna_bone_age", tmp_path / "data", source=moved, workers=1) == dataset
+    assert build.build(BuildRequest("rsna_bone_age", out=tmp_path / "data", source=moved, workers=1)) == dataset
     assert capsys.readouterr().err == f"already built: {dataset.path}\n"
     other = make.plain(tmp_path / "other", TRAIN)
     with pytest.raises(UserError, match=r"already built from 'rsna', .*other; choose another --out, or remove"):
-        build.build("rsna_bone_age", tmp_path / "data", source=other, workers=1)
+        build.build(BuildRequest("rsna_bone_age", out=tmp_path / "data", source=other, workers=1))
     table = moved / "train.csv"
     table.write_text(table.read_text().replace("True", "Male", 1))
     with pytest.raises(UserError, match="already built from 'rsna'"):
-        build.build("rsna_bone_age", tmp_path / "data", source=moved, workers=1)
+        build.build(BuildRequest("rsna_bone_age", out=tmp_path / "data", source=moved, workers=1))
     note = dataset.path / "metadata.json"
     note.write_text(json.dumps({k: v for k, v in json.loads(note.read_text()).items() if k != "source"}))
     capsys.readouterr()
-    build.build("rsna_bone_age", tmp_path / "data", source=other, workers=1)
+    build.build(BuildRequest("rsna_bone_age", out=tmp_path / "data", source=other, workers=1))
     assert capsys.readouterr().err == f"already built: {dataset.path}\n"
 
 
 def test_sources_that_are_files(download, tmp_path):
     (download / "DICOMDIR").write_bytes(b"")
-    dataset = build.build("rsna_bone_age", tmp_path / "data", source=download / "DICOMDIR", workers=1)
+    dataset = build.build(BuildRequest("rsna_bone_age", out=tmp_path / "data", source=download / "DICOMDIR", workers=1))
     assert dataset.splits == {"train": 10, "validation": 6, "test": 4}
     with pytest.raises(UserError, match=r"train\.csv: a file; expected a folder or a zip"):
-        build.build("rsna_bone_age", tmp_path / "b", source=download / "train.csv", workers=1)
+        build.build(BuildRequest("rsna_bone_age", out=tmp_path / "b", source=download / "train.csv", workers=1))
 
 
 def test_nothing_of_a_failed_build_stays(download, tmp_path):
     (download / "boneage-training-dataset" / "1378.png").write_bytes(b"")
     with pytest.raises(UserError, match="1378"):
-        build.build("rsna_bone_age", tmp_path / "new" / "data", source=download, workers=1)
+        build.build(BuildRequest("rsna_bone_age", out=tmp_path / "new" / "data", source=download, workers=1))
     assert not (tmp_path / "new").exists()
 
 
 def test_folders_that_array_record_cannot_write_to(download, tmp_path):
     out = tmp_path / "n\udcff"
     with pytest.raises(UserError, match=r"n\\xff: this folder's name is not UTF-8.*choose another --out"):
-        build.build("rsna_bone_age", out, source=download, workers=1)
+        build.build(BuildRequest("rsna_bone_age", out=out, source=download, workers=1))
     assert not out.exists()

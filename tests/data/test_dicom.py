@@ -330,11 +330,11 @@ def test_luminance_of_pydicoms_colours(name):
 # ---- what is refused -------------------------------------------------------------------------------------------------
 
 REFUSED = {
-    "two frames": ({"NumberOfFrames": 2, "PixelData": RAMP.tobytes() * 2}, r"holds 2 frames, expected one picture"),
-    "no pixels": ({"PixelData": None}, r"holds no picture but Digital X-Ray Image Storage"),
+    "two frames": ({"NumberOfFrames": 2, "PixelData": RAMP.tobytes() * 2}, r"holds 2 frames, expected one image"),
+    "no pixels": ({"PixelData": None}, r"holds no image but Digital X-Ray Image Storage"),
     "structured report": (
         {"PixelData": None, "SOPClassUID": uid.BasicTextSRStorage},
-        r"holds no picture but Basic Text SR Storage",
+        r"holds no image but Basic Text SR Storage",
     ),
     "absurd size": ({"Rows": 65535, "Columns": 65535}, r"65535 x 65535 pixels, expected at most"),
     "a strip": ({"Rows": 1, "Columns": 5120}, r"5120 x 1 pixels, expected at least"),
@@ -394,7 +394,7 @@ def test_without_pydicom_the_extra_is_named(monkeypatch):
 
 def test_a_directory_is_no_picture():
     data = pathlib.Path(get_testdata_file("DICOMDIR")).read_bytes()
-    assert not images.looks_like_picture(data[: images.HEAD_BYTES], "")
+    assert not images.looks_like_image(data[: images.HEAD_BYTES], "")
     with pytest.raises(images.ImageError, match="Media Storage Directory"):
         images.decode(data)
     named = dicom.entries_of_directory(data)
@@ -414,7 +414,7 @@ def test_a_data_set_alone(little, implicit):
     made.preamble = None
     data = written(made, little_endian=little, implicit_vr=implicit, force_encoding=True)
     assert data[:4] in (b"\x08\0\x16\0", b"\0\x08\0\x16")
-    assert images.looks_like_picture(data[: images.HEAD_BYTES], "")
+    assert images.looks_like_image(data[: images.HEAD_BYTES], "")
     assert np.abs(images.decode(data) - STRETCHED).max() <= 1
     assert dicom.patient_sex(data) is False
 

@@ -435,7 +435,7 @@ def test_sizes_beyond_all_limits_of_decoders(capfd):
     ],
 )
 def test_what_looks_like_a_picture(head, suffix, expected):
-    assert images.looks_like_picture(head[: images.HEAD_BYTES], suffix) is expected
+    assert images.looks_like_image(head[: images.HEAD_BYTES], suffix) is expected
 
 
 def test_what_is_stored_as_it_is():

@@ -11,6 +11,7 @@ from tensorflow_datasets.core import shuffle
 from boneage_jax.data import spool
 from boneage_jax.data.spool import SpooledShuffler
 from boneage_jax.workflows import build
+from boneage_jax.workflows.requests import BuildRequest
 
 COUNTS = {"train": 24, "validation": 6, "test": 5}
 
@@ -64,7 +65,7 @@ def test_past_the_limit_the_bytes_are_the_same(tmp_path, monkeypatch, workers):
     """Held against TFDS's own shuffler, which has it all in memory here."""
     with monkeypatch.context() as patch:
         patch.setattr(spool, "SpooledShuffler", shuffle.Shuffler)
-        build.build("hand_phantom/raw_tiny", tmp_path / "theirs", workers=2, counts=COUNTS)
+        build.build(BuildRequest("hand_phantom/raw_tiny", out=tmp_path / "theirs", workers=2, counts=COUNTS))
     written: list[int] = []
     add = SpooledShuffler.add
 
@@ -74,7 +75,7 @@ def test_past_the_limit_the_bytes_are_the_same(tmp_path, monkeypatch, workers):
 
     monkeypatch.setattr(spool, "MEMORY_BYTES", 200_000)
     monkeypatch.setattr(SpooledShuffler, "add", counted)
-    build.build("hand_phantom/raw_tiny", tmp_path / "ours", workers=workers, counts=COUNTS)
+    build.build(BuildRequest("hand_phantom/raw_tiny", out=tmp_path / "ours", workers=workers, counts=COUNTS))
     assert digests(tmp_path / "ours") == digests(tmp_path / "theirs")
     assert written[0] is False
     assert True in written, "most of the training split was on disk"

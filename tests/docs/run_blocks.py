@@ -22,6 +22,7 @@ import traceback
 from boneage_jax import cli
 from boneage_jax.config import loading
 from boneage_jax.workflows import build
+from boneage_jax.workflows.requests import BuildRequest
 from tests import rsna_layouts
 from tests.docs.blocks import ROOT, RUN, Block, blocks_of, commands_of
 
@@ -140,7 +141,9 @@ def lay_out(folder: pathlib.Path) -> None:
         (folder / name).symlink_to(ROOT / name)
     (folder / "small_sweep.py").write_text(SWEEP.format(fixed={**TINY, "data.name": stand_in("hand_phantom/tiny")}))
     raw = build.build(
-        "hand_phantom/raw_tiny", folder / "data", workers=2, counts=dict(zip(SPLITS, COUNTS, strict=True))
+        BuildRequest(
+            "hand_phantom/raw_tiny", out=folder / "data", workers=2, counts=dict(zip(SPLITS, COUNTS, strict=True))
+        )
     )
     children = {}
     for split, first in zip(SPLITS, (1377, 1386, 4360), strict=True):

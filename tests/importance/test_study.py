@@ -5,6 +5,7 @@ import dataclasses
 import json
 import shutil
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -22,6 +23,7 @@ from boneage_jax.runs import run_folder
 from boneage_jax.runs.inference import predict_ages
 from boneage_jax.train.loop import train
 from boneage_jax.workflows import build
+from boneage_jax.workflows.requests import BuildRequest
 from tests.conftest import small_config
 from tests.importance import gradient_times_input
 from tests.runs.test_best import RISING, least
@@ -196,7 +198,8 @@ def test_a_method_of_ones_own_stands_in_tables_and_page(findings, tmp_path, monk
     rows = np.array([2, 5])
     pixels = own.explainer.pixels(gradient_times_input.METHOD, rows)
     loaded, subjects = own.loaded, own.subjects
-    image, male = subjects.image[rows] / np.float32(255), subjects.male[rows].astype(np.float32)
+    image = jnp.asarray(subjects.image[rows] / np.float32(255))
+    male = jnp.asarray(subjects.male[rows].astype(np.float32))
     more, less = (AgeFunction.of(loaded).months(loaded.arrays, image * factor, male) for factor in (1.01, 0.99))
     np.testing.assert_allclose(pixels.sum((1, 2, 3)), (more - less) / 0.02, rtol=0.02, atol=0.05)
     # Sizes count where values do not add up to a difference of predictions.
@@ -308,7 +311,13 @@ def test_what_is_refused(data_dir, phantoms, aged_run, tmp_path, capsys):
 
 def test_radiographs_that_are_no_phantoms_are_registered_first(data_dir, aged_run, tmp_path):
     dataset = build.build(
-        "hand_phantom/raw_tiny", tmp_path, workers=2, size=(96, 72), counts={"train": 1, "validation": 1, "test": 9}
+        BuildRequest(
+            "hand_phantom/raw_tiny",
+            out=tmp_path,
+            workers=2,
+            size=(96, 72),
+            counts={"train": 1, "validation": 1, "test": 9},
+        )
     )
     metadata = dataset.path / "metadata.json"
     stored = json.loads(metadata.read_text())

@@ -89,7 +89,7 @@ def test_demo_goes_the_whole_way_and_is_not_done_twice(tmp_path):
     for stage in ("Masks and key points", "The way of a hand", "What the pipeline&#x27;s errors cost", "Scores"):
         assert stage in page
     assert "rendered hand phantoms" in page
-    assert "rendered phantoms: says nothing about children" in first.stdout.split("through the whole chain")[1]
+    assert "rendered phantoms: says nothing about children" in first.stdout.split("through the whole pipeline")[1]
     checkpoints = sorted((tmp_path / "d" / "run" / "checkpoints").iterdir())
     second = boneage(*arguments, cwd=tmp_path)
     assert second.returncode == 0, second.stderr

@@ -25,6 +25,7 @@ from boneage_jax.paper import results as paper_results
 from boneage_jax.paper.grid import Experiment
 from boneage_jax.runs import run_folder
 from boneage_jax.workflows import build
+from boneage_jax.workflows.requests import BuildRequest
 from tests.test_cli import call
 
 EXPERIMENTS = ("m46-regression-A-male", "m46-regression-A-female", "m46-classification-B-all")
@@ -43,11 +44,13 @@ SETTINGS = (
 @pytest.fixture(scope="module")
 def hands(data_dir):
     return build.build(
-        "hand_phantom/registered",
-        data_dir,
-        workers=2,
-        size=(104, 80),
-        counts={"train": 48, "validation": 24, "test": 30},
+        BuildRequest(
+            "hand_phantom/registered",
+            out=data_dir,
+            workers=2,
+            size=(104, 80),
+            counts={"train": 48, "validation": 24, "test": 30},
+        )
     )
 
 
@@ -273,7 +276,7 @@ def test_what_a_region_shows_is_less_than_all(hands):
     male = np.array([row["male"] for row in rows], bool)
     maturity = np.stack([row["bone_maturity"] for row in rows]).astype(np.float64)
     left, best = {}, ceiling.best_readings(hands, test="train")
-    for region, bones in ceiling.REGION_BONES.items():
+    for region, bones in ((region.name, region.bones) for region in anatomy.CANVAS_REGIONS):
         left[region] = np.square(best[region] - reading).sum()
         known = np.concatenate([maturity[:, anatomy.select(bones)], np.full((48, 1), 100.0)], 1)
         exact = 0.0

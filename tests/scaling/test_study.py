@@ -68,9 +68,9 @@ def test_a_study_whose_runs_are_there(data_dir, phantoms, tmp_path, monkeypatch,
     for one in found.grid:
         assert one.error == pytest.approx(float(planted(one.weights, one.kind.images)), rel=1e-2)
         assert one.operations > 6 * one.weights * one.kind.images  # every weight works at least once on an image
-    assert found.held[0].outcome.kind == Kind(32, 2.0)
-    assert found.held[0].low <= found.held[0].outcome.error * 1.01
-    assert found.held[0].expected == pytest.approx(found.held[0].outcome.error, rel=0.05)
+    assert found.held_out[0].outcome.kind == Kind(32, 2.0)
+    assert found.held_out[0].low <= found.held_out[0].outcome.error * 1.01
+    assert found.held_out[0].expected == pytest.approx(found.held_out[0].outcome.error, rel=0.05)
 
     written = page.write(found)
     html = written.read_text()

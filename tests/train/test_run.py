@@ -14,6 +14,7 @@ import time
 import jax
 import numpy as np
 import pytest
+from orbax.checkpoint._src.path import async_path
 
 from boneage_jax.cli import main
 from boneage_jax.config import CheckpointConfig
@@ -24,6 +25,7 @@ from boneage_jax.runs.checkpoint import Checkpoints
 from boneage_jax.train import loop
 from boneage_jax.train.loop import NonFiniteLoss, train
 from boneage_jax.workflows import build
+from boneage_jax.workflows.requests import BuildRequest
 from tests import rsna_layouts
 from tests.conftest import LESS_OPTIMISED, small_config
 
@@ -228,7 +230,7 @@ def test_a_folder_that_begins_like_an_address(data_dir, phantoms, tmp_path, monk
 def test_the_split_that_is_named_next_can_be_scored(tmp_path):
     """The Kaggle mirror: test images without ages, and no validation split but the one that was dealt."""
     source = rsna_layouts.kaggle(tmp_path / "kaggle", rsna_layouts.children(40, 1377), rsna_layouts.children(4, 4360))
-    dataset = build.build("rsna_bone_age", tmp_path / "data", source=source, workers=1)
+    dataset = build.build(BuildRequest("rsna_bone_age", out=tmp_path / "data", source=source, workers=1))
     assert set(dataset.splits) == {"train", "validation", "test"}
     changes = {"train__length": "2 steps", "train__batch_size": 8, "eval__batch_size": 8}
     result = train(small_config(tmp_path / "data", dataset, **changes), tmp_path / "run")
@@ -282,6 +284,24 @@ def test_other_data_are_refused(whole, data_dir, phantoms, tmp_path):
     about["data_fingerprint"] = "something else"
     with pytest.raises(UserError, match="the data: found fingerprint"):
         run_folder.claim(whole, about)
+
+
+def test_a_disk_that_fills_while_a_checkpoint_is_finished(data_dir, phantoms, tmp_path, monkeypatch, capfd):
+    """Orbax's threads raise, and log, what the run says once."""
+    real = async_path.rename
+
+    async def full(source, target, *rest):
+        if pathlib.Path(target).name == "6":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return await real(source, target, *rest)
+
+    monkeypatch.setattr(async_path, "rename", full)
+    with pytest.raises(UserError, match=r"could not be written \(No space left on device\); older ones are kept"):
+        train(small_config(data_dir, phantoms, **FULL), tmp_path / "run")
+    assert "Traceback" not in capfd.readouterr().err
+    monkeypatch.undo()
+    train(small_config(data_dir, phantoms, **FULL), tmp_path / "run")
+    assert Checkpoints(tmp_path / "run" / "checkpoints").steps() == [6, 9, 12]
 
 
 def test_a_folder_of_something_else_is_refused(data_dir, phantoms, tmp_path):

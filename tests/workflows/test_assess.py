@@ -95,7 +95,7 @@ FAULTS = {
         b"BM" + bytes(12) + b"\x28\0\0\0" + b"\xa0\x86\x01\0" * 2 + b"\x01\0\x18\0" + bytes(24),
         "100000 x 100000 pixels",
     ),
-    "report.dcm": (written(dataset(PixelData=None)), "holds no picture but Digital X-Ray"),
+    "report.dcm": (written(dataset(PixelData=None)), "holds no image but Digital X-Ray"),
     "frames.dcm": (written(dataset(NumberOfFrames=3)), "holds 3 frames"),
     "boy.dcm": (dcm(50, "M"), "PatientSex is M, F was given"),
 }

@@ -75,7 +75,7 @@ def test_a_dicom_dataset_without_pixels_is_a_problem():
     pydicom = pytest.importorskip("pydicom")
     from tests.dicom_files import dataset
 
-    assert "holds no picture" in radiographs.read(radiographs.of_dicom(dataset(PixelData=None))).problem
+    assert "holds no image" in radiographs.read(radiographs.of_dicom(dataset(PixelData=None))).problem
     assert radiographs.read(radiographs.of_dicom(pydicom.Dataset())).problem
 
 

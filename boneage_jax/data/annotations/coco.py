@@ -209,7 +209,7 @@ def _as_xywh(box: tuple[float, ...]) -> list[float]:
 
 
 def _area(outline: Outline) -> float:
-    """Of a polygon, by the shoelace formula."""
+    """Area of a polygon, by the shoelace formula."""
     x, y = outline.T
     return 0.5 * abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1)))
 

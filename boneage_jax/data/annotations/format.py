@@ -23,7 +23,7 @@ class AnnotationFile:
 
     @functools.cached_property
     def json(self) -> Any:
-        """Its content as JSON. Raises `UserError` for a file that is none."""
+        """Its content as JSON. Raises `UserError` for a file that is not JSON."""
         return load_json(self.path)
 
 

@@ -13,7 +13,7 @@ Outline = Float[np.ndarray, "_n 2"]
 """Corners x, y of a polygon in pixels."""
 
 MAX_SIDE = 100_000
-"""Pixels: no image is as wide or as high, and no point of one as far away."""
+"""Largest side or coordinate of an image, in pixels; chosen by eye."""
 
 
 class Malformed(ValueError):

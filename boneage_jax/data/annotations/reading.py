@@ -105,7 +105,7 @@ def _folder(path: pathlib.Path) -> list[Annotation]:
     if mask := mask_folder.mask_among(others):
         annotated = [file for members in by_format.values() for file in members]
         raise UserError(
-            f"{path}: found {len(others)} pictures, among them {mask}, which may be a mask, beside "
+            f"{path}: found {len(others)} images, among them {mask}, which may be a mask, beside "
             f"{len(annotated)} annotation files, such as {annotated[0].name}; name the file, or put the masks into a "
             "folder of their own and name that"
         )

@@ -1,4 +1,4 @@
-"""Masks as COCO's run lengths: lengths of background and hand by turns, down the columns, first of the background.
+"""Masks as COCO's run lengths: lengths of background and hand, alternating, background first, column by column.
 
 Plain, or packed into text (cocodataset/cocoapi, common/maskApi.c, rleFrString): numbers of 5 bits a character, each
 after the third as its difference to the last but one. That library does not check lengths in its C code, so they are
@@ -17,9 +17,11 @@ from jaxtyping import Bool, Int64
 from boneage_jax.data.annotations.malformed import MAX_SIDE, Malformed
 
 _FIRST_CHARACTER = 48
+"""Code of the character that stands for 0 (as all below, of rleFrString)."""
 _MORE, _SIGN, _BITS = 0x20, 0x10, 5
+"""Bit of a character after which the number goes on, sign bit of its last character, bits of it in each character."""
 _MAX_CHARACTERS = 7
-"""Of a number: 35 bits, for lengths of 32."""
+"""Most characters of a number: 35 bits, for lengths of 32."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,7 +17,7 @@ _MAX_UNPACKED = 1 << 30
 """Bytes that an XLSX file may unpack to: a million rows are a tenth of it."""
 
 _MAX_ROWS = 1 << 20
-"""Of a sheet, by Excel's specifications and limits."""
+"""Most rows of a sheet, by Excel's specifications and limits."""
 
 
 def _matches(name: str, data: bytes) -> bool:

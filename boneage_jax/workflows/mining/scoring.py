@@ -35,7 +35,7 @@ USUAL_BORDER = 1 / 6
 docs/explanation/lab-notes.md."""
 
 BORDER_SLOPE = 4.0
-"""By how much the score falls for each part of the perimeter beyond that; chosen by eye likewise."""
+"""Decrease of the score for each part of the perimeter beyond that; chosen by eye likewise."""
 
 USUAL_DISTANCE = 3.0
 """Shapes within so many standard deviations of the prior lose nothing; chosen by eye likewise."""

@@ -10,12 +10,15 @@ from boneage_jax.data import images
 from boneage_jax.phantoms.render import counterfactual
 from boneage_jax.phantoms.series import Series, place_of
 from boneage_jax.workflows import build
+from boneage_jax.workflows.requests import BuildRequest
 
 
 @pytest.fixture(scope="module")
 def carpals(data_dir):
     return build.build(
-        "hand_phantom/only_carpals", data_dir, workers=2, counts={"train": 6, "validation": 1, "test": 2}
+        BuildRequest(
+            "hand_phantom/only_carpals", out=data_dir, workers=2, counts={"train": 6, "validation": 1, "test": 2}
+        )
     )
 
 
