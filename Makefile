@@ -1,13 +1,15 @@
 # make demo: the whole way on phantoms, from nothing to a page.
-# make test: the tests.   make engines: several processes of JAX, a Slurm and a PostgreSQL of their own, the demo's own test.
+# make test: the tests.   make engines: those that train for long, several processes of JAX, a Slurm, a PostgreSQL, the demo.
 # make docs: the documentation site, into site/.   make coverage: the tests once more, and which lines they run.
-# make fuzz: damaged files for all readers, for SECONDS (600).
+# make fuzz: damaged files for all file readers, for SECONDS (600).
 # All make .venv and install by themselves; PYTHON names the interpreter to start from (3.11 or newer).
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO ?= boneage_demo
 SECONDS ?= 600
+# These tests train for longer: there optimised programs are worth their compilation.
+TRAINS := --xla_backend_optimization_level=1
 
 .PHONY: help demo test engines docs coverage fuzz lint format clean
 
@@ -35,17 +37,17 @@ demo: $(VENV)/.base
 	$(BIN)/boneage demo --out $(DEMO)
 
 test: $(VENV)/.dev
-	GLIBC_TUNABLES=glibc.malloc.hugetlb=1 $(BIN)/python -m pytest -m 'not engine'
+	GLIBC_TUNABLES=glibc.malloc.hugetlb=1 $(BIN)/python -m pytest -m 'not engine and not integration'
 
 engines: $(VENV)/.dev
-	$(BIN)/python -m pytest -m engine
+	XLA_FLAGS=$(TRAINS) GLIBC_TUNABLES=glibc.malloc.hugetlb=1 $(BIN)/python -m pytest -m 'engine or integration'
 
 docs: $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 	@echo "The documentation is site/index.html"
 
 coverage: $(VENV)/.dev
-	$(BIN)/python -m pytest -m 'not engine' --cov --cov-report=term --cov-report=html
+	$(BIN)/python -m pytest -m 'not engine and not integration' --cov --cov-report=term --cov-report=html
 
 fuzz: $(VENV)/.dev
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)

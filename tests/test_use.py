@@ -245,6 +245,7 @@ def global_statistics(row, place) -> list[float]:
     return [*bright, *moments, *sizes, *percentiles, place, float(row["male"]), 1.0]
 
 
+@pytest.mark.integration
 def test_age_is_read_from_anatomy_alone(data_dir):
     """A linear model on global statistics stays above twice the error of a small network, one of the bundle's."""
     counts = {"train": 900, "validation": 10, "test": 200}

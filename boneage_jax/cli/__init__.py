@@ -105,9 +105,6 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _demo(options: argparse.Namespace, config_arguments: list[str]) -> None:
-    from boneage_jax import parallel
     from boneage_jax.workflows import demo
 
-    request = request_of(DemoRequest, options)
-    workers = request.workers or parallel.default_workers()
-    print(demo.demo(request.out, workers=workers, arguments=config_arguments, quick=request.quick))
+    print(demo.demo(request_of(DemoRequest, options), config_arguments))

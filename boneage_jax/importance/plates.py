@@ -107,7 +107,7 @@ def resized(image: UInt8[np.ndarray, "h w *c"], height: int) -> UInt8[np.ndarray
     return np.asarray(cv2.resize(image, size, interpolation=interpolation), np.uint8)
 
 
-def frame(hands: Sequence[Colour], text: str) -> Colour:
+def frame(hands: Sequence[Colour], text: str) -> UInt8[np.ndarray, "rows columns 3"]:
     """Returns a frame of an animation: hands side by side, over a strip with a line of text.
 
     The text differs from frame to frame, which is why it is in the picture and not beside it.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pathlib
 import sys
 import time
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -14,69 +15,65 @@ from boneage_jax.analysis.scores import Score
 from boneage_jax.config import loading
 from boneage_jax.data.sources import Dataset
 from boneage_jax.files import check_writable
+from boneage_jax.network_ref import NetworkRef
 from boneage_jax.region_spec import parse_regions
-from boneage_jax.runs import run_folder
+from boneage_jax.runs import bundle, run_folder
 from boneage_jax.train.loop import train
 from boneage_jax.workflows import build, calibrate, pictures, register, sheets
 from boneage_jax.workflows.derive import Derived
-from boneage_jax.workflows.requests import BuildRequest
+from boneage_jax.workflows.requests import BuildRequest, DemoRequest
 
 _REGIONS = parse_regions("whole@260x200,A@250x188,B@188x188,C@150x350")
 _SHOWN = 6
 
 
-_QUICK = {
-    "hand_phantom/raw_tiny": {"train": 96, "validation": 16, "test": 24},
-    "hand_phantom/tiny": {"train": 240, "validation": 40, "test": 40},
+_TINY, _RAW = "hand_phantom/tiny", "hand_phantom/raw_tiny"
+_TEST_ONLY = {"train": 0, "validation": 0, "test": 200}
+"""The raw phantoms of the demo where no network is trained on them."""
+
+_QUICK_COUNTS = {
+    _TINY: {"train": 240, "validation": 40, "test": 40},
+    _RAW: {"train": 96, "validation": 16, "test": 24},
 }
 _QUICK_STEPS = 12
+_FINDERS = ("segmentation", "landmarks")
+"""The networks that find hands: names of their configs, of their runs, and of their members in the shipped bundle."""
 
 
-def demo(folder: pathlib.Path, *, workers: int, arguments: list[str], quick: bool = False) -> str:
+def demo(request: DemoRequest, arguments: list[str]) -> str:
     """Runs the demo in a folder and returns what it found, for people.
 
     Args:
-      folder: where everything goes.
-      workers: that render.
+      request: where everything goes, and what is trained.
       arguments: further `--config.key=value`, for the age network.
-      quick: few phantoms and steps: shows that everything runs, and learns nothing.
     """
     start = time.monotonic()
+    folder, data_dir = request.out, request.out / "data"
     check_writable(folder)
-    data_dir = folder / "data"
-    where = f"--config.data.dir={data_dir}"
     print("1/5 phantoms: as acquired, and registered", file=sys.stderr)
-    raw, tiny = (
-        build.build(BuildRequest(name, out=data_dir, workers=workers, counts=counts if quick else None)).name
-        for name, counts in _QUICK.items()
-    )
-    short = [f"--config.train.length={_QUICK_STEPS} steps"] if quick else []
-    config = loading.load(["--config=configs/tiny.py", where, f"--config.data.name={tiny}", *short, *arguments])
-    stages = {
-        name: loading.load([f"--config=configs/{name}.py:tiny", where, f"--config.data.name={raw}", *short])
-        for name in ("segmentation", "landmarks")
-    }
-    print("2/5 training: masks, key points, ages", file=sys.stderr)
-    for name, stage in stages.items():
-        train(stage, folder / name)
-    train(config, folder / "run")
+    raw, tiny = _build(request, _RAW, data_dir), _build(request, _TINY, data_dir)
+    print(f"2/5 training: {'masks, key points, ages' if request.train_all else 'ages'}", file=sys.stderr)
+    finders = [NetworkRef(None, name) for name in _FINDERS]
+    if request.train_all:
+        finders = [_trained(request, f"configs/{name}.py:tiny", raw, name) for name in _FINDERS]
+    run = _trained(request, "configs/tiny.py", tiny, "run", arguments).place
     print("3/5 the hand pipeline", file=sys.stderr)
-    runs = (folder / "segmentation", folder / "landmarks")
-    # Of networks that have learnt nothing there is nothing to take.
-    thresholds = None if quick else folder / "thresholds.json"
+    # The bundle holds thresholds of its own; of networks that have learnt nothing there is nothing to take.
+    thresholds = folder / "thresholds.json" if request.train_all and not request.quick else None
     if thresholds and not thresholds.exists():
-        calibrate.write(calibrate.CalibrateRequest(raw, *runs, thresholds, data=data_dir))
-    request = register.RegisterRequest(
-        raw, *runs, data=data_dir, splits=("test",), regions=_REGIONS, thresholds=thresholds
+        calibrate.write(calibrate.CalibrateRequest(raw, *finders, thresholds, data=data_dir))
+    derived = register.derived_of(
+        register.RegisterRequest(
+            raw, *finders, data=data_dir, splits=("test",), regions=_REGIONS, thresholds=thresholds
+        )
     )
-    derived = register.derived_of(request)
     print("4/5 evaluation", file=sys.stderr)
-    loaded = run_folder.load(folder / "run")
+    loaded = run_folder.load(run)
     exact = evaluate.evaluate(loaded, split="test", data_dir=data_dir)
     result = evaluate.evaluate(loaded, split="test", data_dir=data_dir, dataset=derived.dataset.name)
     print("5/5 report", file=sys.stderr)
     sections = [
-        _found(folder, data_dir, derived),
+        _found(finders, folder, Dataset.open(data_dir, raw), derived),
         _way(Dataset.open(data_dir, raw), derived, result),
         _compared(exact, result),
     ]
@@ -87,17 +84,35 @@ def demo(folder: pathlib.Path, *, workers: int, arguments: list[str], quick: boo
         f"Done in {time.monotonic() - start:.0f} s. Everything lies in {folder}:\n"
         f"  page         {folder / 'report.html'}\n"
         f"  predictions  {result.folder / 'predictions.csv'}\n"
-        f"  runs         {folder / 'segmentation'}, {folder / 'landmarks'}, {folder / 'run'}\n"
-        f"  hands        {derived.dataset.path / sheets.PAGE}\n"
+        f"  run          {run}\n"
+        f"  hands        {derived.dataset.path / sheets.PAGE}, found by {' and '.join(map(str, finders))}\n"
         f"  data         {data_dir}"
     )
 
 
-def _found(folder: pathlib.Path, data_dir: pathlib.Path, derived: Derived) -> page.Markup:
+def _build(request: DemoRequest, name: str, data_dir: pathlib.Path) -> str:
+    """Builds phantoms, or finds them built; returns the dataset's name."""
+    counts = _TEST_ONLY if name == _RAW and not request.train_all else None
+    if request.quick:
+        counts = _QUICK_COUNTS[name]
+    return build.build(BuildRequest(name, out=data_dir, workers=request.workers, counts=counts)).name
+
+
+def _trained(request: DemoRequest, config: str, dataset: str, name: str, arguments: Sequence[str] = ()) -> NetworkRef:
+    """Trains a network in the demo's folder, or finds it trained."""
+    given = [f"--config={config}", f"--config.data.dir={request.out / 'data'}", f"--config.data.name={dataset}"]
+    if request.quick:
+        given.append(f"--config.train.length={_QUICK_STEPS} steps")
+    train(loading.load([*given, *arguments]), request.out / name)
+    return NetworkRef(request.out / name)
+
+
+def _found(finders: Sequence[NetworkRef], folder: pathlib.Path, raw: Dataset, derived: Derived) -> page.Markup:
     """How good masks and key points are by themselves, and what was flagged."""
     rows = []
-    for name in ("segmentation", "landmarks"):
-        scored = per_image.score(run_folder.load(folder / name), data_dir=data_dir)
+    for name, network in zip(_FINDERS, finders, strict=True):
+        loaded = bundle.load(network, name)
+        scored = per_image.score(loaded, data_dir=folder / "data", dataset=raw.name, out=folder / "evaluation" / name)
         values = [page.significant(value) for key, value in scored.summary.items() if key != "images"]
         rows.append([name, f"{scored.score.label}, {scored.score.unit}".removesuffix(", "), *values])
     flags = ", ".join(f"{flag} {count}" for flag, count in sorted(derived.flags["test"].items())) or "none"
@@ -126,7 +141,7 @@ def _way(source: Dataset, derived: Derived, result: evaluate.Evaluation) -> page
 
 
 def _compared(exact: evaluate.Evaluation, result: evaluate.Evaluation) -> page.Markup:
-    """What the chain's own errors cost."""
+    """What the pipeline's own errors cost."""
     rows = []
     for name, one in (("registered by truth", exact), ("registered by the pipeline", result)):
         mae = one.table["all"]["MAE"]

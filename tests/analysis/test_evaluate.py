@@ -54,6 +54,7 @@ def test_a_destination_is_looked_at_before_work_begins(trained, phantoms, tmp_pa
             one(loaded, out=tmp_path / "file" / "x")
 
 
+@pytest.mark.integration
 def test_a_run_that_may_not_be_written_to(trained, phantoms, tmp_path):
     """A real one: mounted read-only, in a name space of mounts of its own."""
     script = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" || exit 99; shift; exec "$@"'

@@ -36,6 +36,8 @@ from boneage_jax.workflows.hand_networks import open_networks
 from boneage_jax.workflows.requests import AssessRequest, BundleRequest, CalibrateRequest, RegisterRequest
 from tests.hand_networks import build_radiographs, network_config
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture(scope="module")
 def radiographs(data_dir) -> Dataset:

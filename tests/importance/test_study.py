@@ -28,6 +28,8 @@ from tests.conftest import small_config
 from tests.importance import gradient_times_input
 from tests.runs.test_best import RISING, least
 
+pytestmark = pytest.mark.integration
+
 OCCLUSION, SHAPLEY = "occlusion", "Shapley values"
 
 

@@ -140,6 +140,7 @@ def test_blocks_start_as_their_short_cuts():
     np.testing.assert_allclose(Block(8, SMALL, rngs=nnx.Rngs(0))(x), x, atol=1e-4)
 
 
+@pytest.mark.integration
 def test_a_run_of_it_is_trained_and_loaded(data_dir, phantoms, tmp_path):
     """The tiny twin of its config: steps, evaluation, checkpoint and averages of a network without batch statistics."""
     twin = loading.load(["--config=configs/convnext.py:tiny"]).model

@@ -170,6 +170,7 @@ def test_models_that_cannot_join_the_table(request_, results, trained):
         paper_results.results(dataclasses.replace(request_, beside=(request_.out,)))
 
 
+@pytest.mark.integration
 def test_folds_leave_every_child_to_a_network_that_has_not_seen_it(request_, tmp_path):
     experiments = ("m46-regression-A-all", "m46-regression-B-all")
     # Learns too fast: the best of the three checkpoints is not the last.

@@ -27,7 +27,8 @@ from boneage_jax.train.loop import train
 from tests.conftest import boneage, small_arguments, small_config
 from tests.train.test_run import broken_off, lines, start, wait_for_steps
 
-# The learning rate grows until the weights run away: the error has its least in the middle, far from both ends.
+# The learning rate grows until the weights run away: the error has its least early, but not at the first evaluation.
+# Later steps amplify rounding, so that the least must lie before.
 RISING = {
     "train__length": "24 steps",
     "train__devices": 1,
@@ -36,7 +37,7 @@ RISING = {
     "checkpoint__keep_last": 1,
     "checkpoint__keep_best": 1,
     "optimizer__name": "sgd",
-    "optimizer__learning_rate": 0.05,
+    "optimizer__learning_rate": 0.2,
     "optimizer__warmup": "24 steps",
     "optimizer__clip_norm": 0.0,
     "train__seed": 3,

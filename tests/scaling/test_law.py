@@ -31,6 +31,7 @@ def test_without_scatter_the_law_itself_is_found(a, b):
     np.testing.assert_allclose(found(1e7, 1e5), law(1e7, 1e5), rtol=1e-2)
 
 
+@pytest.mark.integration
 def test_planted_exponents_lie_in_their_intervals():
     """Of simulated studies with 2% scatter, in at least nine of ten."""
     draws, inside = np.random.default_rng(11), {"weights_exponent": 0, "images_exponent": 0, "floor": 0}

@@ -89,6 +89,7 @@ def test_a_study_whose_runs_are_there(data_dir, phantoms, tmp_path, monkeypatch,
     assert planned.count("2 of 2") == 11
 
 
+@pytest.mark.integration
 def test_real_runs_go_on_where_they_were_cut(data_dir, phantoms, tmp_path, monkeypatch):
     """Runs of one width are trained; the others, whose programs would only be compiled, are not."""
     asked = request(data_dir, phantoms, tmp_path / "study")

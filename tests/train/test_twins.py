@@ -6,6 +6,8 @@ from boneage_jax.config import loading
 from boneage_jax.runs import run_folder
 from boneage_jax.train.loop import train
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.mark.parametrize("name", ["best", "finetune"])
 def test_a_twin_trains(name, data_dir, phantoms, tmp_path):

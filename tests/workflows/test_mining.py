@@ -18,6 +18,8 @@ from boneage_jax.workflows.mining.shape_prior import MaskShape, ShapePrior
 from boneage_jax.workflows.requests import MiningRequest
 from tests.hand_networks import build_radiographs, network_config
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture(scope="module")
 def radiographs(data_dir) -> Dataset:
