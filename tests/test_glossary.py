@@ -5,8 +5,7 @@ import re
 
 import pytest
 
-from boneage_jax import schema
-from boneage_jax.config import renamed
+from boneage_jax import renamed, schema
 
 ROOT = pathlib.Path(__file__).parents[1]
 GLOSSARY = (ROOT / "docs/explanation/glossary.md").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Configs: `files` reads them, `loading` adds the command line, `renamed` maps old names, `validation` checks it all.
+"""Configs: `files` reads them, `loading` adds the command line, and `validation` checks it all.
 
 The settings themselves are declared in `boneage_jax.schema`.
 """

@@ -10,7 +10,8 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from boneage_jax.config import ExperimentConfig, all_keys, renamed, validate
+from boneage_jax import renamed
+from boneage_jax.config import ExperimentConfig, all_keys, validate
 from boneage_jax.config.files import path_of
 from boneage_jax.errors import UserError
 from boneage_jax.files import local

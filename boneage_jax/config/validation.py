@@ -7,7 +7,7 @@ from typing import Any
 
 import ml_collections
 
-from boneage_jax.config import renamed
+from boneage_jax import renamed
 from boneage_jax.config.duration import Duration
 from boneage_jax.errors import UserError
 from boneage_jax.files import is_address

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from boneage_jax import anatomy
+from boneage_jax import anatomy, renamed
 from boneage_jax.phantoms import views
 from boneage_jax.phantoms.camera import Camera
 from boneage_jax.phantoms.maturity import Variation
@@ -60,7 +60,8 @@ class Series:
     def of(cls, stored: dict[str, Any]) -> Series:
         """Returns a series from the values of `as_json`. Raises `KeyError` or `TypeError` for others."""
         sizes = tuple((int(height), int(width)) for height, width in stored["sizes"])
-        return cls(stored["seed"], stored["view"], sizes, Variation(**stored["variation"]), stored["carrier"])
+        variation = Variation(**renamed.stored(stored["variation"]))
+        return cls(stored["seed"], stored["view"], sizes, variation, stored["carrier"])
 
     def as_json(self) -> dict[str, Any]:
         """Returns its fields as JSON values."""

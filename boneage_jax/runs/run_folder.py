@@ -25,8 +25,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from boneage_jax import shown, tasks
-from boneage_jax.config import MAY_DIFFER_ON_RESUME, ExperimentConfig, renamed, to_dict, validate
+from boneage_jax import renamed, shown, tasks
+from boneage_jax.config import MAY_DIFFER_ON_RESUME, ExperimentConfig, to_dict, validate
 from boneage_jax.distributed.mesh import make_mesh, replicated
 from boneage_jax.errors import EXIT_IN_USE, UserError, fail_if_any, reason
 from boneage_jax.files import check_writable, write_text

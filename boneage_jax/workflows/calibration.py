@@ -8,7 +8,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any, get_args
 
-from boneage_jax.config import renamed
+from boneage_jax import renamed
 from boneage_jax.errors import UserError, reason
 from boneage_jax.files import write_text
 from boneage_jax.hand.quality import Thresholds

@@ -52,11 +52,13 @@ def demo(request: DemoRequest, arguments: list[str]) -> str:
     check_writable(folder)
     print("1/5 phantoms: as acquired, and registered", file=sys.stderr)
     raw, tiny = _build(request, _RAW, data_dir), _build(request, _TINY, data_dir)
-    print(f"2/5 training: {'masks, key points, ages' if request.train_all else 'ages'}", file=sys.stderr)
+    what = "masks, key points, ages" if request.train_all else "ages, from the shipped network"
+    print(f"2/5 training: {what}", file=sys.stderr)
     finders = [NetworkRef(None, name) for name in _FINDERS]
     if request.train_all:
         finders = [_trained(request, f"configs/{name}.py:tiny", raw, name) for name in _FINDERS]
-    run = _trained(request, "configs/tiny.py", tiny, "run", arguments).place
+    recipe = "configs/tiny.py" if request.train_all else "configs/finetune.py:tiny"
+    run = _trained(request, recipe, tiny, "run", arguments).place
     print("3/5 the hand pipeline", file=sys.stderr)
     # The bundle holds thresholds of its own; of networks that have learnt nothing there is nothing to take.
     thresholds = folder / "thresholds.json" if request.train_all and not request.quick else None
@@ -116,10 +118,11 @@ def _found(finders: Sequence[NetworkRef], folder: pathlib.Path, raw: Dataset, de
         values = [page.significant(value) for key, value in scored.summary.items() if key != "images"]
         rows.append([name, f"{scored.score.label}, {scored.score.unit}".removesuffix(", "), *values])
     flags = ", ".join(f"{flag} {count}" for flag, count in sorted(derived.flags["test"].items())) or "none"
+    whose = "those of the shipped bundle" if finders[0].path is None else "trained by this demo"
     return page.section(
         "Masks and key points",
         page.table(["network", "score", "mean", "median", "worst 1%"], rows, stack=True),
-        page.paragraph(f"Flagged of {derived.images['test']} images: {flags}."),
+        page.paragraph(f"Networks: {whose}. Flagged of {derived.images['test']} images: {flags}."),
     )
 
 

@@ -17,8 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from boneage_jax import parallel, resources
-from boneage_jax.config import renamed
+from boneage_jax import parallel, renamed, resources
 from boneage_jax.data import images
 from boneage_jax.data.images import Grey
 from boneage_jax.data.registered import Parts, write_part

@@ -278,7 +278,7 @@ class DemoRequest:
 
     out: pathlib.Path = option(pathlib.Path("boneage_demo"), "folder for everything")
     train_all: bool = option(
-        False, "train the networks that find hands and key points too, in place of those of the shipped bundle"
+        False, "train all three networks from random weights, in place of starting from the shipped bundle"
     )
     quick: bool = option(False, "few phantoms and steps: shows that all runs, learns nothing")
     workers: int | None = option(None, "processes that render", low=1, default_text="all processors")

@@ -31,6 +31,10 @@ def test_a_stored_child_is_drawn_again_and_one_bone_changed(which, request):
     dataset = request.getfixturevalue(which)
     series = series_of(dataset)
     assert Series.of(json.loads(json.dumps(series.as_json()))) == series
+    # As datasets of before the first release have it.
+    older = json.loads(json.dumps(series.as_json()).replace('"soft_tissue_sd"', '"flesh_sd"'))
+    assert older != series.as_json()
+    assert Series.of(older) == series
     row = dataset.split("test").row(1)
     stored, bones = images.decode(row["image"]), images.decode(row["instances"])
     child = (*place_of(row["id"].decode()), float(row["true_bone_age"]), bool(row["male"]))

@@ -30,8 +30,8 @@ COARSE_TO_FINE = {
 }
 """The layouts of `data.frame` `looks`, by task."""
 
-STORED = {"limits": "thresholds", "second_look": "fine_stage"}
-"""Keys in bundles, calibration files and derived datasets: old and new."""
+STORED = {"limits": "thresholds", "second_look": "fine_stage", "flesh_sd": "soft_tissue_sd"}
+"""Keys in bundles, calibration files, and datasets of phantoms or registered hands: old and new."""
 
 
 def config(nested: Mapping[str, Any]) -> dict[str, Any]:
