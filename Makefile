@@ -1,4 +1,4 @@
-# make demo: the whole way on phantoms, from nothing to a page.
+# make demo: everything on phantoms, from an empty folder to a page.
 # make test: the tests.   make engines: those that train for long, several processes of JAX, a Slurm, a PostgreSQL, the demo.
 # make docs: the documentation site, into site/.   make coverage: the tests once more, and which lines they run.
 # make fuzz: damaged files for all file readers, for SECONDS (600).

@@ -3,7 +3,7 @@
     boneage data build hand_phantom/raw --out data
     boneage train --config=configs/landmarks.py --run=runs/landmarks             # heat maps with soft-argmax
     boneage train --config=configs/landmarks.py:vgg --run=runs/landmarks-vgg     # the paper's regression of six numbers
-    boneage train --config=configs/landmarks.py:tiny --run=runs/tiny-landmarks   # the demo's
+    boneage train --config=configs/landmarks.py:tiny --run=runs/tiny-landmarks   # that of boneage demo --train-all
 
 The heat map network sees the hand cut to its box (coarse stage), then on the canvas (fine stage), both at 256 x 192
 and with background: so it does not depend on a mask that has lost a fingertip. The paper's network sees the masked
@@ -19,7 +19,7 @@ from boneage_jax.config import default_config
 
 
 def get_config(variant: str = "heatmap") -> ml_collections.ConfigDict:
-    """Returns the config: `heatmap`, the paper's `vgg`, or the demo's `tiny`."""
+    """Returns the config: `heatmap`, the paper's `vgg`, or the small `tiny`."""
     if variant not in ("heatmap", "vgg", "tiny"):
         raise ValueError(f"variant {variant!r}, expected heatmap, vgg or tiny")
     config = default_config()

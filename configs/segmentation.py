@@ -3,7 +3,7 @@
     boneage data build hand_phantom/raw --out data
     boneage train --config=configs/segmentation.py --run=runs/segmentation
 
-    boneage train --config=configs/segmentation.py:tiny --run=runs/tiny-segmentation    # the demo's, about a minute
+    boneage train --config=configs/segmentation.py:tiny --run=runs/tiny-segmentation    # small, about a minute
 
 To learn from your own masks, name a folder of PNG masks by id, or any annotation file that `boneage annotations` reads:
 --config.data.name=rsna_bone_age/full --config.data.masks=masks/
@@ -15,7 +15,7 @@ from boneage_jax.config import default_config
 
 
 def get_config(size: str = "full") -> ml_collections.ConfigDict:
-    """Returns the config: `full`, or the demo's `tiny`."""
+    """Returns the config: `full`, or the small `tiny`."""
     if size not in ("full", "tiny"):
         raise ValueError(f"size {size!r}, expected full or tiny")
     config = default_config()

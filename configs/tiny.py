@@ -1,4 +1,4 @@
-"""The demo's experiment: a small VGG-style network on small phantoms, minutes on two CPU cores.
+"""The experiment of `boneage demo --train-all`: a small VGG-style network on small phantoms, minutes on two CPU cores.
 
 boneage data build hand_phantom/tiny --out data
 boneage train --config=configs/tiny.py --run=runs/tiny

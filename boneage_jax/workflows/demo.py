@@ -54,19 +54,20 @@ def demo(request: DemoRequest, arguments: list[str]) -> str:
     raw, tiny = _build(request, _RAW, data_dir), _build(request, _TINY, data_dir)
     what = "masks, key points, ages" if request.train_all else "ages, from the shipped network"
     print(f"2/5 training: {what}", file=sys.stderr)
-    finders = [NetworkRef(None, name) for name in _FINDERS]
-    if request.train_all:
-        finders = [_trained(request, f"configs/{name}.py:tiny", raw, name) for name in _FINDERS]
+    segmentation, landmarks = finders = [
+        _trained(request, f"configs/{name}.py:tiny", raw, name) if request.train_all else NetworkRef(None, name)
+        for name in _FINDERS
+    ]
     recipe = "configs/tiny.py" if request.train_all else "configs/finetune.py:tiny"
     run = _trained(request, recipe, tiny, "run", arguments).place
     print("3/5 the hand pipeline", file=sys.stderr)
     # The bundle holds thresholds of its own; of networks that have learnt nothing there is nothing to take.
     thresholds = folder / "thresholds.json" if request.train_all and not request.quick else None
     if thresholds and not thresholds.exists():
-        calibrate.write(calibrate.CalibrateRequest(raw, *finders, thresholds, data=data_dir))
+        calibrate.write(calibrate.CalibrateRequest(raw, segmentation, landmarks, thresholds, data=data_dir))
     derived = register.derived_of(
         register.RegisterRequest(
-            raw, *finders, data=data_dir, splits=("test",), regions=_REGIONS, thresholds=thresholds
+            raw, segmentation, landmarks, data=data_dir, splits=("test",), regions=_REGIONS, thresholds=thresholds
         )
     )
     print("4/5 evaluation", file=sys.stderr)
