@@ -127,7 +127,7 @@ def small_arguments(data_dir: pathlib.Path, dataset: Dataset, **changes) -> list
     return ["--config=configs/tiny.py", *(f"--config.{key}={value}" for key, value in values.items())]
 
 
-def boneage(*arguments, env=None, cwd=None, timeout=300) -> subprocess.CompletedProcess:
+def boneage(*arguments, env=None, cwd=None, timeout=600) -> subprocess.CompletedProcess:
     """Runs the installed command as a user would; never raises."""
     command = [str(pathlib.Path(sys.executable).parent / "boneage"), *map(str, arguments)]
     environment = {**os.environ, "XLA_FLAGS": LESS_OPTIMISED, **(env or {})}

@@ -43,7 +43,7 @@ def test_notebook_runs(path, tmp_path, monkeypatch):
     assert {line.partition(" = ")[0] for line in SMALL[path.stem].splitlines()} <= given
     parameters.source += "\n" + SMALL[path.stem]
     client = nbclient.NotebookClient(
-        notebook, timeout=500, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
+        notebook, timeout=900, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
     )
     client.execute()  # raises where a cell does
     kinds = {kind for cell in notebook.cells for output in cell.get("outputs", []) for kind in output.get("data", {})}

@@ -82,7 +82,7 @@ def test_official_layout_end_to_end(phantoms: Dataset, tmp_path):
 @pytest.mark.parametrize("trained", [[], ["--train-all", "--config.model.widths=(4,8)"]], ids=["shipped", "trained"])
 def test_demo_goes_the_whole_way_and_is_not_done_twice(trained, tmp_path):
     arguments = ["demo", "--quick", "--out", "d", *trained]
-    first = boneage(*arguments, cwd=tmp_path, timeout=500)
+    first = boneage(*arguments, cwd=tmp_path, timeout=900)
     assert first.returncode == 0, first.stderr
     assert "Everything lies in d" in first.stdout
     page = (tmp_path / "d" / "report.html").read_text()
