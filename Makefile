@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO ?= boneage_demo
 SECONDS ?= 600
-# These tests train for longer: there optimised programs are worth their compilation.
+# For make engines: tests that train for longer, where optimised programs are worth their compilation.
 TRAINS := --xla_backend_optimization_level=1
 
 .PHONY: help demo test engines docs coverage fuzz lint format clean

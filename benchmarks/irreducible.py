@@ -17,7 +17,7 @@ import pathlib
 import numpy as np
 
 from benchmarks.common import versions
-from boneage_jax.analysis.ceiling import ALL_BONES, best_readings
+from boneage_jax.analysis.ceiling import best_readings
 from boneage_jax.options import names
 from boneage_jax.paper.page import best_of
 from boneage_jax.paper.plan import PaperRequest
@@ -50,7 +50,9 @@ def main() -> None:
     records = found.dataset.split(found.split)
     ages = {image_id: float(records.row(n)["true_bone_age"]) for n, image_id in enumerate(records.ids())}
     truth = np.array([ages[image_id] for image_id in found.ids])
-    floor = best_readings(found.dataset, test=found.split)[ALL_BONES]
+    known = best_readings(found.dataset, test=found.split)
+    assert known is not None, "phantoms: their truth is stored"
+    floor = known.all_bones
     best = best_of(found)
     noise = np.random.default_rng(0).normal(0.0, options.rater_sd, (DRAWS, len(truth)))
     ours, theirs = (np.abs(months - truth - noise).mean(1) for months in (best.months, floor))

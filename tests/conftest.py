@@ -4,7 +4,7 @@ import importlib.metadata
 import os
 
 LESS_OPTIMISED = "--xla_backend_optimization_level=0"
-"""Compiling is most of what the tests do: no optimisation makes them a third faster, and says the same."""
+"""Compiling is most of what the tests do: no optimisation makes them a third faster. It rounds a little otherwise."""
 if tuple(map(int, importlib.metadata.version("jaxlib").split(".")[:2])) < (0, 11):
     # The emitters that XLA had before compile twice as fast, and train slower for hours; they went in 0.11,
     # and XLA ends a process that names a flag it does not know.

@@ -201,14 +201,14 @@ def test_numbers_are_rounded_for_people(shown, expected):
 @pytest.mark.parametrize(
     ("path", "beside", "expected"),
     [
-        ("/home/someone/runs/a/veto.txt", "/home/someone/runs/a", "veto.txt"),
-        ("/home/someone/runs/a/veto.txt", "/home/someone/runs/a/rounds/1", "../../veto.txt"),
-        ("/home/someone/runs/a", "/home/someone/runs/a", "."),
-        ("/home/someone/runs/b", "/home/someone/runs/a", "../b"),
-        ("/data/built/rsna", "/home/someone/runs/a", "…/built/rsna"),
-        ("/data", "/home/someone/runs/a", "…/data"),
-        ("/home/someone", "/home/someone/runs/a", "…/home/someone"),
-        ("gs://bucket/runs/a", "/home/someone", "gs://bucket/runs/a"),
+        ("/volume/team/runs/a/veto.txt", "/volume/team/runs/a", "veto.txt"),
+        ("/volume/team/runs/a/veto.txt", "/volume/team/runs/a/rounds/1", "../../veto.txt"),
+        ("/volume/team/runs/a", "/volume/team/runs/a", "."),
+        ("/volume/team/runs/b", "/volume/team/runs/a", "../b"),
+        ("/data/built/rsna", "/volume/team/runs/a", "…/built/rsna"),
+        ("/data", "/volume/team/runs/a", "…/data"),
+        ("/volume/team", "/volume/team/runs/a", "…/volume/team"),
+        ("gs://bucket/runs/a", "/volume/team", "gs://bucket/runs/a"),
     ],
 )
 def test_places_are_said_without_the_machines_paths(path, beside, expected):

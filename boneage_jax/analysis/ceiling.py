@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 from jaxtyping import Float
 
@@ -13,12 +15,21 @@ _RIDGE = 1.0
 docs/explanation/lab-notes.md."""
 
 
-ALL_BONES = "all bones"
-"""Key of the predictions from every bone."""
+@dataclasses.dataclass(frozen=True)
+class BestReadings:
+    """The best predictions of bone age from true maturities, in months.
+
+    Attributes:
+      all_bones: from the maturities of all bones.
+      by_region: from those of the bones that a region shows, by the names of `anatomy.CANVAS_REGIONS`.
+    """
+
+    all_bones: Float[np.ndarray, " n"]
+    by_region: dict[str, Float[np.ndarray, " n"]]
 
 
-def best_readings(dataset: Dataset, *, train: str = "train", test: str = "test") -> dict[str, Float[np.ndarray, " n"]]:
-    """Returns the best linear predictions of bone age from the true maturities of each region's bones, in months.
+def best_readings(dataset: Dataset, *, train: str = "train", test: str = "test") -> BestReadings | None:
+    """Returns the best linear predictions of bone age from the true maturities of all bones and of each region's.
 
     A phantom's label is the child's bone age plus a reader's noise, and the maturities of regions and bones scatter
     about that age. An image shows no more than the maturities of its bones. Their best linear combination, one for
@@ -32,19 +43,20 @@ def best_readings(dataset: Dataset, *, train: str = "train", test: str = "test")
       test: split that is predicted.
 
     Returns:
-      Predictions by name of region, for each of `anatomy.CANVAS_REGIONS`, from the bones that it shows, and under
-      `ALL_BONES` those from all bones; empty for a dataset without the truth.
+      The predictions for `test`; None for a dataset without the truth.
     """
     if not {"bone_maturity", "bone_age", "male"} <= set(dataset.features):
-        return {}
+        return None
     maturity, male, reading = _columns(dataset, train)
     test_maturity, test_male, _ = _columns(dataset, test)
-    found = {}
-    for region, bones in {ALL_BONES: "all", **{region.name: region.bones for region in anatomy.CANVAS_REGIONS}}.items():
+
+    def predicted(bones: str) -> np.ndarray:
         known = anatomy.select(bones)
         weights = _fitted(_design(maturity[:, known], male), reading)
-        found[region] = _design(test_maturity[:, known], test_male) @ weights
-    return found
+        return np.asarray(_design(test_maturity[:, known], test_male) @ weights)
+
+    by_region = {region.name: predicted(region.bones) for region in anatomy.CANVAS_REGIONS}
+    return BestReadings(predicted("all"), by_region)
 
 
 def irreducible_mae(dataset: Dataset, *, train: str = "train", test: str = "test") -> float | None:
@@ -53,7 +65,7 @@ def irreducible_mae(dataset: Dataset, *, train: str = "train", test: str = "test
     None for a dataset without the truth.
     """
     read = best_readings(dataset, train=train, test=test)
-    return float(np.abs(read[ALL_BONES] - _columns(dataset, test)[2]).mean()) if read else None
+    return float(np.abs(read.all_bones - _columns(dataset, test)[2]).mean()) if read else None
 
 
 def _columns(dataset: Dataset, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

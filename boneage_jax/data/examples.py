@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Literal, NotRequired, Protocol, TypedDict, runtime_checkable
+from typing import Literal, NotRequired, Protocol, TypedDict
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -66,7 +66,6 @@ class View:
     fold: Fold | None = None
 
 
-@runtime_checkable
 class Labels(Protocol):
     """Masks or key points by id, in pixels of the original image.
 

@@ -10,7 +10,7 @@ import os
 import pathlib
 import unicodedata
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, SupportsIndex, runtime_checkable
+from typing import Any, Protocol, SupportsIndex
 
 import numpy as np
 from jaxtyping import Bool, Float32
@@ -34,7 +34,6 @@ SOURCE_NOTE = "source"
 """In a built dataset's metadata: the folder or zip that it was built from, as `name` and `digest`."""
 
 
-@runtime_checkable
 class Source(Protocol):
     """What the input pipeline reads from: anything with a length, examples by number and a fingerprint."""
 

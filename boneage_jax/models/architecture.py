@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import numpy as np
 from flax import nnx
@@ -12,7 +12,6 @@ from flax import nnx
 from boneage_jax.schema import Head, ModelConfig
 
 
-@runtime_checkable
 class Builder(Protocol):
     """Returns a network with fresh weights; the arguments are those of `models.build`."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import jax.numpy as jnp
 from flax import nnx
@@ -12,7 +12,6 @@ from boneage_jax.models.heads import DenseHead
 from boneage_jax.schema import ModelConfig
 
 
-@runtime_checkable
 class Backbone(Protocol):
     """From one image to feature maps, and from these to features.
 

@@ -39,7 +39,7 @@ class Written:
 def write(results: Results, folder: pathlib.Path) -> Written:
     """Writes tables/ (CSV, Markdown, LaTeX), figures/, predictions and the page into a folder."""
     known = ceiling.best_readings(results.dataset, test=results.split)
-    floor = float(np.abs(known[ceiling.ALL_BONES] - results.reading).mean()) if known else None
+    floor = float(np.abs(known.all_bones - results.reading).mean()) if known else None
     tables = [_experiments(results), _stages(results, known), _ensembles(results, floor), _comparisons(results)]
     tables.append(_checkpoints(results))
     for table in tables:
@@ -89,14 +89,13 @@ def _experiments(results: Results) -> Table:
     return Table("experiments", caption, head_row, tuple(rows))
 
 
-def _stages(results: Results, known: dict[str, np.ndarray]) -> Table:
+def _stages(results: Results, known: ceiling.BestReadings | None) -> Table:
     """MAE by stage of skeletal development, of every member and ensemble; on phantoms also what bones allow."""
     counts = stages.mae_by_stage(results.reading, results.reading, results.male)
     rows = []
     by_bones = [
         Predictions(f"irreducible: maturities in region {name} known", months)
-        for name, months in known.items()
-        if name != ceiling.ALL_BONES
+        for name, months in (known.by_region if known else {}).items()
     ]
     for one in (*results.members, *results.ensembles, *by_bones):
         found = stages.mae_by_stage(one.months, results.reading, results.male)

@@ -27,12 +27,12 @@ class Parts:
       table: rows of `shapes.COLUMNS` at even steps of u.
     """
 
-    origin: Float[Array, "*p 2"]
-    axis: Float[Array, "*p 2"]
-    extent: Float[Array, " *p"]
-    flatness: Float[Array, " *p"]
-    density: Float[Array, " *p"]
-    table: Float[Array, "*p n 7"]
+    origin: Float[Array, "p 2"]
+    axis: Float[Array, "p 2"]
+    extent: Float[Array, " p"]
+    flatness: Float[Array, " p"]
+    density: Float[Array, " p"]
+    table: Float[Array, "p n 7"]
 
 
 @functools.partial(

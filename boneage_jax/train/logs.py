@@ -7,7 +7,7 @@ import json
 import pathlib
 import sys
 import time
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import tqdm
 
@@ -114,7 +114,6 @@ def progress_bar(*, total_steps: int, done: int, enabled: bool) -> tqdm.tqdm:
     )
 
 
-@runtime_checkable
 class Waiter(Protocol):
     """Counts the seconds spent waiting for data."""
 

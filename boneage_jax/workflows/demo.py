@@ -71,13 +71,13 @@ def demo(request: DemoRequest, arguments: list[str]) -> str:
         )
     )
     print("4/5 evaluation", file=sys.stderr)
-    loaded = run_folder.load(run)
+    loaded, radiographs = run_folder.load(run), Dataset.open(data_dir, raw)
     exact = evaluate.evaluate(loaded, split="test", data_dir=data_dir)
     result = evaluate.evaluate(loaded, split="test", data_dir=data_dir, dataset=derived.dataset.name)
     print("5/5 report", file=sys.stderr)
     sections = [
-        _found(finders, folder, Dataset.open(data_dir, raw), derived),
-        _way(Dataset.open(data_dir, raw), derived, result),
+        _found(finders, radiographs, derived, folder),
+        _way(radiographs, derived, result),
         _compared(exact, result),
     ]
     report.write(result, loaded, folder / "report.html", sections=sections)
@@ -110,12 +110,14 @@ def _trained(request: DemoRequest, config: str, dataset: str, name: str, argumen
     return NetworkRef(request.out / name)
 
 
-def _found(finders: Sequence[NetworkRef], folder: pathlib.Path, raw: Dataset, derived: Derived) -> page.Markup:
+def _found(finders: Sequence[NetworkRef], source: Dataset, derived: Derived, folder: pathlib.Path) -> page.Markup:
     """How good masks and key points are by themselves, and what was flagged."""
     rows = []
     for name, network in zip(_FINDERS, finders, strict=True):
         loaded = bundle.load(network, name)
-        scored = per_image.score(loaded, data_dir=folder / "data", dataset=raw.name, out=folder / "evaluation" / name)
+        scored = per_image.score(
+            loaded, data_dir=folder / "data", dataset=source.name, out=folder / "evaluation" / name
+        )
         values = [page.significant(value) for key, value in scored.summary.items() if key != "images"]
         rows.append([name, f"{scored.score.label}, {scored.score.unit}".removesuffix(", "), *values])
     flags = ", ".join(f"{flag} {count}" for flag, count in sorted(derived.flags["test"].items())) or "none"

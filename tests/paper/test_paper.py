@@ -276,7 +276,7 @@ def test_what_a_region_shows_is_less_than_all(hands):
     reading = np.array([row["bone_age"] for row in rows], np.float64)
     male = np.array([row["male"] for row in rows], bool)
     maturity = np.stack([row["bone_maturity"] for row in rows]).astype(np.float64)
-    left, best = {}, ceiling.best_readings(hands, test="train")
+    left, best = {}, ceiling.best_readings(hands, test="train").by_region
     for region, bones in ((region.name, region.bones) for region in anatomy.CANVAS_REGIONS):
         left[region] = np.square(best[region] - reading).sum()
         known = np.concatenate([maturity[:, anatomy.select(bones)], np.full((48, 1), 100.0)], 1)
