@@ -1,133 +1,289 @@
-"""The hand pipeline on a few real radiographs, against what the paper's own pipeline made of them.
+"""How true the hand pipeline is on real radiographs: masks and key points against those that people drew and set.
 
-    python -m benchmarks.hand_real runs/segmentation runs/landmarks --real FOLDER --out hand_real.html
+    boneage register rsna_bone_age/full --segmentation shipped --landmarks shipped --regions whole@520x400
+    python -m benchmarks.hand_real registered_hands/rsna_bone_age-full --annotations downloads/rsna299/annotations
 
-`FOLDER` holds the real radiographs, by the names in `FILES`; they are not part of this package.
+The folder of annotations holds `masks/ID.png`, `key_points.json` (any format that `boneage annotations` reads) and
+`by_hand.txt`, the ids whose points a person set; all others were set by a network and accepted by a person.
 
-- `hand_1381`: as acquired, and after background removal and registration by others: intersection over union of our mask
-  on the canvas and of their foreground, as they lie and after the best similarity between the two.
-- `4556`, `4557`: registered already; what our pipeline would still change.
-- `15600`, `15605`: masked only; where they come to lie.
+Distances are percent of the hand's length (middle fingertip to capitate, as a person set them). A person's points have
+a habit: fingertips lie a little beyond the tip. The median difference in the hand's own directions (towards the wrist,
+towards the thumb), measured on the training hands whose points a person set, is stated and taken out. A gross failure
+is a point more than 10% off, or a hand that was not found.
 
-The page shows real images: it is for looking at, not for publishing.
+Writes `hand_real.json`, `hand_real.csv` (a row a hand) and `hand_real.html` with the worst fifty. The page shows real
+images: it is for looking at, not for publishing.
 """
 
 from __future__ import annotations
 
 import argparse
+import collections
+import csv
+import dataclasses
+import json
 import pathlib
+from typing import Any
 
-import cv2
 import numpy as np
-import scipy.optimize
+from jaxtyping import Float
 
-from boneage_jax import page
-from boneage_jax.data import images
+from benchmarks.common import versions
+from boneage_jax import anatomy, page
+from boneage_jax.canvas import CAPITATE, FINGERTIP, hand_length, thumb_side
+from boneage_jax.data import annotations as annotation_files
+from boneage_jax.data import images, pairing
+from boneage_jax.data.annotations import Annotation
+from boneage_jax.data.sources import Dataset, Records
 from boneage_jax.files import write_text
-from boneage_jax.geometry import Similarity
-from boneage_jax.hand import masks, register
-from boneage_jax.hand.pipeline import Registered, Settings
-from boneage_jax.hand.regions import named
-from boneage_jax.workflows import pictures
-from boneage_jax.workflows.hand_networks import open_pipeline
+from boneage_jax.hand import masks
+from boneage_jax.parallel import progress
+from boneage_jax.workflows import derive, pictures
 
-FILES = {
-    "hand_1381/original.png": "as acquired",
-    "hands/4556_registered.png": "registered by others",
-    "hands/4557_registered.png": "registered by others",
-    "hands/15600_masked.png": "masked by others",
-    "hands/15605_masked.png": "masked by others",
-}
+GROSS = 10.0
+"""A point farther off is a gross failure, in percent of the hand's length."""
+
+WORST = 50
+"""Hands on the page."""
 
 
-def best_similarity(ours: np.ndarray, theirs: np.ndarray) -> tuple[float, Similarity]:
-    """Returns the largest IoU over similarities of `theirs`, and the similarity, found by Nelder and Mead's method."""
-    soft = (theirs * 255).astype(np.uint8)
-    middle = Similarity.moving(-ours.shape[1] / 2, -ours.shape[0] / 2)
+@dataclasses.dataclass(frozen=True)
+class Hand:
+    """A registered hand beside what people made of it.
 
-    def transform(v: np.ndarray) -> Similarity:
-        turn = Similarity(np.exp(v[0]) * np.cos(v[1]), np.exp(v[0]) * np.sin(v[1]), 100 * v[2], 100 * v[3])
-        return middle.then(turn).then(middle.inverse())
+    Attributes:
+      split: of the dataset.
+      id: of the image.
+      flags: of quality control.
+      by_hand: whether a person set its points.
+      off: each key point's difference from a person's, (3, 2): towards the thumb's side and towards the wrist, in
+        percent of the hand's length; NaN where the hand was not found, None where no points are known.
+      iou: of the mask with a person's outline; None where there is none.
+    """
 
-    def loss(v: np.ndarray) -> float:
-        return -masks.iou(images.warp(soft, transform(v), *ours.shape) > 127, ours)
+    split: str
+    id: str
+    flags: tuple[str, ...]
+    by_hand: bool
+    off: Float[np.ndarray, "3 2"] | None
+    iou: float | None
 
-    start = np.vstack([np.zeros(4), np.diag([0.05, 0.05, 0.1, 0.1])])
-    found = scipy.optimize.minimize(loss, np.zeros(4), method="Nelder-Mead", options={"initial_simplex": start})
-    return -float(found.fun), transform(found.x)
+
+def in_hand(
+    found: Float[np.ndarray, "3 2"], person: Float[np.ndarray, "3 2"]
+) -> Float[np.ndarray, "3 2"]:
+    """Returns how far points lie from a person's, towards the thumb's side and the wrist, in % of the hand's length."""
+    down = (person[CAPITATE] - person[FINGERTIP]) / hand_length(person)
+    right = np.array([-down[1], down[0]]) * -np.sign(thumb_side(person))
+    difference = found - person
+    return 100.0 * np.stack([difference @ right, difference @ down], axis=-1) / hand_length(person)
+
+
+def compared(dataset: Dataset, points: dict[str, np.ndarray], outlines: dict[str, Annotation], set_by_hand: set[str]) -> list[Hand]:
+    """Returns every hand of a registered dataset that people have annotated."""
+    flags = {(row.split, row.id): row.flags for row in derive.read_flags(dataset)}
+    hands = []
+    for split in dataset.splits:
+        records = dataset.split(split)
+        wanted = [(n, one) for n, one in enumerate(records.ids()) if one in points or one in outlines]
+        for n, image_id in progress(wanted, total=len(wanted), label=f"{split}: comparing"):
+            found = np.asarray(records.key_points(n), np.float64)
+            off = in_hand(found, points[image_id]) if image_id in points else None
+            iou = None
+            if image_id in outlines:
+                inside = records.mask(n)
+                iou = float(masks.iou(inside, outlines[image_id].mask(inside.shape)))
+            hands.append(Hand(split, image_id, flags[split, image_id], image_id in set_by_hand, off, iou))
+    return hands
+
+
+def habit_of(hands: list[Hand]) -> Float[np.ndarray, "3 2"]:
+    """Returns the median difference of the training hands whose points a person set: a person's habit, and ours."""
+    return np.nanmedian([hand.off for hand in hands if hand.off is not None and hand.by_hand and hand.split == "train"], axis=0)
+
+
+def errors_of(hands: list[Hand], habit: Float[np.ndarray, "3 2"]) -> Float[np.ndarray, "n 3"]:
+    """Returns each point's distance from a person's, the habit taken out, in % of the hand's length; 100 if not found."""
+    off = np.array([hand.off for hand in hands]).reshape(-1, 3, 2) - habit
+    return np.nan_to_num(np.linalg.norm(off, axis=-1), nan=100.0)
+
+
+def of_points(hands: list[Hand], habit: Float[np.ndarray, "3 2"]) -> dict[str, Any]:
+    """Returns the figures of a group of hands whose points are known."""
+    errors = errors_of(hands, habit)
+    gross = errors.max(1) > GROSS
+    flagged = np.array([bool(hand.flags) for hand in hands])
+    return {
+        "hands": len(hands),
+        "median": dict(zip(anatomy.KEY_POINTS, np.median(errors, 0).tolist(), strict=True)),
+        "95th percentile": dict(zip(anatomy.KEY_POINTS, np.percentile(errors, 95, axis=0).tolist(), strict=True)),
+        "gross failures": int(gross.sum()),
+        "gross failures not flagged": int((gross & ~flagged).sum()),
+        "gross, %": 100.0 * float(gross.mean()),
+        "gross and not flagged, %": 100.0 * float((gross & ~flagged).mean()),
+        "flagged, %": 100.0 * float(flagged.mean()),
+    }
+
+
+def of_masks(values: np.ndarray) -> dict[str, float]:
+    """Returns the figures of IoUs."""
+    percentiles = {f"{q}th percentile": float(np.percentile(values, q)) for q in (5, 50)}
+    return {"hands": len(values), "mean": float(values.mean()), **percentiles, "least": float(values.min())}
+
+
+def of_flags(dataset: Dataset) -> dict[str, Any]:
+    """Returns the share of flagged hands of the whole dataset, and how often each flag stands."""
+    rows = derive.read_flags(dataset)
+    counts = collections.Counter(flag for row in rows for flag in row.flags)
+    return {
+        "hands": len(rows),
+        "flagged, %": 100.0 * sum(bool(row.flags) for row in rows) / len(rows),
+        "by flag": dict(counts.most_common()),
+    }
+
+
+def figures_of(dataset: Dataset, hands: list[Hand]) -> dict[str, Any]:
+    """Returns all figures."""
+    habit = habit_of(hands)
+    pointed = [hand for hand in hands if hand.off is not None]
+    groups = {
+        "all": pointed,
+        "by hand": [hand for hand in pointed if hand.by_hand],
+        "validation": [hand for hand in pointed if hand.split == "validation"],
+        "validation, by hand": [hand for hand in pointed if hand.split == "validation" and hand.by_hand],
+    }
+    iou = np.array([hand.iou for hand in hands if hand.iou is not None])
+    return {
+        "dataset": dataset.name,
+        "habit (towards the thumb's side, towards the wrist), %": dict(
+            zip(anatomy.KEY_POINTS, habit.round(3).tolist(), strict=True)
+        ),
+        "masks": of_masks(iou) if len(iou) else None,
+        "key points": {name: of_points(members, habit) for name, members in groups.items() if members},
+        "flags": of_flags(dataset),
+        "versions": versions("boneage-jax", "jax", "opencv-python-headless"),
+    }
+
+
+def as_text(found: dict[str, Any]) -> str:
+    """Returns the figures for people, with the bars of the project."""
+    lines = [f"{found['dataset']}; {found['versions']}"]
+    if found["masks"]:
+        of = found["masks"]
+        lines.append(
+            f"mask IoU, {of['hands']} outlines: mean {of['mean']:.4f} (bar 0.975), 5th percentile "
+            f"{of['5th percentile']:.4f} (bar 0.95), least {of['least']:.4f}"
+        )
+    habit = "; ".join(f"{name} {x:+.2f}, {y:+.2f}" for name, (x, y) in list(found.values())[1].items())
+    lines.append(f"taken out, % towards the thumb's side, towards the wrist: {habit}")
+    for name, of in found["key points"].items():
+        lines.append(f"{name}: {of['hands']} hands")
+        for point in anatomy.KEY_POINTS:
+            lines.append(
+                f"  {point:<18} median {of['median'][point]:.2f}%   95th percentile {of['95th percentile'][point]:.2f}%"
+            )
+        lines.append(
+            f"  gross failures {of['gross failures']} ({of['gross, %']:.2f}%, bar 0.2), not flagged "
+            f"{of['gross failures not flagged']} ({of['gross and not flagged, %']:.2f}%, bar 0.05), "
+            f"flagged {of['flagged, %']:.1f}% (bar 3)"
+        )
+    lines.append(f"flags of all {found['flags']['hands']}: {found['flags']['flagged, %']:.2f}% {found['flags']['by flag']}")
+    return "\n".join(lines)
+
+
+def _write_csv(hands: list[Hand], habit: np.ndarray, path: pathlib.Path) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["split", "id", "by_hand", *anatomy.KEY_POINTS, "iou", "flags"])
+        for hand in hands:
+            errors = errors_of([hand], habit)[0] if hand.off is not None else ["", "", ""]
+            shown = [f"{value:.3f}" if value != "" else "" for value in errors]
+            iou = "" if hand.iou is None else f"{hand.iou:.4f}"
+            writer.writerow([hand.split, hand.id, int(hand.by_hand), *shown, iou, ", ".join(hand.flags)])
+
+
+def _sheet(
+    source: Dataset, dataset: Dataset, worst: list[tuple[Hand, str]], points: dict[str, np.ndarray], outlines: dict[str, Annotation]
+) -> page.Markup:
+    """Cards of hands: what was found, and what a person drew and set."""
+    opened: dict[str, tuple[Records, Records]] = {}
+    cards = []
+    for hand, line in worst:
+        if hand.split not in opened:
+            opened[hand.split] = source.split(hand.split), dataset.split(hand.split)
+        originals, registered = opened[hand.split]
+        picture = originals.image(originals.numbers()[hand.id])
+        n = registered.numbers()[hand.id]
+        person = outlines[hand.id].mask(picture.shape) if hand.id in outlines else None
+        both = [
+            page.picture(pictures.overlay(picture, registered.mask(n), registered.key_points(n)), "found"),
+            page.picture(pictures.overlay(picture, person, points.get(hand.id)), "by a person"),
+        ]
+        cards.append(page.Card(f"{hand.id}, {hand.split}", both, [line], page.flags(hand.flags)))
+    return page.cards(cards, width=20, height=14)
+
+
+def _write_page(
+    out: pathlib.Path, found: dict[str, Any], dataset: Dataset, data: pathlib.Path, hands: list[Hand],
+    points: dict[str, np.ndarray], outlines: dict[str, Annotation],
+) -> None:
+    source, habit = Dataset.open(data, dataset.origin), habit_of(hands)
+    pointed = [hand for hand in hands if hand.off is not None]
+    errors = errors_of(pointed, habit).max(1)
+    by_points = [(pointed[n], f"a point {errors[n]:.1f}% off") for n in np.argsort(-errors)[:WORST]]
+    outlined = sorted((hand for hand in hands if hand.iou is not None), key=lambda hand: hand.iou or 0.0)
+    by_masks = [(hand, f"IoU {hand.iou:.3f}") for hand in outlined[:WORST // 2]]
+    validation = found["key points"].get("validation") or found["key points"]["all"]
+    key_figures = [
+        page.KeyFigure(f"Median error, {point}", page.rounded(value, 2), "% of the hand's length")
+        for point, value in validation["median"].items()
+    ]
+    key_figures.append(page.KeyFigure("Gross failures", page.rounded(validation["gross, %"], 2), "%"))
+    if found["masks"]:
+        key_figures.insert(0, page.KeyFigure("Mask IoU, mean", page.rounded(found["masks"]["mean"], 4)))
+    body = [page.answer(*key_figures)]
+    for title, worst in ((f"Key points, the worst {len(by_points)}", by_points), (f"Masks, the worst {len(by_masks)}", by_masks)):
+        if worst:
+            body.append(page.section(title, pictures.legend(), _sheet(source, dataset, worst, points, outlines)))
+    body.append(page.details("All figures", json.dumps(found, indent=2)))
+    notice = "The page shows real images: it is for looking at, not for publishing."
+    about = {"Data": f"{dataset.origin}, {len(hands):,} hands that people annotated", "Registered as": dataset.name}
+    title = "Masks and key points against those of people"
+    write_text(out, page.document(title, "".join(body), about=about, notice=notice))
+
+
+def read_annotations(
+    folder: pathlib.Path, dataset: Dataset
+) -> tuple[dict[str, np.ndarray], dict[str, Annotation], set[str]]:
+    """Returns people's key points and outlines by id, and the ids whose points a person set."""
+    ids = tuple(one for split in dataset.splits for one in dataset.split(split).ids())
+    known = pairing.Images(ids, (), ())
+    points = annotation_files.paired(annotation_files.read(folder / "key_points.json"), known)
+    outlines = annotation_files.paired(annotation_files.read(folder / "masks"), known)
+    as_arrays = {
+        one: np.array([annotation.points[name] for name in anatomy.KEY_POINTS]) for one, annotation in points.items()
+    }
+    return as_arrays, outlines, set((folder / "by_hand.txt").read_text().split())
 
 
 def main() -> None:
-    """Measures, prints, and writes the page."""
+    """Measures, prints, and writes table and page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("segmentation", type=pathlib.Path)
-    parser.add_argument("landmarks", type=pathlib.Path)
-    parser.add_argument("--real", type=pathlib.Path, required=True)
-    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("hand_real.html"))
+    parser.add_argument("dataset", help="registered hands, as in registered_hands/rsna_bone_age-full")
+    parser.add_argument("--annotations", type=pathlib.Path, required=True)
+    parser.add_argument("--data", type=pathlib.Path, default=pathlib.Path("data"))
+    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("hand_real"))
     options = parser.parse_args()
-    (whole,) = regions = named(["whole@1040x800"])
-    found = {name: images.read(options.real / name) for name in FILES}
-    with open_pipeline(
-        options.segmentation, options.landmarks, Settings(tuple(regions), batch_size=len(found))
-    ) as pipeline:
-        hands = dict(zip(found, pipeline.register(list(found.values())), strict=True))
-    rows, cards = [], []
-    for name, hand in hands.items():
-        rows.append([name, FILES[name], _facts(hand), ", ".join(hand.quality.flags) or "none"])
-        points = hand.registration.key_points if hand.registration else None
-        over = page.picture(pictures.overlay(found[name], hand.mask.inside, points, side=480), "radiograph")
-        registered = page.picture(hand.regions["whole"], "on the canvas")
-        cards.append(page.Card(name, [over, registered], [FILES[name], _facts(hand)], page.flags(hand.quality.flags)))
-    original = hands["hand_1381/original.png"]
-    flagged = sum(not hand.quality.good for hand in hands.values())
-    key_figures = [page.KeyFigure("Flagged", str(flagged), f"of {len(hands)}")]
-    blocks = [page.section("Hands", pictures.legend(), page.cards(cards, width=30, height=20))]
-    if original.registration is not None:
-        theirs = cv2.resize(images.read(options.real / "hand_1381/registered.png"), (800, 1040)) > 10
-        ours = register.mask_on_canvas(original.mask.inside, original.registration, whole)
-        plain = masks.iou(ours, theirs)
-        aligned, transform = best_similarity(ours, theirs)
-        rows.append(
-            ["hand_1381", "mask against theirs", f"IoU {plain:.4f} as it lies, {aligned:.4f} aligned (bar 0.95)", ""]
-        )
-        moved = images.warp((theirs * 255).astype(np.uint8), transform, *ours.shape) > 127
-        both = np.zeros((*ours.shape, 3), np.uint8)
-        both[ours & moved] = 90
-        alone = (
-            page.Mark("ours alone", page.PALETTE["orange"], "square"),
-            page.Mark("theirs alone", page.PALETTE["sky blue"], "square"),
-        )
-        for mark, members in zip(alone, (ours & ~moved, moved & ~ours), strict=True):
-            both[members] = [int(mark.colour[n : n + 2], 16) for n in (1, 3, 5)]
-        caption = f"Both masks of hand_1381 on the canvas: IoU {plain:.4f} as they lie, {aligned:.4f} aligned."
-        shown = page.figure(page.picture(both), caption, dark=True)
-        note = f"as they lie {plain:.4f}; the bar is 0.95"
-        key_figures.insert(0, page.KeyFigure("IoU of our mask and theirs, aligned", f"{aligned:.4f}", note=note))
-        blocks.append(page.section("Our mask and theirs", page.legend(alone), shown))
-    for row in rows:
-        print("  ".join(row))
-    head = ["file", "prepared by", "transform to the canvas", "flags"]
-    transforms = page.section("Transforms", page.table(head, rows, stack=True))
-    body = "".join([page.answer(*key_figures), transforms, *blocks])
-    about = {
-        "Data": f"{len(hands)} real radiographs",
-        "Networks": f"{options.segmentation.name}, {options.landmarks.name}",
-    }
-    notice = "The page shows real images: it is for looking at, not for publishing."
-    write_text(options.out, page.document("The hand pipeline on real radiographs", body, about=about, notice=notice))
-    print(f"page: {options.out}")
-
-
-def _facts(hand: Registered) -> str:
-    if hand.registration is None:
-        return "no hand"
-    transform = hand.registration.to_canvas
-    middle = np.array([800.0, 850.0])
-    shift = transform(middle) - middle
-    return (
-        f"scale {transform.scale:.3f}, rotation {transform.degrees:.1f} degrees, "
-        f"shift of the middle {shift[0]:.0f}, {shift[1]:.0f} px{', mirrored' if transform.mirrored else ''}"
-    )
+    dataset = Dataset.open(options.data, options.dataset)
+    points, outlines, set_by_hand = read_annotations(options.annotations, dataset)
+    hands = compared(dataset, points, outlines, set_by_hand)
+    found = figures_of(dataset, hands)
+    print(as_text(found))
+    options.out.mkdir(parents=True, exist_ok=True)
+    write_text(options.out / "hand_real.json", json.dumps(found, indent=2) + "\n")
+    _write_csv(hands, habit_of(hands), options.out / "hand_real.csv")
+    _write_page(options.out / "hand_real.html", found, dataset, options.data, hands, points, outlines)
+    print(f"page: {options.out / 'hand_real.html'}")
 
 
 if __name__ == "__main__":

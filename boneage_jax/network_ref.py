@@ -5,13 +5,12 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
-import re
 
 from boneage_jax import resources
 from boneage_jax.files import local
 
 SHIPPED = "shipped"
-"""Stands for the file of the bundle that comes with the package."""
+"""Stands for the file of the bundle that is used where none is named; others that are shipped go by their names."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,16 +20,19 @@ class NetworkRef:
     `str` of it is a text that `parse` reads as the same network.
 
     Attributes:
-      path: of a run's folder or of a bundle's file; None for the bundle that is shipped.
+      path: of a run's folder or of a bundle's file; None for a bundle that is shipped.
       member: name of the network in a bundle; empty where none is named.
+      bundle: name of the bundle that is shipped, see `resources.shipped_bundles`; empty for the one that is used where
+        none is named, and where there is a path.
     """
 
     path: pathlib.Path | None
     member: str = ""
+    bundle: str = ""
 
     @classmethod
     def parse(cls, text: str) -> NetworkRef:
-        """Reads `FOLDER`, `FILE`, `FILE:MEMBER`, `shipped` or `shipped:MEMBER`.
+        """Reads `FOLDER`, `FILE`, `FILE:MEMBER`; `shipped` or a shipped bundle's name, with or without `:MEMBER`.
 
         What exists under the whole text is that, be there a colon in its name or not. Nothing else is looked for here:
         a folder or file that is not there is found missing where the network is loaded.
@@ -47,6 +49,8 @@ class NetworkRef:
         file, colon, member = text.partition(":")
         if file == SHIPPED:
             return cls(None, member)
+        if file in resources.shipped_bundles():
+            return cls(None, member, file)
         if colon and _expanded(pathlib.Path(file)).is_file():
             return cls(pathlib.Path(file), member)
         return cls(path)
@@ -59,15 +63,15 @@ class NetworkRef:
     @property
     def place(self) -> pathlib.Path:
         """The folder or file, with `~` and `shipped` resolved."""
-        return resources.shipped_bundle() if self.path is None else _expanded(self.path)
+        return resources.shipped_bundle(self.bundle) if self.path is None else _expanded(self.path)
 
     def __str__(self) -> str:
         if self.path is None:
-            place = SHIPPED
+            place = self.bundle or SHIPPED
         else:
             place = str(self.path)
             # A folder of one's own that is called so: "shipped" alone would be the bundle's.
-            place = f"./{place}" if re.fullmatch(rf"{SHIPPED}(:.*)?", place, re.DOTALL) else place
+            place = f"./{place}" if place.partition(":")[0] in (SHIPPED, *resources.shipped_bundles()) else place
         return f"{place}:{self.member}" if self.member else place
 
 

@@ -30,9 +30,27 @@ def shipped_configs() -> list[str]:
     return []
 
 
-def shipped_bundle() -> pathlib.Path:
-    """Returns the file of the networks that are shipped."""
-    return _PACKAGE / "bundles" / "phantom_only.safetensors"
+PHANTOM_BUNDLE = "phantom_only"
+"""The shipped bundle whose networks have seen rendered phantoms only."""
+
+DEFAULT_BUNDLE = PHANTOM_BUNDLE
+"""The shipped bundle that is used where none is named."""
+
+
+def shipped_bundles() -> list[str]:
+    """Returns the names of the bundles that are shipped."""
+    return sorted(path.stem for path in (_PACKAGE / "bundles").glob("*.safetensors"))
+
+
+def shipped_bundle(name: str = "") -> pathlib.Path:
+    """Returns the file of a bundle that is shipped; of `DEFAULT_BUNDLE` for no name."""
+    return _PACKAGE / "bundles" / f"{name or DEFAULT_BUNDLE}.safetensors"
+
+
+def bundle_file(text: str) -> pathlib.Path:
+    """Returns the file that a text names: one of one's own, else a shipped bundle by its name."""
+    path = pathlib.Path(text)
+    return shipped_bundle(text) if not path.exists() and text in shipped_bundles() else path
 
 
 def builder_module(dataset: str) -> ModuleType:

@@ -52,6 +52,12 @@ class DataConfig:
         low=1,
     )
     train_split: str = setting("train", "split that is trained on")
+    mix: str = setting(
+        "",
+        "dataset/config inside `data.dir` whose split `train` is mixed into the training, as phantoms beside real "
+        "hands; '' for none",
+    )
+    mix_share: float = setting(0.25, "mix: share of the training's examples that come from there", above=0.0, high=0.9)
     eval_split: str = setting("validation", "split that chooses the best checkpoint")
     folds: int = setting(0, "folds of `train_split` for cross-validation, which evaluation uses too; 0 for none", low=0)
     fold: int = setting(0, "fold that is left out of training and evaluated on, from 0", low=0)
@@ -106,7 +112,9 @@ class ModelConfig:
     dense: tuple[int, ...] = setting((128,), "units of each hidden dense layer", low=1, may_be_empty=True)
     dropout: float = setting(0.3, "probability of dropping a unit before each hidden dense layer", low=0.0, high=0.95)
     head: Head = setting("regression", "kind of output: numbers for an age, numbers for points, a mask, or heat maps")
-    sex: Literal["none", "input"] = setting("input", "whether the network is told the sex")
+    sex: Literal["none", "input", "heads"] = setting(
+        "input", "how the network is told the sex: not at all, as an input of its head, or by an output layer a sex"
+    )
     dtype: Literal["float32", "bfloat16"] = setting("float32", "type of computation; parameters stay float32")
     kernels: Literal["auto", "plain", "cpu"] = setting(
         "auto", "form of convolution and pooling gradients: `cpu` is faster on CPUs and equal in value"
@@ -150,6 +158,9 @@ class AugmentConfig:
         0.0, "largest standard deviation of a blur, in pixels; half of the images stay sharp", low=0.0, high=16.0
     )
     noise: float = setting(0.0, "largest standard deviation of noise", low=0.0, high=1.0)
+    sharpen: float = setting(
+        0.0, "largest strength of an unsharp mask of one pixel; half of the images are left as they are", low=0.0
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,14 +182,21 @@ class OptimizerConfig:
 class TrainConfig:
     """Length, batch size and seed of the training."""
 
-    length: str = setting("12 epochs", "duration of the run in steps, epochs or examples")
+    length: str = setting(
+        "12 epochs", "duration of the run in steps, epochs (of the dataset, with what data.mix adds) or examples"
+    )
     batch_size: int = setting(32, "global batch size, in images", low=1)
     accumulation: int = setting(1, "parts a batch is computed in, one after the other, to save memory", low=1)
     seed: int = setting(0, "seed of weights, order, augmentation and dropout", low=0, high=2**31 - 1)
     start: str = setting(
         "",
         "run of the same network, whose weights training starts from: its folder, FILE:MEMBER of a bundle, or "
-        "shipped:MEMBER of the one that is shipped; '' for random ones",
+        "NAME:MEMBER of one that is shipped, as in phantom_only:age0; '' for random ones",
+    )
+    start_parts: Literal["all", "backbones"] = setting(
+        "all",
+        "start: what is taken from that run; `backbones` leaves the head random, and gives each region the backbone of "
+        "its place, the first where the run has fewer",
     )
     ema: float = setting(
         0.0, "decay of the moving average of the weights used in evaluation; 0 for none", low=0.0, high=0.99999

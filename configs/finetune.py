@@ -1,7 +1,7 @@
-"""Fine-tunes the shipped bundle's age network, trained on endless phantoms of every kind, on hands of your own.
+"""Fine-tunes the age network of the shipped bundle `phantom_only`, trained on endless phantoms of every kind, on hands of your own.
 
     boneage train --config=configs/finetune.py --run=runs/fine-0
-    boneage train --config=configs/finetune.py --config.train.start=shipped:age1 --config.train.seed=1 --run=runs/fine-1
+    boneage train --config=configs/finetune.py --config.train.start=phantom_only:age1 --config.train.seed=1 --run=runs/fine-1
     boneage train --config=configs/finetune.py:tiny --run=runs/fine-tiny         # its twin, a minute or two
 
 (On real hands: `--config.data.name=registered_hands/rsna_bone_age-full`, made by `boneage register`.)
@@ -29,7 +29,7 @@ def get_config(size: str = "full") -> ml_collections.ConfigDict:
     config.augment.gamma, config.augment.contrast = 0.3, 0.2
     config.optimizer.name, config.optimizer.weight_decay = "adamw", 1e-4
     config.optimizer.learning_rate = 1e-3
-    config.train.start = "shipped:age0"
+    config.train.start = "phantom_only:age0"
     config.train.length, config.train.batch_size = "6 epochs", 32
     config.train.ema = 0.995
     config.eval.every, config.checkpoint.every = "2 epochs", "1 epochs"

@@ -14,6 +14,7 @@ from tests.conftest import REAL, boneage, needs_real
 BENCHMARKS = (
     "accuracy",
     "hand_accuracy",
+    "hand_other_pipeline",
     "hand_real",
     "hand_speed",
     "importance_truth",

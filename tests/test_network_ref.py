@@ -15,7 +15,7 @@ from boneage_jax.network_ref import NetworkRef
 
 names = st.one_of(
     st.text(max_size=20),
-    st.sampled_from(["folder", "with:colon", "b.safetensors", "shipped", "./shipped", "~/run", "~nobody-here/run"]),
+    st.sampled_from(["folder", "with:colon", "b.safetensors", "shipped", "./shipped", "phantom_only", "~/run", "~nobody-here/run"]),
 )
 
 
@@ -57,6 +57,17 @@ def test_the_shipped_bundle(text, member, folder):
     assert ref.place == resources.shipped_bundle()
     (folder / "shipped").mkdir()
     assert NetworkRef.parse("shipped") == NetworkRef(pathlib.Path("shipped")), "a folder of one's own comes first"
+
+
+@pytest.mark.parametrize(("text", "member"), [("phantom_only", ""), ("phantom_only:age1", "age1")])
+def test_a_shipped_bundle_by_its_name(text, member, folder):
+    ref = NetworkRef.parse(text)
+    assert ref == NetworkRef(None, member, "phantom_only")
+    assert ref.place == resources.shipped_bundle("phantom_only")
+    assert ref.place.is_file()
+    assert str(ref) == text
+    (folder / "phantom_only").mkdir()
+    assert NetworkRef.parse("phantom_only") == NetworkRef(pathlib.Path("phantom_only")), "one's own comes first"
 
 
 def test_a_home_folder(folder, monkeypatch):

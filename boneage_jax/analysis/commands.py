@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from boneage_jax.analysis import evaluate, per_image, report
 from boneage_jax.analysis.request import EvaluateRequest
+from boneage_jax.errors import UserError
 from boneage_jax.runs import run_folder
 
 
@@ -15,6 +16,10 @@ def run(request: EvaluateRequest) -> str:
     """
     loaded = run_folder.load(request.run, step=request.step)
     chosen = f"checkpoint of {loaded.chosen}"
+    if request.table and not request.by:
+        raise UserError(f"--table {request.table}: found no --by, expected the column of it that errors are grouped by")
+    if request.by and not loaded.task.needs_age:
+        raise UserError(f"{request.run}: its task is {loaded.config.task.name}, expected bone_age for --by")
     if not loaded.task.needs_age:
         scored = per_image.score(
             loaded, split=request.split, data_dir=request.data, dataset=request.dataset, out=request.out
@@ -27,6 +32,8 @@ def run(request: EvaluateRequest) -> str:
         dataset=request.dataset,
         test_time=request.test_time,
         out=request.out,
+        by=request.by,
+        table=request.table,
     )
     if request.report:
         report.write(result, loaded, result.folder / "report.html")

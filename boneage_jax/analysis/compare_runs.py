@@ -118,7 +118,7 @@ def short_names(networks: Sequence[NetworkRef]) -> list[str]:
             if ends.count(ends[n]) == 1:
                 break
         if networks[n].path is None:
-            names[n] = f"shipped:{member}"
+            names[n] = str(networks[n])
     return names
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 
 from boneage_jax import NOT_A_MEDICAL_DEVICE
-from boneage_jax.analysis import predictions, scores
+from boneage_jax.analysis import groups, predictions, scores
 from boneage_jax.data.reading import view_of
 from boneage_jax.data.sources import Dataset, Records
 from boneage_jax.errors import UserError
@@ -33,6 +34,7 @@ class Evaluation:
       table: see `scores.score_all`.
       baseline_mae: MAE of always predicting the training split's mean, in months.
       is_phantom: whether the images are rendered, so that no figure may be read as one on children.
+      groups: errors by the columns that were asked for.
     """
 
     folder: pathlib.Path
@@ -46,6 +48,7 @@ class Evaluation:
     table: dict[str, dict[str, scores.Score | int]]
     baseline_mae: float
     is_phantom: bool
+    groups: tuple[groups.Grouped, ...] = ()
 
 
 def evaluate(
@@ -56,6 +59,8 @@ def evaluate(
     dataset: str = "",
     test_time: bool = False,
     out: pathlib.Path | None = None,
+    by: Sequence[str] = (),
+    table: pathlib.Path | None = None,
 ) -> Evaluation:
     """Evaluates a run and writes table, JSON and predictions.
 
@@ -66,9 +71,12 @@ def evaluate(
       dataset: name; empty for the one trained on.
       test_time: whether predictions are averaged over `augment.TEST_TIME`; their folder is `SPLIT-test-time`.
       out: folder to write to; None for `evaluation/DATASET/SPLIT/` in the run's.
+      by: columns that errors are grouped by; see `groups.by_columns`.
+      table: that has them.
 
     Raises:
-      UserError: for data that is not there or has no ages, and a folder that cannot be written to.
+      UserError: for data that is not there or has no ages, a folder that cannot be written to, and a table or columns
+        that cannot be used.
     """
     config = loaded.config
     name = dataset or config.data.name
@@ -76,6 +84,7 @@ def evaluate(
     records = predictions.open_labelled(opened, split, view_of(config.data, split=split, evaluation=True))
     folder = out or folder_of(loaded.folder, name, f"{split}-test-time" if test_time else split)
     check_destination(folder)
+    values = groups.read_columns(table, by, records.images_of_split()) if by else {}
     found = predictions.predict_split(loaded, records, test_time=test_time)
     result = Evaluation(
         folder=folder,
@@ -89,6 +98,7 @@ def evaluate(
         table=scores.score_all(found.months, found.reading, found.male),
         baseline_mae=_baseline(opened, config.data.train_split, found.reading),
         is_phantom=opened.is_phantom,
+        groups=groups.by_columns(found, by, values),
     )
     _write(result, found, loaded)
     return result
@@ -119,8 +129,9 @@ def _baseline(dataset: Dataset, train_split: str, reading: np.ndarray) -> float:
 def as_text(result: Evaluation) -> str:
     """Returns the scores for people, with a notice of what they do not say."""
     images = "rendered phantoms: says nothing about children" if result.is_phantom else "radiographs"
+    by_group = "".join(f"\n{groups.as_text(one)}\n" for one in result.groups)
     return (
-        f"{result.dataset} ({images})\n{scores.as_text(result.table)}\n"
+        f"{result.dataset} ({images})\n{scores.as_text(result.table)}\n{by_group}"
         f"always predicting the training mean: MAE {result.baseline_mae:.2f}\n{NOT_A_MEDICAL_DEVICE}"
     )
 
@@ -135,6 +146,7 @@ def _write(result: Evaluation, found: predictions.SplitPredictions, loaded: Load
         "images_without_age": len(result.records) - len(found),
         "baseline_mae": result.baseline_mae,
         "scores": scores.as_dict(result.table),
+        "groups": {one.column: groups.as_dict(one) for one in result.groups},
         "notice": NOT_A_MEDICAL_DEVICE,
     }
     write_text(result.folder / "scores.json", json.dumps(summary, indent=2) + "\n")

@@ -16,7 +16,7 @@ from boneage_jax.analysis.request import PoolFoldsRequest
 from boneage_jax.analysis.scores import Score
 from boneage_jax.config import MAY_DIFFER_ON_RESUME, to_dict
 from boneage_jax.data.examples import View
-from boneage_jax.data.reading import source_of, view_of
+from boneage_jax.data.reading import epoch_of, source_of, view_of
 from boneage_jax.data.sources import Dataset, Records
 from boneage_jax.errors import fail_if_any
 from boneage_jax.files import check_writable
@@ -210,7 +210,7 @@ def _check_complete(loaded: Sequence[LoadedRun], dataset: Dataset, held_out: Seq
     for run in loaded:
         data = run.config.data
         view = view_of(data, split=data.train_split)
-        total = Plan.of(run.config, len(source_of(dataset, data.train_split, data, view))).total
+        total = Plan.of(run.config, epoch_of(len(source_of(dataset, data.train_split, data, view)), data)).total
         if run.step < total:
             unfinished.append(f"{run.folder}: step {run.step} of {total}")
     fail_if_any(unfinished, "runs that have not been trained to their end", "Start their trainings again; they go on.")

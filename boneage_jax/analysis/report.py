@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from boneage_jax import page
-from boneage_jax.analysis import figures, reliability
+from boneage_jax.analysis import figures, groups, reliability
 from boneage_jax.analysis.evaluate import Evaluation
 from boneage_jax.analysis.scores import Score
 from boneage_jax.files import replacing, write_text
@@ -65,6 +65,7 @@ def _page(
                 _table(result),
                 lead="Of the error, prediction minus reading; below each value its 95% bootstrap interval.",
             ),
+            *groups.section(result.groups),
             _agreement(result, plots),
             _calibration(result, plots),
             page.section(

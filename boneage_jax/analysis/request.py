@@ -24,6 +24,14 @@ class EvaluateRequest:
         None, "folder for table, JSON, CSV and page", default_text="evaluation/ in the run's"
     )
     report: bool = option(False, "write report.html beside the scores too")
+    by: tuple[str, ...] = option(
+        (),
+        "errors by a column of --table, or by sex, stage or age, which need none; repeatable",
+        metavar="COLUMN",
+        repeat=True,
+        parse=str,
+    )
+    table: pathlib.Path | None = option(None, "CSV or spreadsheet with a column of image ids, for --by", metavar="FILE")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -54,7 +54,9 @@ def add(commands: argparse._SubParsersAction) -> None:
         _evaluate,
         summary="score a run on a split: table, JSON, CSV, page",
         example="boneage evaluate runs/tiny --split test\n"
-        "boneage evaluate /shared/runs/tiny --split test --out results --report",
+        "boneage evaluate /shared/runs/tiny --split test --out results --report\n"
+        "boneage evaluate runs/tiny --by stage --by age                        # errors by group, with intervals\n"
+        "boneage evaluate runs/fine-0 --split validation --by scanner --table scanners.csv",
         request=EvaluateRequest,
     )
     command(

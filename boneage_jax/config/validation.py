@@ -102,6 +102,8 @@ def _data(config: ExperimentConfig) -> Iterator[str]:
             f"data.fold: found {data.fold} of data.folds {data.folds}, expected at least 2 folds, and one below their "
             "number"
         )
+    if data.mix and data.fresh:
+        yield f"data.mix: found {data.mix!r}, expected '' where data.fresh renders phantoms without end"
     try:
         RegionNames.parse(data.regions)
     except ValueError as error:

@@ -68,7 +68,7 @@ def augment(example: Layers, keys_b: Key[Array, " b"], config: AugmentConfig) ->
     moves = config.shift or config.zoom or config.rotation or config.flip
 
     def one(layers: Layers, key: Array) -> Layers:
-        key_move, key_light, key_blur, key_noise, key_invert = _keys(key)
+        key_move, key_light, key_blur, key_noise, key_invert, key_sharpen = _keys(key)
         if config.invert:
             # Before it moves: what comes in from outside is black either way.
             layers = {**layers, "image": _inverted(layers["image"], key_invert, config.invert)}
@@ -78,6 +78,8 @@ def augment(example: Layers, keys_b: Key[Array, " b"], config: AugmentConfig) ->
             layers = {**layers, "image": _relight(layers["image"], key_light, config)}
         if config.blur:
             layers = {**layers, "image": _blurred(layers["image"], key_blur, config.blur)}
+        if config.sharpen:
+            layers = {**layers, "image": _sharpened(layers["image"], key_sharpen, config.sharpen)}
         if config.noise:
             layers = {**layers, "image": _noisy(layers["image"], key_noise, config.noise)}
         return layers
@@ -88,7 +90,7 @@ def augment(example: Layers, keys_b: Key[Array, " b"], config: AugmentConfig) ->
 def _keys(key: Array) -> tuple[Array, ...]:
     """One key for each kind of change; the first two are the same as in versions without the others."""
     move, light = jax.random.split(key)
-    return move, light, *(jax.random.fold_in(key, n) for n in (2, 3, 4))
+    return move, light, *(jax.random.fold_in(key, n) for n in (2, 3, 4, 5))
 
 
 def _inverted(image: Array, key: Array, probability: float) -> Array:
@@ -152,7 +154,18 @@ def _relight(image: Array, key: Array, config: AugmentConfig) -> Array:
 def _blurred(image: Array, key: Array, limit: float) -> Array:
     """Blurs an image, or leaves it sharp; what is black, as beyond a hand's mask, stays so."""
     sigma = jnp.maximum(_symmetric(key, limit), 1e-3)
-    reach = math.ceil(2.5 * limit)
+    return jnp.where(image > 0, _smoothed(image, sigma, math.ceil(2.5 * limit)), 0.0)
+
+
+def _sharpened(image: Array, key: Array, limit: float) -> Array:
+    """Adds a part of what a blur of one pixel takes away, or nothing; what is black stays so."""
+    strength = jnp.maximum(_symmetric(key, limit), 0.0)
+    sharp = image + strength * (image - _smoothed(image, 1.0, 3))
+    return jnp.where(image > 0, jnp.clip(sharp, 0.0, 1.0), 0.0)
+
+
+def _smoothed(image: Array, sigma: float | Array, reach: int) -> Array:
+    """A Gaussian blur of `sigma` pixels, cut off at `reach` pixels; edges are repeated."""
     weights = jnp.exp(-0.5 * (jnp.arange(-reach, reach + 1) / sigma) ** 2)
     weights = weights / weights.sum()
     soft = image
@@ -160,7 +173,7 @@ def _blurred(image: Array, key: Array, limit: float) -> Array:
         size = image.shape[axis]
         padded = jnp.pad(soft, [(reach, reach) if n == axis else (0, 0) for n in range(image.ndim)], mode="edge")
         soft = sum(weight * jax.lax.slice_in_dim(padded, n, n + size, axis=axis) for n, weight in enumerate(weights))
-    return jnp.where(image > 0, soft, 0.0)
+    return soft
 
 
 def _noisy(image: Array, key: Array, limit: float) -> Array:

@@ -43,11 +43,25 @@ class Share:
     count: int = 1
 
 
+@dataclasses.dataclass(frozen=True)
+class Mixed:
+    """A second source whose examples are mixed into the training.
+
+    Attributes:
+      source: what is mixed in.
+      part: of all examples that come from it, above 0 and below 1.
+    """
+
+    source: Source
+    part: float
+
+
 def training_batches(
     source: Source,
     *,
     batch_size: int,
     seed: int,
+    mixed: Mixed | None = None,
     start_step: int = 0,
     echo_factor: int = 1,
     share: Share = Share(),
@@ -60,14 +74,16 @@ def training_batches(
       source: what is read.
       batch_size: global batch size, a multiple of the number of processes.
       seed: of the order.
+      mixed: a second source; both are spread evenly over the stream, each reshuffled whenever it is through.
       start_step: number of the first batch.
       echo_factor: times that each example is used before the next ones are read; see `Echoed`.
       share: this process's part.
       threads: that read and decode.
       prefetch: batches read ahead.
     """
-    # "Without end" is 2^40 examples: Grain's own infinity overflows when it is cut into batches of one.
-    stream = grain.MapDataset.source(source).seed(seed).shuffle().repeat(2**40 // len(source))
+    stream = _endless(source, seed)
+    if mixed is not None:
+        stream = grain.MapDataset.mix([stream, _endless(mixed.source, seed)], [1.0 - mixed.part, mixed.part])
     if echo_factor > 1:
         stream = grain.MapDataset.source(Echoed(stream, echo_factor, _ECHO_AFTER * batch_size))
     stream = stream.map_with_index(lambda n, example: _numbered(example, n % batch_size))
@@ -83,6 +99,12 @@ def evaluation_batches(
     """
     stream = grain.MapDataset.source(_Padded(source, batch_size))
     return _read(stream, batch_size, 0, share, threads, prefetch)
+
+
+def _endless(source: Source, seed: int) -> grain.MapDataset:
+    """A source's examples over and over, reshuffled each time."""
+    # "Without end" is 2^40 examples: Grain's own infinity overflows when it is cut into batches of one.
+    return grain.MapDataset.source(source).seed(seed).shuffle().repeat(2**40 // len(source))
 
 
 def _read(

@@ -8,10 +8,14 @@ import pathlib
 from boneage_jax.data import annotations as drawn
 from boneage_jax.data.examples import Labels, Layer, View
 from boneage_jax.data.folds import Fold, read_patients
+from boneage_jax.data.pipeline import Mixed
 from boneage_jax.data.sources import Dataset, Interleaved, Repeated, Source
 from boneage_jax.errors import UserError
 from boneage_jax.region_spec import RegionNames
 from boneage_jax.schema import DataConfig
+
+MIX_SPLIT = "train"
+"""Split of `data.mix` that is mixed into the training, whatever part of its own dataset a run learns from."""
 
 
 def view_of(config: DataConfig, layers: tuple[Layer, ...] = (), *, split: str = "", evaluation: bool = False) -> View:
@@ -51,6 +55,30 @@ def _fold_of(config: DataConfig, split: str, *, evaluation: bool) -> Fold | None
         return None
     patients = read_patients(pathlib.Path(config.patients).expanduser()) if config.patients else {}
     return Fold(config.folds, config.fold, evaluation, patients)
+
+
+def mixed_of(config: DataConfig, layers: tuple[Layer, ...] = ()) -> Mixed | None:
+    """Returns what `data.mix` mixes into the training; None for nothing.
+
+    Its images keep their own masks and key points, and are in no fold.
+
+    Args:
+      config: of the data.
+      layers: see `View`.
+
+    Raises:
+      UserError: for a dataset that has not been built or lacks what the training reads.
+    """
+    if not config.mix:
+        return None
+    own = dataclasses.replace(config, masks="", oversampled_masks="", key_points="", folds=0)
+    dataset = Dataset.open(pathlib.Path(config.dir).expanduser(), config.mix)
+    return Mixed(source_of(dataset, MIX_SPLIT, own, view_of(own, layers)), config.mix_share)
+
+
+def epoch_of(images: int, config: DataConfig) -> int:
+    """Returns the examples of an epoch: so many images of the dataset, with those of `data.mix` between them."""
+    return round(images / (1.0 - config.mix_share)) if config.mix else images
 
 
 def source_of(dataset: Dataset, split: str, config: DataConfig, view: View) -> Source:

@@ -58,7 +58,7 @@ class AgeEnsemble:
         ]
         self.regions = tuple(region for member in self._members for region in member.regions)
         self.needs_sex = any(
-            member.loaded.config.model.sex == "input" or member.loaded.config.data.sex != "all"
+            member.loaded.config.model.sex != "none" or member.loaded.config.data.sex != "all"
             for member in self._members
         )
 

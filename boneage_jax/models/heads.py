@@ -20,7 +20,9 @@ see docs/explanation/lab-notes.md."""
 
 
 class DenseHead(nnx.Module):
-    """The sex beside the features where `model.sex` is `input`; dropout, dense and ELU for each hidden layer; outputs.
+    """From features to outputs: dropout, dense and ELU for each hidden layer; outputs.
+
+    Where `model.sex` is `input` the sex stands beside the features; where it is `heads` each sex has outputs of its own.
 
     Args:
       features: number of image features.
@@ -39,7 +41,8 @@ class DenseHead(nnx.Module):
             hidden.append(nnx.Linear(features, units, dtype=dtype, rngs=rngs))
             features = units
         self.dropouts, self.hidden = nnx.List(dropouts), nnx.List(hidden)
-        self.last = nnx.Linear(features, outputs, kernel_init=NEAR_ZERO, rngs=rngs)
+        self.a_sex = config.sex == "heads"
+        self.last = nnx.Linear(features, 2 * outputs if self.a_sex else outputs, kernel_init=NEAR_ZERO, rngs=rngs)
 
     def __call__(
         self,
@@ -60,4 +63,8 @@ class DenseHead(nnx.Module):
             x = jnp.concatenate([x, jax.nn.elu(self.sex(male_b[:, None] * 2 - 1)).astype(x.dtype)], axis=-1)
         for dropout, dense in zip(self.dropouts, self.hidden, strict=True):
             x = jax.nn.elu(dense(dropout(x, dropout_keys_b)))
-        return self.last(x.astype(jnp.float32))
+        outputs = self.last(x.astype(jnp.float32))
+        if not self.a_sex:
+            return outputs
+        female, male = jnp.split(outputs, 2, axis=-1)
+        return jnp.where(male_b[:, None] > 0.5, male, female)

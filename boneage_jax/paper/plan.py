@@ -14,7 +14,7 @@ import numpy as np
 from boneage_jax import shown
 from boneage_jax.config import DataConfig, Duration, ExperimentConfig, loading
 from boneage_jax.data.examples import View
-from boneage_jax.data.reading import view_of
+from boneage_jax.data.reading import epoch_of, view_of
 from boneage_jax.data.sources import Dataset
 from boneage_jax.paper.grid import Experiment, matching
 from boneage_jax.paper.request import PaperRequest
@@ -69,7 +69,7 @@ def plan(request: PaperRequest) -> list[PlannedRun]:
         config = _config(request, dataset.features, experiment, fold)
         total = Duration.parse(config.train.length).in_steps(
             batch_size=config.train.batch_size,
-            examples_per_epoch=children(_children_of(config.data)),
+            examples_per_epoch=epoch_of(children(_children_of(config.data)), config.data),
         )
         one = PlannedRun(
             experiment=experiment,

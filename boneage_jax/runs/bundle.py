@@ -12,7 +12,6 @@ import json
 import math
 import os
 import pathlib
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -22,12 +21,12 @@ import safetensors
 import safetensors.numpy
 from jax.sharding import Mesh
 
-from boneage_jax import tasks
+from boneage_jax import resources, tasks
 from boneage_jax.config import PATHS, ExperimentConfig, to_dict, validate
 from boneage_jax.distributed.mesh import make_mesh, replicated
 from boneage_jax.errors import UserError, reason
 from boneage_jax.files import replacing
-from boneage_jax.network_ref import NetworkRef
+from boneage_jax.network_ref import SHIPPED, NetworkRef
 from boneage_jax.runs import run_folder
 from boneage_jax.runs.run_folder import LoadedRun, shapes_of
 from boneage_jax.runs.state import Arrays
@@ -97,11 +96,16 @@ def _anywhere(config: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     for key in sorted(PATHS):
         section, name = key.split(".")
         value = config[section][name]
-        if value == default[section][name] or re.fullmatch(r"shipped(:\w+)?", value):
+        if value == default[section][name] or _is_shipped(value):
             continue
         scrubbed[section][name] = default[section][name]
         left_out += [key] if key != "data.dir" else []
     return scrubbed, left_out
+
+
+def _is_shipped(place: str) -> bool:
+    """Whether a text names a network that is shipped: such a place is the same on all machines."""
+    return place.partition(":")[0] in (SHIPPED, *resources.shipped_bundles())
 
 
 def read(path: pathlib.Path, *, devices: int = 0) -> Bundle:

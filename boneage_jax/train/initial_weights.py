@@ -39,9 +39,9 @@ def start_from_weights(state: TrainState, config: ExperimentConfig, mesh: Mesh) 
 
 
 def start_from_run(state: TrainState, config: ExperimentConfig, mesh: Mesh) -> TrainState:
-    """Returns a fresh state with all weights of `train.start`, its head too: the averaged ones, where it averaged.
+    """Returns a fresh state with the weights of `train.start`: the averaged ones, where it averaged.
 
-    Step, optimiser and seed are the new run's own.
+    `train.start_parts` says whether its head is taken too. Step, optimiser and seed are the new run's own.
 
     Args:
       state: from `initial_state`.
@@ -53,6 +53,15 @@ def start_from_run(state: TrainState, config: ExperimentConfig, mesh: Mesh) -> T
     """
     named = config.train.start
     start = bundle.load(pathlib.Path(named), "")
+    if config.train.start_parts == "backbones":
+        own = {"params": state.params, "batch_stats": state.batch_stats}
+        grafted = {kind: _with_backbones(arrays, start.arrays[kind]["backbones"]) for kind, arrays in own.items()}
+        fail_if_any(
+            differing(_shapes(grafted), _shapes(own)),
+            f"train.start: {named} has other backbones",
+            "Set model.name, model.depth and model.widths to those of its config.",
+        )
+        return _starting(state, grafted["params"], grafted["batch_stats"], mesh)
     fail_if_any(
         differing(_shapes(start.arrays), _shapes({"params": state.params, "batch_stats": state.batch_stats})),
         f"train.start: {named} is another network",
@@ -75,10 +84,16 @@ def _shapes(arrays: Arrays) -> dict[str, tuple[int, ...]]:
     return {jax.tree_util.keystr(path, simple=True, separator="/"): np.shape(x) for path, x in leaves}
 
 
+def _with_backbones(arrays: Arrays, backbones: Arrays) -> Arrays:
+    """The arrays with every backbone replaced by that of its number, by the first where there is none."""
+    changed = copy.copy(arrays)
+    changed["backbones"] = {number: backbones.get(number, backbones["0"]) for number in arrays["backbones"]}
+    return changed
+
+
 def _grafted(arrays: Arrays, backbone: Arrays, origin: str) -> Arrays:
     """The arrays with every backbone replaced."""
-    changed = copy.copy(arrays)
-    changed["backbones"] = dict.fromkeys(arrays["backbones"], backbone)
+    changed = _with_backbones(arrays, {"0": backbone})
     fail_if_any(
         differing(_shapes(changed["backbones"]), _shapes(arrays["backbones"])),
         f"{origin}: weights of another network",

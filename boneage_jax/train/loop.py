@@ -14,7 +14,7 @@ import numpy as np
 from boneage_jax import shown, tasks
 from boneage_jax.config import MAY_DIFFER_ON_RESUME, Duration, ExperimentConfig, to_dict
 from boneage_jax.data.pipeline import training_batches
-from boneage_jax.data.reading import source_of, view_of
+from boneage_jax.data.reading import epoch_of, mixed_of, source_of, view_of
 from boneage_jax.data.sources import Dataset, Source
 from boneage_jax.distributed import processes
 from boneage_jax.distributed.feed import DeviceFeed
@@ -129,9 +129,11 @@ def train(config: ExperimentConfig, folder: pathlib.Path) -> Result:
     eval_split = config.data.train_split if config.data.folds else config.data.eval_split
     train_source = _fresh(config, task) if config.data.fresh else _open(config, task, config.data.train_split)
     eval_source = _open(config, task, eval_split, evaluation=True)
-    plan = Plan.of(config, len(train_source))
+    mixed = mixed_of(config.data, task.layers)
+    plan = Plan.of(config, epoch_of(len(train_source), config.data))
     dataset = _dataset(config)
-    about = checkpoint.describe(config, f"{train_source.fingerprint} {eval_source.fingerprint}", dataset.facts)
+    read = [train_source, eval_source] + ([mixed.source] if mixed else [])
+    about = checkpoint.describe(config, " ".join(source.fingerprint for source in read), dataset.facts)
     processes.agree({"the data's fingerprint": about["data_fingerprint"]})
     with contextlib.ExitStack() as stack:
         processes.on_process_zero(lambda: stack.enter_context(run_folder.locked(folder)))
@@ -182,6 +184,7 @@ def train(config: ExperimentConfig, folder: pathlib.Path) -> Result:
                 train_source,
                 batch_size=config.train.batch_size,
                 seed=config.train.seed,
+                mixed=mixed,
                 start_step=done,
                 echo_factor=config.data.echo_factor,
                 share=share(mesh),

@@ -264,7 +264,7 @@ def _origins(networks: Sequence[LoadedRun]) -> tuple[str, ...]:
     """Where networks lie and which steps of their trainings they are, one line a run or bundle."""
     found: dict[str, list[str]] = {}
     for loaded in networks:
-        shipped = loaded.folder == resources.shipped_bundle()
+        shipped = loaded.folder in map(resources.shipped_bundle, resources.shipped_bundles())
         place = f"the shipped bundle {loaded.folder.stem}" if shipped else legible(str(loaded.folder))
         found.setdefault(place, []).append(loaded.chosen)
     return tuple(f"{place}: {'; '.join(dict.fromkeys(chosen))}" for place, chosen in found.items())

@@ -11,6 +11,7 @@ import pathlib
 import re
 from typing import Any
 
+from boneage_jax import resources
 from boneage_jax.config import ExperimentConfig
 from boneage_jax.data.choices import Encoding, Missing
 from boneage_jax.network_ref import NetworkRef
@@ -142,6 +143,9 @@ class MiningRequest:
     )
     rounds: int = option(6, "most rounds", low=1)
     accept: float = option(0.90, "lowest score accepted, 0 to 1")
+    pool: int = option(
+        0, "most images without masks that are mined, drawn by their ids; for large datasets", low=0, default_text="all"
+    )
     correct: int = option(
         0, "in place of a person: number of the worst masks replaced by the images' own after each round", low=0
     )
@@ -236,7 +240,13 @@ class AssessRequest:
         "quality thresholds for these two networks, as boneage calibrate writes them",
         default_text=_OWN_THRESHOLDS,
     )
-    bundle: pathlib.Path | None = option(None, "file of boneage bundle", default_text="the shipped one")
+    bundle: pathlib.Path | None = option(
+        None,
+        f"file of boneage bundle, or a shipped one by its name: {', '.join(resources.shipped_bundles())}",
+        metavar="FILE|NAME",
+        parse=resources.bundle_file,
+        default_text=resources.DEFAULT_BUNDLE,
+    )
     as_is: bool = option(False, "the images show registered hands on the whole canvas")
     sex: str = option("", "sex of all children: M or F", default_text="each DICOM file's PatientSex")
     sex_csv: pathlib.Path | None = option(None, "CSV with the columns file,male")

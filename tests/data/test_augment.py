@@ -151,8 +151,20 @@ def test_blur_is_gaussian_and_leaves_half_of_the_images_sharp():
     np.testing.assert_allclose(blurred[strongest], reference, atol=4e-3)
 
 
-def test_neither_blur_nor_grain_light_up_what_is_black():
-    config, count = dataclasses.replace(NONE, blur=2.0, noise=0.1), 24
+def test_sharpening_is_an_unsharp_mask_and_leaves_half_of_the_images():
+    config, count = dataclasses.replace(NONE, sharpen=1.5), 64
+    image = np.asarray(some_images(1))[0] * 0.5 + 0.25
+    sharpened = np.asarray(augmented(jnp.asarray(np.stack([image] * count)), keys(count), config))
+    detail = image - scipy.ndimage.gaussian_filter(image, 1.0, truncate=3.0, mode="nearest")
+    strengths = ((sharpened - image) * detail).sum((1, 2)) / (detail**2).sum()
+    np.testing.assert_allclose(sharpened, image + strengths[:, None, None] * detail, atol=1e-5)
+    assert 0.3 < (np.abs(strengths) < 1e-4).mean() < 0.7
+    assert strengths.min() > -1e-4
+    assert 1.2 < strengths.max() <= 1.5
+
+
+def test_neither_blur_nor_noise_nor_sharpening_light_up_what_is_black():
+    config, count = dataclasses.replace(NONE, blur=2.0, noise=0.1, sharpen=1.0), 24
     images = np.full((count, 48, 40), 0.5, np.float32)
     images[:, :10] = 0.0
     changed = np.asarray(augmented(jnp.asarray(images), keys(count), config))

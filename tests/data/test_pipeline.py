@@ -5,23 +5,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from boneage_jax.data.pipeline import Share, evaluation_batches, training_batches
+from boneage_jax.data.pipeline import Mixed, Share, evaluation_batches, training_batches
 
 
 class Numbers:
-    """A source whose examples are their own numbers."""
+    """A source whose examples are their own numbers, from `first` on."""
 
     fingerprint = "numbers"
 
-    def __init__(self, count):
-        self.count = count
+    def __init__(self, count, first=0):
+        self.count, self.first = count, first
 
     def __len__(self):
         return self.count
 
     def __getitem__(self, index):
         n = int(index)
-        return {"image": np.full((2, 2), n % 256, np.uint8), "male": np.float32(n % 2), "bone_age": np.float32(n)}
+        return {"image": np.full((2, 2), n % 256, np.uint8), "male": np.float32(n % 2), "bone_age": np.float32(self.first + n)}
 
 
 def read(count, steps, **options):
@@ -72,6 +72,21 @@ def test_each_epoch_reads_every_record_once_in_another_order():
         assert sorted(epoch) == list(range(40))
     assert not (epochs[0] == epochs[1]).all()
     assert not (ages(read(40, 5, seed=4)).ravel() == epochs[0]).all()
+
+
+@pytest.mark.parametrize("part", [0.25, 0.5, 0.1])
+def test_a_mix_keeps_its_part_and_each_source_its_epochs(part):
+    mixed = Mixed(Numbers(30, first=1000), part)
+    stream = ages(read(40, 60, mixed=mixed)).ravel()
+    from_mix = stream >= 1000
+    assert from_mix.mean() == pytest.approx(part, abs=0.01)
+    # Evenly: no stretch of the stream is without its part.
+    assert np.abs(np.cumsum(from_mix) - part * np.arange(1, len(stream) + 1)).max() <= 1.0
+    for own, count in ((stream[~from_mix], 40), (stream[from_mix] - 1000, 30)):
+        for epoch in own[: len(own) // count * count].reshape(-1, count):
+            assert sorted(epoch) == list(range(count))
+    resumed = ages(read(40, 60 - 7, mixed=mixed, start_step=7)).ravel()
+    np.testing.assert_array_equal(resumed, stream[7 * 8 :])
 
 
 @pytest.mark.parametrize(("count", "processes"), [(1, 1), (8, 2), (21, 1), (21, 4), (40, 8)])

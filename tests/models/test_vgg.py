@@ -104,7 +104,7 @@ def test_bfloat16_computes_in_half_and_keeps_float32_weights():
 
 def test_sex_is_read_only_where_the_model_is_told():
     x = jnp.asarray(np.random.default_rng(0).random((2, 32, 24, 1)), jnp.float32)
-    for sex, differs in (("input", True), ("none", False)):
+    for sex, differs in (("input", True), ("heads", True), ("none", False)):
         module = models.build(ModelConfig(widths=(4, 4), dense=(8,), sex=sex), (32, 24), outputs=1, rngs=nnx.Rngs(0))
         boy, girl = module(x, jnp.ones(2)), module(x, jnp.zeros(2))
         assert bool((boy != girl).any()) == differs
@@ -120,3 +120,16 @@ def test_dropout_drops_by_the_examples_key():
     np.testing.assert_array_equal(dropout(x[5:6], keys[5:6])[0], out[5])
     assert (Dropout(0.25, salt=1)(x, keys) != out).any()
     assert dropout(x, None) is x
+
+
+def test_a_head_a_sex_is_one_output_layer_for_each():
+    """Outputs of boys follow the second half of the last layer's weights alone, those of girls the first."""
+    x = jnp.asarray(np.random.default_rng(0).random((3, 32, 24, 1)), jnp.float32)
+    config = ModelConfig(widths=(4, 4), dense=(8,), sex="heads")
+    module = models.build(config, (32, 24), outputs=5, rngs=nnx.Rngs(0))
+    assert module.head.last.kernel.shape == (8, 10)
+    before = [module(x, jnp.full(3, male)) for male in (0.0, 1.0)]
+    assert before[0].shape == (3, 5)
+    module.head.last.bias[...] = module.head.last.bias[...] + jnp.repeat(jnp.array([1.0, 10.0]), 5)
+    for male, added in ((0.0, 1.0), (1.0, 10.0)):
+        np.testing.assert_allclose(module(x, jnp.full(3, male)), before[int(male)] + added, rtol=1e-5)

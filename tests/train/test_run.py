@@ -341,6 +341,50 @@ def test_a_run_starts_from_another_and_from_a_bundle(whole, data_dir, phantoms, 
             np.testing.assert_allclose(a, b, atol=tolerance)
 
 
+def test_a_run_starts_from_backbones_alone(whole, data_dir, phantoms, tmp_path):
+    """Each region gets the one backbone of the run; the head, of another shape, is fresh."""
+    still = {"train__length": "1 steps", "optimizer__learning_rate": 1e-9, "optimizer__final_learning_rate": 1e-9}
+    three = {"data__regions": "A+B+C", "model__sex": "heads", "train__start_parts": "backbones"}
+    train(small_config(data_dir, phantoms, **still, **three, train__start=str(whole)), tmp_path / "run")
+    source, begun = (run_folder.load(folder).arrays["params"] for folder in (whole, tmp_path / "run"))
+    assert sorted(begun["backbones"]) == ["0", "1", "2"]
+    for number in begun["backbones"]:
+        for a, b in zip(*map(jax.tree.leaves, (source["backbones"]["0"], begun["backbones"][number])), strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-7)
+    assert source["head"]["last"]["kernel"].shape != begun["head"]["last"]["kernel"].shape
+    with pytest.raises(UserError, match="other backbones"):
+        wider = small_config(data_dir, phantoms, **three, train__start=str(whole), model__widths=(4, 10))
+        train(wider, tmp_path / "wider")
+
+
+def test_phantoms_mixed_in_are_resumed_to_the_bit(data_dir, phantoms, tmp_path, monkeypatch):
+    settings = {**FULL, "data__mix": phantoms.name, "data__mix_share": 0.25, "data__train_split": "train[:24]"}
+    config = small_config(data_dir, phantoms, **settings)
+    train(config, tmp_path / "unbroken")
+    broken_off(config, tmp_path / "run", monkeypatch, at=5)
+    train(config, tmp_path / "run")
+    for a, b in zip(weights(tmp_path / "unbroken", 12), weights(tmp_path / "run", 12), strict=True):
+        np.testing.assert_array_equal(a, b)
+    alone = small_config(data_dir, phantoms, **{**settings, "data__mix": ""})
+    with pytest.raises(UserError, match="data.mix"):
+        train(alone, tmp_path / "run")
+
+
+def test_an_epoch_is_each_image_of_the_dataset_once_with_the_mix_between(data_dir, phantoms, tmp_path):
+    config = small_config(
+        data_dir, phantoms, train__length="1 epochs", data__mix=phantoms.name, data__mix_share=0.5,
+        data__train_split="train[:32]",
+    )  # fmt: skip
+    assert train(config, tmp_path / "run").steps == 4
+
+
+def test_a_mix_that_is_not_there_is_refused(data_dir, phantoms, tmp_path):
+    with pytest.raises(UserError, match="hand_phantom/nowhere: no such dataset"):
+        train(small_config(data_dir, phantoms, data__mix="hand_phantom/nowhere"), tmp_path / "run")
+    with pytest.raises(UserError, match=r"data\.mix: found"):
+        small_config(data_dir, phantoms, data__mix=phantoms.name, data__fresh="registered@104x80")
+
+
 def test_a_start_that_fits_not_is_refused(whole, data_dir, phantoms, tmp_path):
     def refused(match, start, **settings):
         with pytest.raises(UserError, match=match):

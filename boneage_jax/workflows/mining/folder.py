@@ -162,8 +162,8 @@ class MiningFolder:
         if not path.exists():
             write_text(path, json.dumps(dict(settings), indent=2) + "\n")
             return
-        # Folders of versions without `correct` corrected nothing.
-        stored = {"correct": 0} | json.loads(path.read_text())
+        # Folders of versions without `correct` corrected nothing, those without `pool` mined all images.
+        stored = {"correct": 0, "pool": 0} | json.loads(path.read_text())
         differing = [
             f"{key}: found {stored.get(key)!r} there, {value!r} here"
             for key, value in settings.items()

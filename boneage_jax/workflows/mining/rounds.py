@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pathlib
 
@@ -45,7 +46,7 @@ def mine(request: MiningRequest) -> list[dict[str, float]]:
         trained_on, by_hand = training.collect_masks(folder, current, accepted)
         training.train_round(request, folder, current)
         if not current.is_scored:
-            without_masks = _without_masks(records, folder)
+            without_masks = _without_masks(records, folder, request.pool)
             scoring.predict_and_score(records, current, without_masks=without_masks, prior=prior)
         accepted_before = len(accepted)
         accepted = _accepted(request, folder, current)
@@ -86,16 +87,22 @@ def _prepared(request: MiningRequest, folder: MiningFolder) -> Records:
             "labelled": 0 if request.masks else request.labelled,
             "accept": request.accept,
             "correct": request.correct,
+            "pool": request.pool,
         }
     )
     write_labels(request, records, folder)
     return records
 
 
-def _without_masks(records: Records, folder: MiningFolder) -> list[int]:
-    """Numbers of the images that have no mask drawn by hand."""
+def _without_masks(records: Records, folder: MiningFolder, pool: int) -> list[int]:
+    """Numbers of the images to mine that have no mask drawn by hand.
+
+    With a pool they are those whose ids have the smallest digests: the same ones in each round, whatever was corrected.
+    """
     by_hand = set().union(*map(masks_in, (folder.labels, folder.held_out, folder.corrections)))
-    return [n for n, image_id in enumerate(records.ids()) if image_id not in by_hand]
+    ids = records.ids()
+    drawn = sorted(range(len(ids)), key=lambda n: hashlib.sha256(ids[n].encode()).digest())[: pool or None]
+    return [n for n in sorted(drawn) if ids[n] not in by_hand]
 
 
 def _accepted(request: MiningRequest, folder: MiningFolder, scored: RoundFolder) -> dict[str, pathlib.Path]:
