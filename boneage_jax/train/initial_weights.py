@@ -72,8 +72,8 @@ def start_from_run(state: TrainState, config: ExperimentConfig, mesh: Mesh) -> T
 
 def _starting(state: TrainState, params: Arrays, batch_stats: Arrays, mesh: Mesh) -> TrainState:
     """The state with these arrays in the place of its own."""
-    params, batch_stats = jax.device_put((params, batch_stats), replicated(mesh))
-    # A copy: what is donated to the step must not be the same buffer twice.
+    # Copies: what is donated to the step must not be the same buffer twice, as that of a backbone that several have.
+    params, batch_stats = jax.tree.map(jnp.copy, jax.device_put((params, batch_stats), replicated(mesh)))
     average = jax.tree.map(jnp.copy, {"params": params, "batch_stats": batch_stats}) if state.average else {}
     return dataclasses.replace(state, params=params, batch_stats=batch_stats, average=average)
 
