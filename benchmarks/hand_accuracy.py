@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("--json", type=pathlib.Path, help="where each image's figures go")
     parser.add_argument("--views", type=int, default=6, choices=(1, 2, 6))
     parser.add_argument(
-        "--thresholds", type=pathlib.Path, help="file of boneage calibrate (default: the bundle's, if any)"
+        "--thresholds", type=pathlib.Path, help="file of boneage calibrate quality (default: the bundle's, if any)"
     )
     parser.add_argument("--single", action="store_true", help="coarse stages only")
     options = parser.parse_args()

@@ -66,7 +66,7 @@ def load(
         all networks; or one or several runs (folders, or `FILE:MEMBER` of bundles), whose ages are averaged.
       segmentation: run of that task, or a bundle; None for the bundle's.
       landmarks: likewise.
-      thresholds: file of `boneage calibrate`: quality thresholds chosen for these two; None for the bundle's.
+      thresholds: file of `boneage calibrate quality`: quality thresholds chosen for these two; None for the bundle's.
       step: checkpoint of a single run; None for the best by its evaluation.
       as_is: whether images show registered hands on the whole canvas, so that no hand is looked for.
       sex_conflict: what counts where the given sex contradicts the PatientSex of a DICOM file: `error`, the radiograph

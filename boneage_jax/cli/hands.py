@@ -9,11 +9,13 @@ import pathlib
 from boneage_jax.cli.options import command
 from boneage_jax.options import option, request_of
 from boneage_jax.workflows.requests import (
+    AgeCalibrationRequest,
     AssessRequest,
     BundleRequest,
     CalibrateRequest,
     MiningRequest,
     RegisterRequest,
+    StressRequest,
 )
 
 
@@ -38,16 +40,30 @@ def add(commands: argparse._SubParsersAction) -> None:
         request=MiningRequest,
         takes_config=True,
     )
+    calibrate = commands.add_parser("calibrate", help="fit quality thresholds to networks, or ages to one's own readers")
+    calibrate_commands = calibrate.add_subparsers(required=True, metavar="COMMAND")
     command(
-        commands,
-        "calibrate",
-        _calibrate,
+        calibrate_commands,
+        "calibrate quality",
+        _calibrate_quality,
         summary="choose quality thresholds for a pair of networks on ordinary hands",
-        example="boneage calibrate hand_phantom/raw --segmentation runs/segmentation --landmarks runs/landmarks \\\n"
+        example="boneage calibrate quality hand_phantom/raw --segmentation runs/segmentation "
+        "--landmarks runs/landmarks \\\n"
         "    --split 'validation[:200]' --out runs/thresholds.json\n"
         "boneage register hand_phantom/raw --segmentation runs/segmentation --landmarks runs/landmarks \\\n"
         "    --thresholds runs/thresholds.json",
         request=CalibrateRequest,
+    )
+    command(
+        calibrate_commands,
+        "calibrate ages",
+        _calibrate_ages,
+        summary="fit a line for each sex to about 100 radiographs that one's own readers have labelled",
+        example="boneage calibrate ages radiographs/labels.csv --out ages.json     # file,male,boneage\n"
+        "boneage predict new/ --sex F --age-calibration ages.json\n"
+        "boneage calibrate ages labels.csv --images radiographs --into clinic.safetensors\n"
+        "boneage predict new/ --sex F --bundle clinic.safetensors",
+        request=AgeCalibrationRequest,
     )
     command(
         commands,
@@ -81,6 +97,16 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     command(
         commands,
+        "stress",
+        _stress,
+        summary="how ages change when radiographs are turned, exposed, blurred, cropped, marked: 32 changes",
+        example="boneage stress hand_phantom/raw --split test --images 50 --bundle phantom_only --out stress\n"
+        "boneage stress rsna_bone_age/full --run runs/fine-0 --only exposure --only 'JPEG*' --out stress-fine\n\n"
+        "the same command goes on where it was cut short",
+        request=StressRequest,
+    )
+    command(
+        commands,
         "bundle",
         _bundle,
         summary="put networks into one small file for boneage predict",
@@ -98,7 +124,13 @@ def _mine(options: argparse.Namespace, config_arguments: list[str]) -> None:
     print(mining.as_text(request, mining.mine(request)))
 
 
-def _calibrate(options: argparse.Namespace, _: list[str]) -> None:
+def _calibrate_ages(options: argparse.Namespace, _: list[str]) -> None:
+    from boneage_jax.workflows import calibrate_ages
+
+    print(calibrate_ages.calibrate(request_of(AgeCalibrationRequest, options)))
+
+
+def _calibrate_quality(options: argparse.Namespace, _: list[str]) -> None:
     from boneage_jax.workflows import calibrate
 
     request = request_of(CalibrateRequest, options)
@@ -118,6 +150,12 @@ def _predict(options: argparse.Namespace, _: list[str]) -> int:
     text, status = predict.predict(request, request.out, request.page)
     print(text)
     return status
+
+
+def _stress(options: argparse.Namespace, _: list[str]) -> None:
+    from boneage_jax.workflows import stress, stress_page
+
+    print(stress_page.write(stress.stress(request_of(StressRequest, options))))
 
 
 def _bundle(options: argparse.Namespace, _: list[str]) -> None:

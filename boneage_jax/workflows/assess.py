@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Iterator, Sequence
 
@@ -13,6 +14,7 @@ from jaxtyping import Bool, Float
 
 from boneage_jax import NOT_A_MEDICAL_DEVICE, parallel, resources
 from boneage_jax.analysis.ensemble import Blend
+from boneage_jax.analysis.local_calibration import LocalCalibration
 from boneage_jax.data.images import Grey
 from boneage_jax.data.labels import SEX_LETTERS
 from boneage_jax.data.tree import Tree
@@ -21,9 +23,9 @@ from boneage_jax.files import replacing
 from boneage_jax.hand.age_ensemble import AgeEnsemble, trained_on_phantoms
 from boneage_jax.hand.pipeline import HandPipeline, Registered, Settings
 from boneage_jax.hand.quality import NO_HAND
-from boneage_jax.runs import bundle
+from boneage_jax.runs import bundle, run_folder
 from boneage_jax.runs.run_folder import LoadedRun
-from boneage_jax.workflows import radiographs
+from boneage_jax.workflows import age_calibration, radiographs
 from boneage_jax.workflows.hand_networks import BundledNetworks, HandNetworks
 from boneage_jax.workflows.radiographs import ChildSex, Radiograph, Read
 from boneage_jax.workflows.requests import AssessRequest
@@ -34,7 +36,7 @@ UNCALIBRATED = "uncalibrated"
 """Mark of flags whose thresholds were not chosen for the networks."""
 
 UNCALIBRATED_NOTICE = (
-    "Quality flags are uncalibrated: their thresholds were not chosen for these networks. See boneage calibrate."
+    "Quality flags are uncalibrated: their thresholds were not chosen for these networks. See boneage calibrate quality."
 )
 
 
@@ -97,13 +99,15 @@ class Assessor:
       phantoms_only: whether one of the networks was trained on phantoms only.
       networks: where each network comes from, and which step of its training it is, for people.
       calibrated: whether the quality thresholds were chosen for the networks; True where no hand is looked for.
+      age_calibration: lines that ages are corrected by; None for none.
     """
 
-    def __init__(self, request: AssessRequest):
+    def __init__(self, request: AssessRequest, *, calibrated_ages: bool = True):
         """Opens the networks.
 
         Args:
           request: which networks, and how they are used; `paths` may be empty where `assess` is told what to read.
+          calibrated_ages: whether ages are corrected by the calibration of the request or of the bundle.
 
         Raises:
           UserError: for runs and bundles that cannot be used.
@@ -128,6 +132,32 @@ class Assessor:
             self._pipeline = self._opened(of_hand)
         self.phantoms_only = any(map(trained_on_phantoms, networks))
         self.networks = _origins(networks)
+        self._networks = tuple(networks)
+        self.age_calibration = self._age_calibration() if calibrated_ages else None
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Of all weights: other networks have another."""
+        return " ".join(map(run_folder.digest, self._networks))
+
+    def _age_calibration(self) -> LocalCalibration | None:
+        if self._request.age_calibration is not None:
+            return age_calibration.read(self._request.age_calibration, self.fingerprint)
+        return None if self._request.runs else self._bundled.age_calibration()
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What else people must know about its ages."""
+        fitted = self.age_calibration
+        if fitted is None:
+            return ()
+        gain = f"{fitted.before.value:.2f} to {fitted.after.value:.2f} months"
+        return (f"ages corrected by a line for each sex, fitted to {fitted.source} (MAE there {gain}, cross-validated)",)
+
+    @property
+    def needs_sex(self) -> bool:
+        """Whether a child's sex must be known: to the networks, or to the calibration of ages."""
+        return self.ensemble.needs_sex or self.age_calibration is not None
 
     def _hand_networks(self) -> HandNetworks:
         request = self._request
@@ -161,6 +191,7 @@ class Assessor:
         males: Sequence[bool | None] | None = None,
         *,
         progress: bool = True,
+        label: str = "reading ages",
     ) -> Iterator[tuple[Assessment, Seen | None]]:
         """Yields each radiograph's age with what it was made from, in order; None where there is a problem.
 
@@ -168,6 +199,7 @@ class Assessor:
           found: radiographs to read, from `radiographs.found`, `of_array` or `of_dicom`; None for the request's paths.
           males: whether each child is a boy, None where a DICOM file's PatientSex counts; None for the request's sexes.
           progress: whether to show a bar on standard error.
+          label: of the bar.
 
         Raises:
           UserError: before the first, for paths without radiographs, tables that cannot be used, and a sex that the
@@ -177,11 +209,11 @@ class Assessor:
             if found is None:
                 found = radiographs.found(stack.enter_context(Tree()), self._request.paths)
             given = radiographs.sexes_of(found, self._request.sex, self._request.sex_csv) if males is None else males
-            if self.ensemble.needs_sex:
+            if self.needs_sex:
                 radiographs.expect_sexes(found, given)
             batches = parallel.in_batches(len(found), self._request.batch_size)
             bar = (
-                stack.enter_context(parallel.progress_of(total=len(found), label="reading ages")) if progress else None
+                stack.enter_context(parallel.progress_of(total=len(found), label=label)) if progress else None
             )
             for batch, contents in parallel.read_ahead(lambda n: radiographs.read(found[n]), batches):
                 yield from self._batch([found[n].name for n in batch], contents, [given[n] for n in batch])
@@ -222,7 +254,7 @@ class Assessor:
         if content.image is None:
             return ChildSex(content.male if given is None else given, problem=content.problem)
         return radiographs.sex_that_counts(
-            given, content.male, self._request.sex_conflict, needed=self.ensemble.needs_sex
+            given, content.male, self._request.sex_conflict, needed=self.needs_sex
         )
 
     def _ages(
@@ -237,6 +269,9 @@ class Assessor:
         else:
             regions = [self.ensemble.on_canvas(image) for image in images]
         ages = self.ensemble.predict(regions, images, [sex.male for sex in sexes])
+        if self.age_calibration is not None:
+            male = np.array([bool(sex.male) for sex in sexes])
+            ages = dataclasses.replace(ages, months=self.age_calibration(ages.months, male))
         for n, (name, sex, hand) in enumerate(zip(names, sexes, hands, strict=True)):
             nowhere = hand is not None and NO_HAND in hand.quality.flags
             months, spread = (np.nan, np.nan) if nowhere else (float(ages.months[n]), float(ages.spread[n]))
@@ -317,6 +352,7 @@ def as_text(
     *,
     phantoms_only: bool,
     networks: Sequence[str],
+    remarks: Sequence[str] = (),
 ) -> str:
     """Returns the ages for people, with their networks, and notes on what they may be used for."""
     read = [a for a in assessments if not a.problem]
@@ -335,6 +371,7 @@ def as_text(
     if not all(a.calibrated for a in read):
         lines.append(UNCALIBRATED_NOTICE)
     lines += [f"networks of {network}" for network in networks]
+    lines += remarks
     if phantoms_only:
         lines.append(PHANTOMS_ONLY)
     lines.append(NOT_A_MEDICAL_DEVICE)

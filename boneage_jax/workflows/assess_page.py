@@ -49,13 +49,14 @@ def write(
     *,
     phantoms_only: bool,
     networks: Sequence[str],
+    remarks: Sequence[str] = (),
 ) -> None:
     """Writes the page, whole or not at all. Raises `UserError` where that is impossible."""
     body = _answer(assessments) + _radiographs(assessments, drawn) + _table(assessments, path.parent)
     count = len(assessments)
     title = "Bone age of a radiograph" if count == 1 else f"Bone ages of {count:,} radiographs"
     models = "; ".join(_network(line, path.parent) for line in networks)
-    notices = [assess.PHANTOMS_ONLY] if phantoms_only else []
+    notices = [*remarks, *([assess.PHANTOMS_ONLY] if phantoms_only else [])]
     if not all(one.calibrated for one in assessments if not one.problem):
         notices.append(assess.UNCALIBRATED_NOTICE)
     write_text(path, page.document(title, body, about={"Networks": models}, notice=" ".join(notices)))

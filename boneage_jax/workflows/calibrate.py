@@ -1,4 +1,4 @@
-"""What `boneage calibrate` does: chooses quality thresholds for a pair of networks on a dataset's hands."""
+"""What `boneage calibrate quality` does: chooses quality thresholds for a pair of networks on a dataset's hands."""
 
 from __future__ import annotations
 

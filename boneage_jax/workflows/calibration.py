@@ -1,4 +1,4 @@
-"""Quality thresholds with their origin: as a file of `boneage calibrate`, and as a bundle holds them."""
+"""Quality thresholds with their origin: as a file of `boneage calibrate quality`, and as a bundle holds them."""
 
 from __future__ import annotations
 
@@ -120,12 +120,12 @@ def read(path: pathlib.Path, networks: Mapping[str, str]) -> Calibration:
         chosen_for = dict(stored["networks"])
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(
-            f"{path}: cannot be used ({reason(error)}); expected a file of thresholds, as boneage calibrate writes them"
+            f"{path}: cannot be used ({reason(error)}); expected a file of thresholds, as boneage calibrate quality writes them"
         ) from error
     if chosen_for != dict(networks):
         raise UserError(
             f"{path}: thresholds of other networks: found {chosen_for}, expected {dict(networks)}; "
-            "make new ones with boneage calibrate"
+            "make new ones with boneage calibrate quality"
         )
     return found
 

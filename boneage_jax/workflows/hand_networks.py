@@ -11,6 +11,7 @@ from typing import Any
 
 from boneage_jax import resources
 from boneage_jax.analysis.ensemble import Blend
+from boneage_jax.analysis.local_calibration import LocalCalibration
 from boneage_jax.canvas import Canvas
 from boneage_jax.errors import UserError, printable, reason
 from boneage_jax.hand.age_ensemble import canvas_from
@@ -20,7 +21,7 @@ from boneage_jax.hand.quality import Thresholds
 from boneage_jax.network_ref import NetworkRef
 from boneage_jax.runs import bundle
 from boneage_jax.runs.run_folder import LoadedRun
-from boneage_jax.workflows import calibration
+from boneage_jax.workflows import age_calibration, calibration
 from boneage_jax.workflows.calibration import Calibration
 
 Place = NetworkRef | str | os.PathLike[str]
@@ -50,7 +51,7 @@ class HandNetworks:
         first, second = (printable(str(loaded.folder)) for loaded in (self.segmentation, self.landmarks))
         print(
             "boneage: warning: no quality thresholds were chosen for these networks. Those of the shipped networks are "
-            "used, and flags are marked as uncalibrated. Choose some with: boneage calibrate DATASET "
+            "used, and flags are marked as uncalibrated. Choose some with: boneage calibrate quality DATASET "
             f"--segmentation {first} --landmarks {second} --out thresholds.json; then add --thresholds thresholds.json",
             file=sys.stderr,
         )
@@ -63,7 +64,7 @@ def open_networks(segmentation: Place, landmarks: Place, thresholds: pathlib.Pat
     Args:
       segmentation: a run's folder, or a bundle.
       landmarks: likewise.
-      thresholds: file of `boneage calibrate` for the two; None for those of the bundle that both come from, if any.
+      thresholds: file of `boneage calibrate quality` for the two; None for those of the bundle that both come from, if any.
 
     Raises:
       UserError: for networks and thresholds that cannot be used.
@@ -141,6 +142,24 @@ class BundledNetworks:
     def blend(self) -> Blend:
         """Returns how the ages of its networks become one."""
         return Blend.of(self._bundle.about.get("blend", {}))
+
+
+    def age_calibration(self) -> LocalCalibration | None:
+        """Returns the lines that its ages are corrected by; None where it holds none.
+
+        Raises:
+          UserError: for lines that cannot be used.
+        """
+        stored = self._bundle.about.get(age_calibration.NOTES)
+        if not stored:
+            return None
+        try:
+            return LocalCalibration.from_json(stored)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise UserError(
+                f"{self._path}: its calibration of ages cannot be used ({reason(error)}); write it anew with boneage "
+                "calibrate ages"
+            ) from error
 
 
 def _stated(notes: dict[str, Any], path: pathlib.Path) -> tuple[Calibration | None, Canvas | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 from boneage_jax.data.tree import Tree
 from boneage_jax.errors import EXIT_PARTIAL, UserError
@@ -41,11 +42,16 @@ def predict(request: AssessRequest, out: pathlib.Path | None, page: pathlib.Path
     failed = sum(bool(a.problem) for a in assessments)
     if failed == len(assessments):
         raise UserError(f"no radiograph could be used, nothing was written:\n{assess.problems_listed(assessments)}")
+    about: dict[str, Any] = {
+        "phantoms_only": assessor.phantoms_only,
+        "networks": assessor.networks,
+        "remarks": assessor.remarks,
+    }
     if out:
         assess.write_csv(assessments, out)
     if page:
-        assess_page.write(assessments, drawn, page, phantoms_only=assessor.phantoms_only, networks=assessor.networks)
-    text = assess.as_text(assessments, out, page, phantoms_only=assessor.phantoms_only, networks=assessor.networks)
+        assess_page.write(assessments, drawn, page, **about)
+    text = assess.as_text(assessments, out, page, **about)
     return text, EXIT_PARTIAL if failed else 0
 
 
@@ -54,7 +60,7 @@ def _check_destinations(
 ) -> None:
     """Raises `UserError` for files that cannot be written, or that would take the place of something that is read."""
     taken = {pathlib.Path(one.ref.path).resolve(): "one of the radiographs" for one in found if one.ref}
-    for source in (*request.paths, request.sex_csv, request.bundle, request.thresholds):
+    for source in (*request.paths, request.sex_csv, request.bundle, request.thresholds, request.age_calibration):
         if source and source.is_file():
             taken[source.resolve()] = "one of the files to read"
     for option, path in wanted.items():

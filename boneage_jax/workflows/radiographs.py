@@ -181,6 +181,16 @@ def of_array(array: np.ndarray, name: str = "array") -> Radiograph:
     return Radiograph(name, None, load=load)
 
 
+def of_loader(load: Callable[[], Grey], name: str) -> Radiograph:
+    """Returns a radiograph that a function gives when its turn comes.
+
+    Args:
+      load: returns grey levels.
+      name: of the radiograph in results.
+    """
+    return Radiograph(name, None, load=lambda: Read(load()))
+
+
 def of_dicom(dataset: pydicom.Dataset, name: str = "dataset") -> Radiograph:
     """Returns the radiograph of a DICOM dataset in memory, as `pydicom.dcmread` returns one.
 
@@ -228,12 +238,27 @@ def sexes_of(radiographs: Sequence[Radiograph], sex: str, sex_csv: pathlib.Path 
             raise UserError(f"--sex: {error}") from error
     if sex_csv is None:
         return [None] * len(radiographs)
-    table = printable(str(sex_csv))
+    rows = labels_of(radiographs, sex_csv)
+    return [None if row is None else row.male for row in rows]
+
+
+def labels_of(radiographs: Sequence[Radiograph], path: pathlib.Path) -> list[labels.Label | None]:
+    """Returns the row of a label table for each radiograph; None where it has none.
+
+    Args:
+      radiographs: to be read.
+      path: of a table of `file,male` or `file,sex`, and ages where they are known; its rows name their files as
+        `pairing` describes.
+
+    Raises:
+      UserError: for tables that cannot be used, as one without sexes or with a row that may mean several files.
+    """
+    table = printable(str(path))
     try:
-        data = sex_csv.read_bytes()
+        data = path.read_bytes()
     except OSError as error:
         raise UserError(f"{table}: {error.strerror}; expected a CSV with the columns file,male") from error
-    read_table = labels.read_whole_table(sex_csv.name, data, sex_needed=False)
+    read_table = labels.read_whole_table(path.name, data, sex_needed=False)
     if not read_table.sexes:
         raise UserError(f"{table}: found no column with sexes, expected the columns file,male or file,sex")
     rows = read_table.labels
@@ -243,10 +268,10 @@ def sexes_of(radiographs: Sequence[Radiograph], sex: str, sex_csv: pathlib.Path 
     index = pairing.Index([ref.shown for ref, _ in refs if ref], [root for _, root in refs])
     pairs = pairing.pair([pairing.Row(row.cell, f"row {row.row}") for row in rows], index, what="radiograph")
     pairs.refuse_unclear(f"{table}: rows that do not name one file each")
-    males: list[bool | None] = [None] * len(radiographs)
+    found: list[labels.Label | None] = [None] * len(radiographs)
     for n, row in zip(at, pairs.rows, strict=True):
-        males[n] = None if row is None else rows[row].male
-    return males
+        found[n] = None if row is None else rows[row]
+    return found
 
 
 def expect_sexes(radiographs: Sequence[Radiograph], males: Sequence[bool | None]) -> None:

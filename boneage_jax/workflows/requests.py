@@ -41,6 +41,17 @@ def _network(
     return option(default, help, parse=NetworkRef.parse, **how)
 
 
+def _bundle() -> Any:
+    """Returns a field for a bundle's file."""
+    return option(
+        None,
+        f"file of boneage bundle, or a shipped one by its name: {', '.join(resources.shipped_bundles())}",
+        metavar="FILE|NAME",
+        parse=resources.bundle_file,
+        default_text=resources.DEFAULT_BUNDLE,
+    )
+
+
 def _data() -> Any:
     """Returns a field for the folder of built datasets."""
     return option(pathlib.Path("data"), "folder of built datasets")
@@ -175,6 +186,24 @@ class CalibrateRequest:
 
 
 @dataclasses.dataclass(frozen=True)
+class AgeCalibrationRequest:
+    """Labelled radiographs of one's own, and the bundle whose ages are fitted to them."""
+
+    table: pathlib.Path = option(
+        help="CSV or spreadsheet: file, male (or sex), boneage in months", positional=True, metavar="TABLE"
+    )
+    _: dataclasses.KW_ONLY
+    images: pathlib.Path | None = option(
+        None, "folder or zip of the radiographs", default_text="the table's folder"
+    )
+    bundle: pathlib.Path | None = _bundle()
+    out: pathlib.Path | None = option(None, "file for the calibration, to use with predict --age-calibration")
+    into: pathlib.Path | None = option(None, "file for a bundle that holds it, to use with predict --bundle")
+    views: int = option(6, "views of each hand per network, as in boneage predict", choices=VIEWS)
+    batch_size: int = option(16, "radiographs at once", low=1)
+
+
+@dataclasses.dataclass(frozen=True)
 class RegisterRequest:
     """Hands to register, networks that find them, and where the dataset goes."""
 
@@ -205,7 +234,7 @@ class RegisterRequest:
         choices=VIEWS,
     )
     thresholds: pathlib.Path | None = option(
-        None, "quality thresholds, as boneage calibrate writes them", default_text=_OWN_THRESHOLDS
+        None, "quality thresholds, as boneage calibrate quality writes them", default_text=_OWN_THRESHOLDS
     )
     fine_stage: bool = option(True, "use the coarse stage alone: half the time, less exact", negated="--coarse-only")
     batch_size: int = option(16, "images the networks see at once", low=1)
@@ -237,15 +266,12 @@ class AssessRequest:
     )
     thresholds: pathlib.Path | None = option(
         None,
-        "quality thresholds for these two networks, as boneage calibrate writes them",
+        "quality thresholds for these two networks, as boneage calibrate quality writes them",
         default_text=_OWN_THRESHOLDS,
     )
-    bundle: pathlib.Path | None = option(
-        None,
-        f"file of boneage bundle, or a shipped one by its name: {', '.join(resources.shipped_bundles())}",
-        metavar="FILE|NAME",
-        parse=resources.bundle_file,
-        default_text=resources.DEFAULT_BUNDLE,
+    bundle: pathlib.Path | None = _bundle()
+    age_calibration: pathlib.Path | None = option(
+        None, "file of boneage calibrate ages", default_text="the bundle's, where it holds one"
     )
     as_is: bool = option(False, "the images show registered hands on the whole canvas")
     sex: str = option("", "sex of all children: M or F", default_text="each DICOM file's PatientSex")
@@ -257,6 +283,40 @@ class AssessRequest:
     )
     step: int | None = option(None, "checkpoint of --run", low=1, default_text="the best by evaluation MAE")
     views: int = option(6, "views of each hand per network: 1, 2 (mirrored) or 6 (turned too)", choices=VIEWS)
+    batch_size: int = option(16, "radiographs at once", low=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class StressRequest:
+    """Hands whose radiographs are changed, and the networks that read them."""
+
+    dataset: str = option(help="built dataset of radiographs with bone ages, as in hand_phantom/raw", positional=True)
+    out: pathlib.Path = option(help="folder for ages, JSON and page")
+    _: dataclasses.KW_ONLY
+    data: pathlib.Path = _data()
+    split: str = option("validation", "split")
+    images: int = option(200, "number of its hands, the first ones", low=1)
+    only: tuple[str, ...] = option(
+        (), "changes, by name or kind, as in exposure or 'JPEG*'; repeatable", repeat=True, parse=str, default_text="all"
+    )
+    runs: tuple[NetworkRef | pathlib.Path, ...] = _network(
+        (),
+        "folder of an age network's run, or FILE:MEMBER of a bundle; repeatable, for their mean",
+        flag="--run",
+        repeat=True,
+        default_text="the bundle's",
+    )
+    bundle: pathlib.Path | None = _bundle()
+    segmentation: NetworkRef | pathlib.Path | None = _network(
+        None, "run of that task, a bundle, or shipped", default_text="the bundle's"
+    )
+    landmarks: NetworkRef | pathlib.Path | None = _network(
+        None, "run of that task, a bundle, or shipped", default_text="the bundle's"
+    )
+    thresholds: pathlib.Path | None = option(
+        None, "quality thresholds, as boneage calibrate quality writes them", default_text=_OWN_THRESHOLDS
+    )
+    views: int = option(2, "views of each hand per network: 1, 2 (mirrored) or 6 (turned too)", choices=VIEWS)
     batch_size: int = option(16, "radiographs at once", low=1)
 
 
@@ -275,7 +335,7 @@ class BundleRequest:
     debias: bool = option(False, "correct the linear bias of their blended age, fitted on --split")
     thresholds: pathlib.Path | None = option(
         None,
-        "quality thresholds for its hands, as boneage calibrate writes them",
+        "quality thresholds for its hands, as boneage calibrate quality writes them",
         default_text="those of the bundle that both networks come from",
     )
     split: str = option("validation", "split of the first run's dataset that --weights and --debias are fitted on")

@@ -127,7 +127,7 @@ def test_networks_without_thresholds_of_their_own_get_the_default_ones_with_a_wa
         warning = capsys.readouterr().err
         assert warning.count("\n") == 1
         assert "no quality thresholds were chosen for these networks" in warning
-        assert f"boneage calibrate DATASET --segmentation {networks.segmentation.folder}" in warning
+        assert f"boneage calibrate quality DATASET --segmentation {networks.segmentation.folder}" in warning
 
 
 def test_a_fresh_bundle_names_no_machine(trained, tmp_path):
