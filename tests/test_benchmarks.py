@@ -16,6 +16,7 @@ BENCHMARKS = (
     "hand_accuracy",
     "hand_other_pipeline",
     "hand_real",
+    "real_key_points",
     "hand_speed",
     "importance_truth",
     "input_pipeline",

@@ -41,6 +41,7 @@ COMMANDS = [
     ["importance"],
     ["plan"],
     ["scaling"],
+    ["learning-curve"],
     ["sweep", "start"],
     ["sweep", "resume"],
     ["sweep", "work"],

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from boneage_jax.cli.options import command
 from boneage_jax.options import option, request_of
 from boneage_jax.planning.request import PlanRequest
-from boneage_jax.scaling.request import ScalingRequest
+from boneage_jax.scaling.request import LearningCurveRequest, ScalingRequest
 from boneage_jax.sweeps.request import ResumeRequest, StartRequest, SweepRequest, WorkRequest
 
 if TYPE_CHECKING:
@@ -29,6 +29,13 @@ class ScalingOptions(ScalingRequest):
     """Which runs to train, or only to list."""
 
     dry_run: bool = option(False, "list runs, sizes and costs; train nothing")
+
+
+@dataclasses.dataclass(frozen=True)
+class LearningCurveOptions(LearningCurveRequest):
+    """Which runs to train, or only to list."""
+
+    dry_run: bool = option(False, "list runs and their steps; train nothing")
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -55,6 +62,19 @@ def add(commands: argparse._SubParsersAction) -> None:
         "    --depths 4,5,6 --scales 0.5,1 --batches 32,64,128 --seeds 3 --out scaling --dry-run\n\n"
         "the same command goes on where it was cut short",
         request=ScalingOptions,
+        takes_config=True,
+    )
+    command(
+        commands,
+        "learning-curve",
+        _learning_curve,
+        summary="what a start is worth in labelled images: runs from several starts on more and more images",
+        example="boneage learning-curve --config=configs/finetune.py --starts random,phantom_only:age0 \\\n"
+        "    --config.data.name=registered_hands/rsna_bone_age-full --images 0,50,100,300,1000,3000 --out curve\n"
+        "boneage learning-curve --config=configs/finetune.py:tiny --config.train.length='2 epochs' \\\n"
+        "    --starts random,phantom_only:age0 --images 0,40,80,160 --seeds 1 --least-steps 20 --out curve\n\n"
+        "the first start is what the others are compared with; the same command goes on where it was cut short",
+        request=LearningCurveOptions,
         takes_config=True,
     )
     sweep = commands.add_parser("sweep", help="search over settings: start, watch, go on, report")
@@ -126,6 +146,17 @@ def _scaling(options: argparse.Namespace, config_arguments: list[str]) -> None:
     found = study.study(request)
     page.write(found)
     print(page.as_text(found))
+
+
+def _learning_curve(options: argparse.Namespace, config_arguments: list[str]) -> None:
+    from boneage_jax.config import loading
+    from boneage_jax.scaling import learning_curve, learning_curve_page
+
+    request = request_of(LearningCurveOptions, options, config=loading.load(config_arguments))
+    if request.dry_run:
+        print(learning_curve.plan_as_text(learning_curve.plan(request)))
+        return
+    print(learning_curve_page.write(learning_curve.learning_curve(request)))
 
 
 def _sweep_start(options: argparse.Namespace, _: list[str]) -> int:

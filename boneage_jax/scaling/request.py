@@ -1,4 +1,4 @@
-"""Options of `boneage scaling`."""
+"""Options of `boneage scaling` and `boneage learning-curve`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import pathlib
 
 from boneage_jax.config import ExperimentConfig
 from boneage_jax.options import option
+
+RANDOM = "random"
+"""Stands for random weights among the starts of a learning curve."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,3 +30,28 @@ class ScalingRequest:
     batches: tuple[int, ...] = option((), "batch sizes")
     seeds: int = option(1, "runs of each kind, whose errors are averaged", low=1)
     hold_out: int = option(1, "number of the largest runs to test the law on, without fitting it to them", low=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class LearningCurveRequest:
+    """How many labelled images a start is worth: runs of one config from several starts.
+
+    Attributes:
+      config: the experiment; the length of its training is that of the smallest number of epochs, see `least_steps`.
+    """
+
+    config: ExperimentConfig
+    out: pathlib.Path = option(help="folder for runs, tables and page")
+    images: tuple[int, ...] = option(help="numbers of training images; 0 for the starts as they are")
+    starts: tuple[str, ...] = option(
+        help=f"what training starts from: `{RANDOM}`, or networks as train.start names them, as in phantom_only:age0"
+    )
+    _: dataclasses.KW_ONLY
+    least_steps: int = option(
+        800, "steps of runs whose images would be through sooner: few images are seen more often", low=1
+    )
+    seeds: int = option(3, "runs of each kind, each with images of its own", low=1)
+    seeds_up_to: int = option(1000, "more images than these are trained on once", low=0)
+    lines: bool = option(
+        True, "leave out the starts corrected by a line for each sex, fitted to the same images", negated="--no-lines"
+    )
