@@ -1,6 +1,6 @@
 """The hand pipeline on a few real radiographs, against what the paper's own pipeline made of them.
 
-    python -m benchmarks.hand_other_pipeline runs/segmentation runs/landmarks --real FOLDER --out hand_other_pipeline.html
+    python -m benchmarks.hand_other_pipeline runs/segmentation runs/landmarks --real FOLDER --out other.html
 
 `FOLDER` holds the real radiographs, by the names in `FILES`; they are not part of this package.
 

@@ -32,7 +32,7 @@ from benchmarks.common import versions
 from boneage_jax import anatomy, page
 from boneage_jax.canvas import CAPITATE, FINGERTIP, hand_length, thumb_side
 from boneage_jax.data import annotations as annotation_files
-from boneage_jax.data import images, pairing
+from boneage_jax.data import pairing
 from boneage_jax.data.annotations import Annotation
 from boneage_jax.data.sources import Dataset, Records
 from boneage_jax.files import write_text
@@ -69,9 +69,7 @@ class Hand:
     iou: float | None
 
 
-def in_hand(
-    found: Float[np.ndarray, "3 2"], person: Float[np.ndarray, "3 2"]
-) -> Float[np.ndarray, "3 2"]:
+def in_hand(found: Float[np.ndarray, "3 2"], person: Float[np.ndarray, "3 2"]) -> Float[np.ndarray, "3 2"]:
     """Returns how far points lie from a person's, towards the thumb's side and the wrist, in % of the hand's length."""
     down = (person[CAPITATE] - person[FINGERTIP]) / hand_length(person)
     right = np.array([-down[1], down[0]]) * -np.sign(thumb_side(person))
@@ -79,7 +77,9 @@ def in_hand(
     return 100.0 * np.stack([difference @ right, difference @ down], axis=-1) / hand_length(person)
 
 
-def compared(dataset: Dataset, points: dict[str, np.ndarray], outlines: dict[str, Annotation], set_by_hand: set[str]) -> list[Hand]:
+def compared(
+    dataset: Dataset, points: dict[str, np.ndarray], outlines: dict[str, Annotation], set_by_hand: set[str]
+) -> list[Hand]:
     """Returns every hand of a registered dataset that people have annotated."""
     flags = {(row.split, row.id): row.flags for row in derive.read_flags(dataset)}
     hands = []
@@ -99,11 +99,13 @@ def compared(dataset: Dataset, points: dict[str, np.ndarray], outlines: dict[str
 
 def habit_of(hands: list[Hand]) -> Float[np.ndarray, "3 2"]:
     """Returns the median difference of the training hands whose points a person set: a person's habit, and ours."""
-    return np.nanmedian([hand.off for hand in hands if hand.off is not None and hand.by_hand and hand.split == "train"], axis=0)
+    return np.nanmedian(
+        [hand.off for hand in hands if hand.off is not None and hand.by_hand and hand.split == "train"], axis=0
+    )
 
 
 def errors_of(hands: list[Hand], habit: Float[np.ndarray, "3 2"]) -> Float[np.ndarray, "n 3"]:
-    """Returns each point's distance from a person's, the habit taken out, in % of the hand's length; 100 if not found."""
+    """Returns each point's distance from a person's, the habit taken out, in % of its length; 100 if not found."""
     off = np.array([hand.off for hand in hands]).reshape(-1, 3, 2) - habit
     return np.nan_to_num(np.linalg.norm(off, axis=-1), nan=100.0)
 
@@ -187,7 +189,9 @@ def as_text(found: dict[str, Any]) -> str:
             f"{of['gross failures not flagged']} ({of['gross and not flagged, %']:.2f}%, bar 0.05), "
             f"flagged {of['flagged, %']:.1f}% (bar 3)"
         )
-    lines.append(f"flags of all {found['flags']['hands']}: {found['flags']['flagged, %']:.2f}% {found['flags']['by flag']}")
+    lines.append(
+        f"flags of all {found['flags']['hands']}: {found['flags']['flagged, %']:.2f}% {found['flags']['by flag']}"
+    )
     return "\n".join(lines)
 
 
@@ -203,7 +207,11 @@ def _write_csv(hands: list[Hand], habit: np.ndarray, path: pathlib.Path) -> None
 
 
 def _sheet(
-    source: Dataset, dataset: Dataset, worst: list[tuple[Hand, str]], points: dict[str, np.ndarray], outlines: dict[str, Annotation]
+    source: Dataset,
+    dataset: Dataset,
+    worst: list[tuple[Hand, str]],
+    points: dict[str, np.ndarray],
+    outlines: dict[str, Annotation],
 ) -> page.Markup:
     """Cards of hands: what was found, and what a person drew and set."""
     opened: dict[str, tuple[Records, Records]] = {}
@@ -224,15 +232,20 @@ def _sheet(
 
 
 def _write_page(
-    out: pathlib.Path, found: dict[str, Any], dataset: Dataset, data: pathlib.Path, hands: list[Hand],
-    points: dict[str, np.ndarray], outlines: dict[str, Annotation],
+    out: pathlib.Path,
+    found: dict[str, Any],
+    dataset: Dataset,
+    data: pathlib.Path,
+    hands: list[Hand],
+    points: dict[str, np.ndarray],
+    outlines: dict[str, Annotation],
 ) -> None:
     source, habit = Dataset.open(data, dataset.origin), habit_of(hands)
     pointed = [hand for hand in hands if hand.off is not None]
     errors = errors_of(pointed, habit).max(1)
     by_points = [(pointed[n], f"a point {errors[n]:.1f}% off") for n in np.argsort(-errors)[:WORST]]
     outlined = sorted((hand for hand in hands if hand.iou is not None), key=lambda hand: hand.iou or 0.0)
-    by_masks = [(hand, f"IoU {hand.iou:.3f}") for hand in outlined[:WORST // 2]]
+    by_masks = [(hand, f"IoU {hand.iou:.3f}") for hand in outlined[: WORST // 2]]
     validation = found["key points"].get("validation") or found["key points"]["all"]
     key_figures = [
         page.KeyFigure(f"Median error, {point}", page.rounded(value, 2), "% of the hand's length")
@@ -242,7 +255,10 @@ def _write_page(
     if found["masks"]:
         key_figures.insert(0, page.KeyFigure("Mask IoU, mean", page.rounded(found["masks"]["mean"], 4)))
     body = [page.answer(*key_figures)]
-    for title, worst in ((f"Key points, the worst {len(by_points)}", by_points), (f"Masks, the worst {len(by_masks)}", by_masks)):
+    for title, worst in (
+        (f"Key points, the worst {len(by_points)}", by_points),
+        (f"Masks, the worst {len(by_masks)}", by_masks),
+    ):
         if worst:
             body.append(page.section(title, pictures.legend(), _sheet(source, dataset, worst, points, outlines)))
     body.append(page.details("All figures", json.dumps(found, indent=2)))

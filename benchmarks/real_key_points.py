@@ -1,9 +1,9 @@
 """Key points that people set, ready to train on: one habit taken out, only those set by hand.
 
-    python -m benchmarks.real_key_points registered_hands/first --annotations downloads/rsna299/annotations --out points.json
+    python -m benchmarks.real_key_points registered_hands/first --annotations rsna299/annotations --out points.json
     boneage train --config=configs/landmarks.py --config.data.key_points=points.json ...
 
-People set fingertips a little beyond the tip, networks that learnt from phantoms do not; a network that learns from both
+People set fingertips a little beyond the tip, networks that learnt from phantoms do not; one that learns from both
 needs one definition. The median difference on training hands (see `benchmarks.hand_real`) is added to people's points.
 Written are the training hands whose points a person set, and all validation hands with points, to be evaluated on.
 """

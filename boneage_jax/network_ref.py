@@ -8,9 +8,7 @@ import pathlib
 
 from boneage_jax import resources
 from boneage_jax.files import local
-
-SHIPPED = "shipped"
-"""Stands for the file of the bundle that is used where none is named; others that are shipped go by their names."""
+from boneage_jax.resources import SHIPPED
 
 
 @dataclasses.dataclass(frozen=True)

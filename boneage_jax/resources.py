@@ -30,6 +30,9 @@ def shipped_configs() -> list[str]:
     return []
 
 
+SHIPPED = "shipped"
+"""Stands for the bundle that is used where none is named; all that are shipped go by their names too."""
+
 PHANTOM_BUNDLE = "phantom_only"
 """The shipped bundle whose networks have seen rendered phantoms only."""
 
@@ -48,9 +51,11 @@ def shipped_bundle(name: str = "") -> pathlib.Path:
 
 
 def bundle_file(text: str) -> pathlib.Path:
-    """Returns the file that a text names: one of one's own, else a shipped bundle by its name."""
+    """Returns the file that a text names: one of one's own, else a shipped bundle by its name or as `shipped`."""
     path = pathlib.Path(text)
-    return shipped_bundle(text) if not path.exists() and text in shipped_bundles() else path
+    if path.exists() or text not in (SHIPPED, *shipped_bundles()):
+        return path
+    return shipped_bundle("" if text == SHIPPED else text)
 
 
 def builder_module(dataset: str) -> ModuleType:

@@ -1,7 +1,7 @@
-"""Fine-tunes the age network of the shipped bundle `phantom_only`, trained on endless phantoms of every kind, on hands of your own.
+"""Fine-tunes an age network of the shipped bundle `phantom_only` on hands of your own.
 
     boneage train --config=configs/finetune.py --run=runs/fine-0
-    boneage train --config=configs/finetune.py --config.train.start=phantom_only:age1 --config.train.seed=1 --run=runs/fine-1
+    boneage train --config=configs/finetune.py --config.train.start=phantom_only:age1 --run=runs/fine-1
     boneage train --config=configs/finetune.py:tiny --run=runs/fine-tiny         # its twin, a minute or two
 
 (On real hands: `--config.data.name=registered_hands/rsna_bone_age-full`, made by `boneage register`.)

@@ -1,9 +1,8 @@
 """Age network for real radiographs, from the phantoms' weights: the recipe of the shipped bundle `rsna`.
 
     boneage register rsna_bone_age/full --segmentation shipped --landmarks shipped --regions whole@520x400
-    boneage data build hand_phantom/registered --out data                    # the phantoms that are mixed in
     boneage train --config=configs/rsna.py --run=runs/rsna-0
-    boneage train --config=configs/rsna.py --config.train.start=phantom_only:age1 --config.train.seed=1 --run=runs/rsna-1
+    boneage train --config=configs/rsna.py --config.train.start=phantom_only:age1 --run=runs/rsna-1
     boneage train --config=configs/rsna.py:tiny --run=runs/rsna-tiny         # its twin on phantoms, a minute or two
 
 What differs from `configs/finetune.py`, and what each change brings on real hands, stands in benchmarks/README.md.

@@ -15,7 +15,9 @@ from boneage_jax.network_ref import NetworkRef
 
 names = st.one_of(
     st.text(max_size=20),
-    st.sampled_from(["folder", "with:colon", "b.safetensors", "shipped", "./shipped", "phantom_only", "~/run", "~nobody-here/run"]),
+    st.sampled_from(
+        ["folder", "with:colon", "b.safetensors", "shipped", "./shipped", "phantom_only", "~/run", "~nobody-here/run"]
+    ),
 )
 
 

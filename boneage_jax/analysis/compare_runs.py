@@ -111,7 +111,7 @@ def short_names(networks: Sequence[NetworkRef]) -> list[str]:
     if twice:
         raise UserError(f"{twice[0]}: found the same run {len(twice)} times, expected runs that differ")
     names = [""] * len(networks)
-    for n, (path, member) in enumerate(places):
+    for n, (path, _) in enumerate(places):
         for parts in range(1, len(path.parts) + 1):
             ends = ["/".join(place.parts[-parts:]) + (f":{of}" if of else "") for place, of in places]
             names[n] = ends[n]

@@ -19,7 +19,7 @@ from boneage_jax.data import labels, pairing, tables
 from boneage_jax.errors import UserError, fail_if_any
 
 FEW = 30
-"""Groups of fewer images are marked: their intervals are too wide to conclude from. The usual rule of thumb for means."""
+"""Groups of fewer images are marked: their intervals are too wide to conclude from. A usual rule of thumb for means."""
 
 MOST_GROUPS = 12
 """A column of numbers with more different values is cut into bands of about as many images; chosen by eye."""
@@ -82,7 +82,9 @@ def _by_stage(found: SplitPredictions) -> list[str]:
 
 
 def _by_age(found: SplitPredictions) -> list[str]:
-    first = [int(months // AGE_BAND) * AGE_BAND for months in np.clip(found.reading, 0, anatomy.MAX_MONTHS)]
+    # An age of 240 months belongs to the last band.
+    last = int(anatomy.MAX_MONTHS) - AGE_BAND
+    first = [min(int(months // AGE_BAND) * AGE_BAND, last) for months in np.clip(found.reading, 0, None)]
     return [f"{low} to {low + AGE_BAND} months" for low in first]
 
 
@@ -112,9 +114,7 @@ def by_columns(
     return tuple(grouped)
 
 
-def read_columns(
-    path: pathlib.Path | None, columns: Sequence[str], among: pairing.Images
-) -> dict[str, dict[str, str]]:
+def read_columns(path: pathlib.Path | None, columns: Sequence[str], among: pairing.Images) -> dict[str, dict[str, str]]:
     """Returns the value of each image, by its id, of those columns that a table has; all others must be `KNOWN`.
 
     Args:
@@ -123,12 +123,16 @@ def read_columns(
       among: images of the split, which the table's rows are paired with.
 
     Raises:
-      UserError: for a table that cannot be read or has no ids, columns that are not there, rows that name no one image,
-        and rows that contradict each other.
+      UserError: for a table that cannot be read or has no ids, columns that are not there, and rows that name no image
+        or one that another row names too.
     """
     if path is None:
         fail_if_any(
-            [f"--by {column}: found no --table, expected one with that column" for column in columns if column not in KNOWN],
+            [
+                f"--by {column}: found no --table, expected one with that column"
+                for column in columns
+                if column not in KNOWN
+            ],
             "columns that cannot be used",
             f"Without a table errors can be grouped by {', '.join(KNOWN)}.",
         )
@@ -152,17 +156,8 @@ def read_columns(
     if not any(n is not None for n in files):
         raise UserError(f"{path}: names none of the {len(among.ids)} images; expected ids such as {among.ids[0]!r}")
     places = {column: table.header.index(column) for column in columns if column in table.header}
-    found: dict[str, dict[str, str]] = {column: {} for column in places}
-    problems = []
-    for (number, cells), n in zip(table.rows, files, strict=True):
-        if n is None:
-            continue
-        for column, place in places.items():
-            value, image_id = cells[place].strip(), among.ids[n]
-            if found[column].setdefault(image_id, value) != value:
-                problems.append(f"row {number}: {column} of {image_id!r} is {value!r}, and another further up")
-    fail_if_any(problems, f"{path}: rows that cannot be used", "Correct or remove these rows.")
-    return found
+    named = [(cells, among.ids[n]) for (_, cells), n in zip(table.rows, files, strict=True) if n is not None]
+    return {column: {image_id: cells[place].strip() for cells, image_id in named} for column, place in places.items()}
 
 
 def _banded(values: Sequence[str]) -> list[str]:
@@ -251,6 +246,10 @@ def as_dict(grouped: Grouped) -> list[dict[str, Any]]:
     return [dataclasses.asdict(group) | {"few_images": group.is_small} for group in grouped.groups]
 
 
+def _cell(score: Score | None) -> str:
+    return "" if score is None else page.interval(score.value, score.low, score.high, 2)
+
+
 def section(grouped: Sequence[Grouped]) -> list[page.Markup]:
     """Returns a section of the evaluation's page for each column."""
     blocks = []
@@ -259,8 +258,7 @@ def section(grouped: Sequence[Grouped]) -> list[page.Markup]:
             [
                 group.name,
                 f"{group.images:,}" + (" (few)" if group.is_small else ""),
-                *(page.interval(s.value, s.low, s.high, 2) for s in (group.mae, group.bias, group.within_12)),
-                page.interval(*dataclasses.astuple(group.against_rest), 2) if group.against_rest else "",
+                *(_cell(score) for score in (group.mae, group.bias, group.within_12, group.against_rest)),
             ]
             for group in one.groups
         ]
@@ -274,4 +272,3 @@ def section(grouped: Sequence[Grouped]) -> list[page.Markup]:
             )
         )
     return blocks
-

@@ -21,7 +21,7 @@ FEWEST = 10
 """A sex with fewer images gets no line of its own; chosen by eye, a line has two numbers."""
 
 ADVISED = 50
-"""With fewer images in all a line may do harm; the issue of a warning, chosen by eye."""
+"""With fewer images in all there is a warning: a line may do harm; chosen by eye."""
 
 FOLDS = 10
 """Parts of the images, each corrected by the line of the others, to measure the gain."""
@@ -49,9 +49,7 @@ class LocalCalibration:
     after: Score
     gain: Score
 
-    def __call__(
-        self, months: Float[np.ndarray, " n"], male: Bool[np.ndarray, " n"]
-    ) -> Float[np.ndarray, " n"]:
+    def __call__(self, months: Float[np.ndarray, " n"], male: Bool[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
         """Returns corrected ages.
 
         Args:
@@ -67,10 +65,12 @@ class LocalCalibration:
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> LocalCalibration:
         """Reads what `to_json` gives. Raises `KeyError`, `TypeError` or `ValueError` for anything else."""
-        lines = {sex: Debias(**{k: float(v) for k, v in stored[sex].items()}) for sex in ("female", "male")}
-        measured = {name: Score(**{k: float(v) for k, v in stored[name].items()}) for name in ("before", "after", "gain")}
+        girls, boys = (Debias(**{k: float(v) for k, v in stored[sex].items()}) for sex in ("female", "male"))
+        before, after, gain = (
+            Score(**{k: float(v) for k, v in stored[name].items()}) for name in ("before", "after", "gain")
+        )
         images = {str(sex): int(count) for sex, count in stored["images"].items()}
-        return cls(source=str(stored["source"]), images=images, **lines, **measured)
+        return cls(girls, boys, str(stored["source"]), images, before, after, gain)
 
 
 def corrected(
@@ -142,7 +142,10 @@ def as_text(found: LocalCalibration) -> str:
         f"gain {scores.shown(found.gain, sign=True)} months"
     )
     if sum(found.images.values()) < ADVISED:
-        lines.append(f"warning: {sum(found.images.values())} images; expected about 100, with fewer than {ADVISED} a line may do harm")
+        lines.append(
+            f"warning: {sum(found.images.values())} images; expected about 100; with fewer than {ADVISED} a line "
+            "may do harm"
+        )
     if found.gain.low <= 0:
         lines.append("warning: the interval of the gain holds 0: these images do not show that the lines help")
     return "\n".join(lines)

@@ -62,8 +62,9 @@ def load(
     """Opens trained networks from radiograph to bone age.
 
     Args:
-      networks: of bone age: None for those of the bundle that comes with the package; the file of a bundle, which holds
-        all networks; or one or several runs (folders, or `FILE:MEMBER` of bundles), whose ages are averaged.
+      networks: of bone age: None for those of the bundle that is used where none is named; the file of a bundle, which
+        holds all networks, or the name of a shipped one; or one or several runs (folders, or `FILE:MEMBER` of bundles),
+        whose ages are averaged.
       segmentation: run of that task, or a bundle; None for the bundle's.
       landmarks: likewise.
       thresholds: file of `boneage calibrate quality`: quality thresholds chosen for these two; None for the bundle's.
@@ -93,7 +94,7 @@ def load(
         segmentation=None if segmentation is None else NetworkRef.of(segmentation),
         landmarks=None if landmarks is None else NetworkRef.of(landmarks),
         thresholds=None if thresholds is None else pathlib.Path(thresholds),
-        bundle=bundles[0].path if bundles else None,
+        bundle=bundles[0].place if bundles else None,
         as_is=as_is,
         sex_conflict=sex_conflict,
         step=step,
@@ -125,7 +126,7 @@ class BoneAgeModel:
         self._assessor = Assessor(request)
         self._batch_size = request.batch_size
         self.networks = self._assessor.networks
-        self.needs_sex = self._assessor.ensemble.needs_sex
+        self.needs_sex = self._assessor.needs_sex
         self.phantoms_only = self._assessor.phantoms_only
         self.notice = f"{assess.PHANTOMS_ONLY} {NOT_A_MEDICAL_DEVICE}" if self.phantoms_only else NOT_A_MEDICAL_DEVICE
 

@@ -40,7 +40,9 @@ def add(commands: argparse._SubParsersAction) -> None:
         request=MiningRequest,
         takes_config=True,
     )
-    calibrate = commands.add_parser("calibrate", help="fit quality thresholds to networks, or ages to one's own readers")
+    calibrate = commands.add_parser(
+        "calibrate", help="fit quality thresholds to networks, or ages to one's own readers"
+    )
     calibrate_commands = calibrate.add_subparsers(required=True, metavar="COMMAND")
     command(
         calibrate_commands,

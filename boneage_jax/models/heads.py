@@ -22,7 +22,7 @@ see docs/explanation/lab-notes.md."""
 class DenseHead(nnx.Module):
     """From features to outputs: dropout, dense and ELU for each hidden layer; outputs.
 
-    Where `model.sex` is `input` the sex stands beside the features; where it is `heads` each sex has outputs of its own.
+    Where `model.sex` is `input` the sex stands beside the features; where it is `heads` each sex has its own outputs.
 
     Args:
       features: number of image features.

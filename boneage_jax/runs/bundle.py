@@ -26,7 +26,7 @@ from boneage_jax.config import PATHS, ExperimentConfig, to_dict, validate
 from boneage_jax.distributed.mesh import make_mesh, replicated
 from boneage_jax.errors import UserError, reason
 from boneage_jax.files import replacing
-from boneage_jax.network_ref import SHIPPED, NetworkRef
+from boneage_jax.network_ref import NetworkRef
 from boneage_jax.runs import run_folder
 from boneage_jax.runs.run_folder import LoadedRun, shapes_of
 from boneage_jax.runs.state import Arrays
@@ -105,7 +105,7 @@ def _anywhere(config: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
 
 def _is_shipped(place: str) -> bool:
     """Whether a text names a network that is shipped: such a place is the same on all machines."""
-    return place.partition(":")[0] in (SHIPPED, *resources.shipped_bundles())
+    return place.partition(":")[0] in (resources.SHIPPED, *resources.shipped_bundles())
 
 
 def read(path: pathlib.Path, *, devices: int = 0) -> Bundle:

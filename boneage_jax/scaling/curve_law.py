@@ -61,7 +61,9 @@ def fit(points: Mapping[str, tuple[Float[np.ndarray, " n"], Float[np.ndarray, " 
     names = list(points)
     every = np.concatenate([images for images, _ in points.values()])
     middle = float(np.exp(np.log(every).mean()))
-    scaled = {name: (np.asarray(images, np.float64) / middle, np.log(error)) for name, (images, error) in points.items()}
+    scaled = {
+        name: (np.asarray(images, np.float64) / middle, np.log(error)) for name, (images, error) in points.items()
+    }
     lowest = min(float(np.min(error)) for _, error in points.values())
 
     def residuals(p: np.ndarray) -> np.ndarray:

@@ -311,9 +311,7 @@ def _laws(points: Sequence[Point], weights: np.ndarray | None = None) -> dict[st
     return curve_law.fit(columns) if columns else {}
 
 
-def _equivalents(
-    points: Sequence[Point], laws: dict[str, CurveLaw], starts: Sequence[str]
-) -> Iterator[Equivalent]:
+def _equivalents(points: Sequence[Point], laws: dict[str, CurveLaw], starts: Sequence[str]) -> Iterator[Equivalent]:
     """For each point of a start, the images that the first start needs to come as far."""
     other = starts[0]
     if other not in laws:

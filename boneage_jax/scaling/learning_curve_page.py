@@ -70,9 +70,7 @@ def as_text(found: LearningCurve) -> str:
     for start, law in found.laws.items():
         lines.append(f"{start}: error = {law.floor:.2f} + {law.factor:.3g} / images^{law.exponent:.3f}")
     for one in found.equivalents:
-        lines.append(
-            f"{_named(one)} equal {_count(one.needed)} [{_count(one.low)}, {_count(one.high)}] of {one.other}"
-        )
+        lines.append(f"{_named(one)} equal {_count(one.needed)} [{_count(one.low)}, {_count(one.high)}] of {one.other}")
     lines.append(NOT_A_MEDICAL_DEVICE)
     return "\n".join(lines)
 
@@ -82,7 +80,7 @@ def _named(one: Equivalent) -> str:
 
 
 def _count(images: float) -> str:
-    return f"{images:,.0f}" if math.isfinite(images) and images < 1e9 else "any number"
+    return f"{images:,.0f}" if math.isfinite(images) and images < 1e9 else "more than any number"
 
 
 def _answer(found: LearningCurve) -> page.Markup:

@@ -37,18 +37,20 @@ class LearningCurveRequest:
     """How many labelled images a start is worth: runs of one config from several starts.
 
     Attributes:
-      config: the experiment; the length of its training is that of the smallest number of epochs, see `least_steps`.
+      config: the experiment; the length of its training is in epochs, see `least_steps`.
     """
 
     config: ExperimentConfig
-    out: pathlib.Path = option(help="folder for runs, tables and page")
-    images: tuple[int, ...] = option(help="numbers of training images; 0 for the starts as they are")
+    out: pathlib.Path = option(help="folder for runs, JSON and page")
+    images: tuple[int, ...] = option(
+        help="numbers of training images; 0 for the starts as they are; three above 0 make a law"
+    )
     starts: tuple[str, ...] = option(
         help=f"what training starts from: `{RANDOM}`, or networks as train.start names them, as in phantom_only:age0"
     )
     _: dataclasses.KW_ONLY
     least_steps: int = option(
-        800, "steps of runs whose images would be through sooner: few images are seen more often", low=1
+        800, "least number of steps of a run: few images are seen more often than train.length says", low=1
     )
     seeds: int = option(3, "runs of each kind, each with images of its own", low=1)
     seeds_up_to: int = option(1000, "more images than these are trained on once", low=0)

@@ -22,7 +22,7 @@ from boneage_jax.errors import listed, printable
 from boneage_jax.files import replacing
 from boneage_jax.hand.age_ensemble import AgeEnsemble, trained_on_phantoms
 from boneage_jax.hand.pipeline import HandPipeline, Registered, Settings
-from boneage_jax.hand.quality import NO_HAND
+from boneage_jax.hand.quality import NO_HAND, Thresholds
 from boneage_jax.runs import bundle, run_folder
 from boneage_jax.runs.run_folder import LoadedRun
 from boneage_jax.workflows import age_calibration, radiographs
@@ -36,7 +36,8 @@ UNCALIBRATED = "uncalibrated"
 """Mark of flags whose thresholds were not chosen for the networks."""
 
 UNCALIBRATED_NOTICE = (
-    "Quality flags are uncalibrated: their thresholds were not chosen for these networks. See boneage calibrate quality."
+    "Quality flags are uncalibrated: their thresholds were not chosen for these networks. "
+    "See boneage calibrate quality."
 )
 
 
@@ -140,6 +141,10 @@ class Assessor:
         """Of all weights: other networks have another."""
         return " ".join(map(run_folder.digest, self._networks))
 
+    def thresholds(self) -> Thresholds | None:
+        """Returns the quality thresholds behind the flags; None where no hand is looked for."""
+        return self._pipeline.settings.thresholds if self._pipeline is not None else None
+
     def _age_calibration(self) -> LocalCalibration | None:
         if self._request.age_calibration is not None:
             return age_calibration.read(self._request.age_calibration, self.fingerprint)
@@ -152,7 +157,9 @@ class Assessor:
         if fitted is None:
             return ()
         gain = f"{fitted.before.value:.2f} to {fitted.after.value:.2f} months"
-        return (f"ages corrected by a line for each sex, fitted to {fitted.source} (MAE there {gain}, cross-validated)",)
+        return (
+            f"ages corrected by a line for each sex, fitted to {fitted.source} (MAE there {gain}, cross-validated)",
+        )
 
     @property
     def needs_sex(self) -> bool:
@@ -212,9 +219,7 @@ class Assessor:
             if self.needs_sex:
                 radiographs.expect_sexes(found, given)
             batches = parallel.in_batches(len(found), self._request.batch_size)
-            bar = (
-                stack.enter_context(parallel.progress_of(total=len(found), label=label)) if progress else None
-            )
+            bar = stack.enter_context(parallel.progress_of(total=len(found), label=label)) if progress else None
             for batch, contents in parallel.read_ahead(lambda n: radiographs.read(found[n]), batches):
                 yield from self._batch([found[n].name for n in batch], contents, [given[n] for n in batch])
                 if bar is not None:
@@ -253,9 +258,7 @@ class Assessor:
         """The sex that counts; a radiograph that cannot be read is a problem too."""
         if content.image is None:
             return ChildSex(content.male if given is None else given, problem=content.problem)
-        return radiographs.sex_that_counts(
-            given, content.male, self._request.sex_conflict, needed=self.needs_sex
-        )
+        return radiographs.sex_that_counts(given, content.male, self._request.sex_conflict, needed=self.needs_sex)
 
     def _ages(
         self, names: Sequence[str], images: Sequence[Grey], sexes: Sequence[ChildSex]

@@ -6,6 +6,7 @@ import numpy as np
 
 from boneage_jax import NOT_A_MEDICAL_DEVICE, resources
 from boneage_jax.analysis import local_calibration
+from boneage_jax.data import labels
 from boneage_jax.data.tree import Tree
 from boneage_jax.errors import UserError, listed, printable
 from boneage_jax.files import check_writable
@@ -13,6 +14,7 @@ from boneage_jax.runs import bundle
 from boneage_jax.workflows import age_calibration, radiographs
 from boneage_jax.workflows.assess import Assessor
 from boneage_jax.workflows.requests import AgeCalibrationRequest, AssessRequest
+
 
 def calibrate(request: AgeCalibrationRequest) -> str:
     """Fits and writes a calibration; returns what came out, for people.
@@ -22,6 +24,8 @@ def calibrate(request: AgeCalibrationRequest) -> str:
     Raises:
       UserError: for tables, images and networks that cannot be used, too few hands, and files that cannot be written.
     """
+    if request.out is None and request.into is None:
+        raise UserError("found neither --out nor --into, expected a file for the calibration or for a bundle with it")
     for path in (request.out, request.into):
         if path is not None:
             check_writable(path.absolute().parent)
@@ -30,8 +34,8 @@ def calibrate(request: AgeCalibrationRequest) -> str:
         raise UserError(f"--into {request.into}: this is the bundle that is read, expected the name of another file")
     with Tree() as tree:
         found = radiographs.found(tree, [request.images or request.table.absolute().parent])
-        labels = radiographs.labels_of(found, request.table)
-        wanted = [(one, label) for one, label in zip(found, labels, strict=True) if label is not None]
+        rows = radiographs.labels_of(found, request.table)
+        wanted = [(one, label) for one, label in zip(found, rows, strict=True) if label is not None]
         usable = [(one, label) for one, label in wanted if np.isfinite(label.months) and label.male is not None]
         if not usable:
             raise UserError(
@@ -56,6 +60,9 @@ def calibrate(request: AgeCalibrationRequest) -> str:
     except ValueError as error:
         raise UserError(f"{request.table}: found {error}; about 100 labelled radiographs are advised") from error
     lines = [local_calibration.as_text(fitted)]
+    unread = len(labels.read_whole_table(request.table.name, request.table.read_bytes()).labels) - len(wanted)
+    if unread:
+        lines.append(f"warning: {unread} rows of {request.table.name} name none of the {len(found)} radiographs")
     if left_out:
         lines.append(f"{len(left_out)} of {len(usable)} left out:\n{listed(left_out)}")
     if request.out is not None:

@@ -120,7 +120,8 @@ def read(path: pathlib.Path, networks: Mapping[str, str]) -> Calibration:
         chosen_for = dict(stored["networks"])
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(
-            f"{path}: cannot be used ({reason(error)}); expected a file of thresholds, as boneage calibrate quality writes them"
+            f"{path}: cannot be used ({reason(error)}); expected a file of thresholds, as boneage calibrate quality "
+            "writes them"
         ) from error
     if chosen_for != dict(networks):
         raise UserError(

@@ -55,7 +55,9 @@ def demo(request: DemoRequest, arguments: list[str]) -> str:
     what = "masks, key points, ages" if request.train_all else "ages, from the shipped network"
     print(f"2/5 training: {what}", file=sys.stderr)
     segmentation, landmarks = finders = [
-        _trained(request, f"configs/{name}.py:tiny", raw, name) if request.train_all else NetworkRef(None, name, resources.PHANTOM_BUNDLE)
+        _trained(request, f"configs/{name}.py:tiny", raw, name)
+        if request.train_all
+        else NetworkRef(None, name, resources.PHANTOM_BUNDLE)
         for name in _FINDERS
     ]
     recipe = "configs/tiny.py" if request.train_all else "configs/finetune.py:tiny"
@@ -121,7 +123,9 @@ def _found(finders: Sequence[NetworkRef], source: Dataset, derived: Derived, fol
         values = [page.significant(value) for key, value in scored.summary.items() if key != "images"]
         rows.append([name, f"{scored.score.label}, {scored.score.unit}".removesuffix(", "), *values])
     flags = ", ".join(f"{flag} {count}" for flag, count in sorted(derived.flags["test"].items())) or "none"
-    whose = f"those of the shipped bundle {resources.PHANTOM_BUNDLE}" if finders[0].path is None else "trained by this demo"
+    whose = (
+        f"those of the shipped bundle {resources.PHANTOM_BUNDLE}" if finders[0].path is None else "trained by this demo"
+    )
     return page.section(
         "Masks and key points",
         page.table(["network", "score", "mean", "median", "worst 1%"], rows, stack=True),

@@ -64,7 +64,7 @@ def open_networks(segmentation: Place, landmarks: Place, thresholds: pathlib.Pat
     Args:
       segmentation: a run's folder, or a bundle.
       landmarks: likewise.
-      thresholds: file of `boneage calibrate quality` for the two; None for those of the bundle that both come from, if any.
+      thresholds: file of `boneage calibrate quality` for the two; None for those of the bundle that both come from.
 
     Raises:
       UserError: for networks and thresholds that cannot be used.
@@ -142,7 +142,6 @@ class BundledNetworks:
     def blend(self) -> Blend:
         """Returns how the ages of its networks become one."""
         return Blend.of(self._bundle.about.get("blend", {}))
-
 
     def age_calibration(self) -> LocalCalibration | None:
         """Returns the lines that its ages are corrected by; None where it holds none.

@@ -1,5 +1,5 @@
 """Options of `boneage data build`, `data info`, `annotations convert`, `mine`, `calibrate`, `register`, `predict`,
-`bundle` and `demo`.
+`stress`, `bundle` and `demo`.
 
 They stand apart from the workflows, which load JAX: a command's help needs only what is here.
 """
@@ -193,9 +193,7 @@ class AgeCalibrationRequest:
         help="CSV or spreadsheet: file, male (or sex), boneage in months", positional=True, metavar="TABLE"
     )
     _: dataclasses.KW_ONLY
-    images: pathlib.Path | None = option(
-        None, "folder or zip of the radiographs", default_text="the table's folder"
-    )
+    images: pathlib.Path | None = option(None, "folder or zip of the radiographs", default_text="the table's folder")
     bundle: pathlib.Path | None = _bundle()
     out: pathlib.Path | None = option(None, "file for the calibration, to use with predict --age-calibration")
     into: pathlib.Path | None = option(None, "file for a bundle that holds it, to use with predict --bundle")
@@ -294,10 +292,14 @@ class StressRequest:
     out: pathlib.Path = option(help="folder for ages, JSON and page")
     _: dataclasses.KW_ONLY
     data: pathlib.Path = _data()
-    split: str = option("validation", "split")
+    split: str = option("validation", "split, whole: --images says how much of it is read")
     images: int = option(200, "number of its hands, the first ones", low=1)
     only: tuple[str, ...] = option(
-        (), "changes, by name or kind, as in exposure or 'JPEG*'; repeatable", repeat=True, parse=str, default_text="all"
+        (),
+        "changes, by name or kind, as in exposure or 'JPEG*'; repeatable",
+        repeat=True,
+        parse=str,
+        default_text="all",
     )
     runs: tuple[NetworkRef | pathlib.Path, ...] = _network(
         (),

@@ -101,8 +101,8 @@ def chosen(patterns: Sequence[str]) -> list[Transformation]:
     for pattern in patterns:
         if not any(_matches(one, pattern) for one in TRANSFORMATIONS):
             raise UserError(
-                f"--only {pattern!r}: no such change, expected one of {', '.join(repr(t.name) for t in TRANSFORMATIONS)}"
-                f", or a kind: {', '.join(dict.fromkeys(t.kind for t in TRANSFORMATIONS))}"
+                f"--only {pattern!r}: no such change, expected {', '.join(repr(t.name) for t in TRANSFORMATIONS)}"
+                f" or a kind: {', '.join(dict.fromkeys(t.kind for t in TRANSFORMATIONS))}"
             )
     return [one for one in TRANSFORMATIONS if not patterns or any(_matches(one, pattern) for pattern in patterns)]
 
@@ -152,6 +152,7 @@ def _assessing(request: StressRequest) -> AssessRequest:
 def _claim(request: StressRequest, dataset: Dataset, assessor: Assessor) -> None:
     """Makes the folder this study's. Raises `UserError` for one that cannot be written or holds another study."""
     check_writable(request.out)
+    thresholds = assessor.thresholds()
     settings = {
         "dataset": dataset.name,
         "fingerprint": dataset.fingerprint,
@@ -159,7 +160,9 @@ def _claim(request: StressRequest, dataset: Dataset, assessor: Assessor) -> None
         "images": request.images,
         "networks": assessor.fingerprint,
         "views": request.views,
+        "thresholds": dataclasses.asdict(thresholds) if thresholds else None,
     }
+    settings = json.loads(json.dumps(settings))
     path = request.out / "stress_settings.json"
     if not path.exists():
         write_text(path, json.dumps(settings, indent=2) + "\n")
@@ -226,8 +229,8 @@ def as_text(found: Stress) -> str:
     kind = "rendered phantoms" if found.is_phantom else "radiographs"
     plain = found.unchanged
     lines = [
-        f"{found.request.dataset} {found.request.split}, {found.images} {kind}; unchanged: MAE {scores.shown(plain.mae)} "
-        f"months, flagged {plain.flagged:.1f}%, without an age {plain.without_age:.1f}%",
+        f"{found.request.dataset} {found.request.split}, {found.images} {kind}; unchanged: MAE "
+        f"{scores.shown(plain.mae)} months, flagged {plain.flagged:.1f}%, without an age {plain.without_age:.1f}%",
         f"{'change':<30}{'MAE':>22}{'mean change':>13}{f'over {LARGE:.0f} months':>24}{'flagged':>9}{'no age':>8}",
     ]
     lines += [
@@ -248,15 +251,19 @@ def facts(found: Stress) -> dict[str, object]:
     """Returns the result in types that JSON has."""
 
     def of(row: Row) -> dict[str, object]:
+        measured = {
+            "mae": dataclasses.asdict(row.mae),
+            "mae_unchanged": row.mae_unchanged,
+            "mean_change": row.change,
+            "large": dataclasses.asdict(row.large),
+        }
         return {
             "change": row.transformation.name,
             "kind": row.transformation.kind,
             "without_age": row.without_age,
             "flagged": row.flagged,
-            "mae": dataclasses.asdict(row.mae),
-            "mae_unchanged": row.mae_unchanged,
-            "mean_change": row.change,
-            "large": dataclasses.asdict(row.large),
+            # JSON knows no NaN: a change after which no hand gets an age has no such figures.
+            **(measured if np.isfinite(row.mae.value) else dict.fromkeys(measured)),
         }
 
     return {

@@ -60,7 +60,9 @@ def _answer(found: Stress) -> page.Markup:
                 f"mean of {len(measured)} changes",
             ),
             page.KeyFigure(
-                "Hardest change", worst.transformation.name, note=f"{page.rounded(worst.large.value)}% of ages change so"
+                "Hardest change",
+                worst.transformation.name,
+                note=f"{page.rounded(worst.large.value)}% of ages change so",
             ),
         ]
     return page.answer(*figures)
@@ -107,7 +109,7 @@ def _table(found: Stress) -> page.Markup:
     ]
     rows = [["none", "", *_cells(found.unchanged)]]
     rows += [[row.transformation.name, row.transformation.kind, *_cells(row)] for row in found.rows]
-    lead = "Below a value its 95% bootstrap interval. Hands that get no age count in the last column alone."
+    lead = "Below a value its 95% bootstrap interval. Hands that get no age count in the last two columns alone."
     return page.section("All changes", page.table(head, rows), lead=lead)
 
 

@@ -1,7 +1,7 @@
 """Changes of a radiograph that a reader of bone ages should not mind: each a function of grey levels and of a seed.
 
 Strengths are chosen by eye, from what scanners, archives and people do to radiographs; lengths are parts of the
-image's shorter side, so that they mean the same at any resolution.
+image's own, so that they mean the same at any resolution.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ def _captioned(image: Grey, _: np.random.Generator) -> Grey:
 
 
 def _jpeg(image: Grey, _: np.random.Generator, quality: int) -> Grey:
-    _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     return np.asarray(cv2.imdecode(data, cv2.IMREAD_GRAYSCALE))
 
 
@@ -171,8 +171,8 @@ TRANSFORMATIONS = (
     Transformation("equalised", "exposure", _equalised),
     Transformation("noise, SD 5 of 255", "sharpness", _with(_noisy, sd=5.0)),
     Transformation("noise, SD 15 of 255", "sharpness", _with(_noisy, sd=15.0)),
-    Transformation("blur, 0.3% of the width", "sharpness", _with(_blurred, part=0.003)),
-    Transformation("blur, 0.7% of the width", "sharpness", _with(_blurred, part=0.007)),
+    Transformation("blur, 0.3% of the side", "sharpness", _with(_blurred, part=0.003)),
+    Transformation("blur, 0.7% of the side", "sharpness", _with(_blurred, part=0.007)),
     Transformation("sharpened", "sharpness", _with(_sharpened, part=0.004)),
     Transformation("reduced to 224 pixels", "sharpness", _with(_coarser, side=224)),
     Transformation("reduced to 150 pixels", "sharpness", _with(_coarser, side=150)),

@@ -112,7 +112,9 @@ def test_a_column_without_a_table_is_refused():
 
 def test_the_command_writes_groups_to_text_json_and_page(trained, phantoms, tmp_path, capsys):
     ids = run_folder.load(trained) and phantoms.split("test").ids()
-    path = table(tmp_path / "t.csv", [(one, "ward" if n % 2 else "clinic") for n, one in enumerate(ids)], ("id", "place"))
+    path = table(
+        tmp_path / "t.csv", [(one, "ward" if n % 2 else "clinic") for n, one in enumerate(ids)], ("id", "place")
+    )
     out = tmp_path / "out"
     status, said, _ = call(
         capsys, "evaluate", trained, "--out", out, "--report", "--by", "place", "--by", "sex", "--table", path

@@ -21,7 +21,11 @@ class Numbers:
 
     def __getitem__(self, index):
         n = int(index)
-        return {"image": np.full((2, 2), n % 256, np.uint8), "male": np.float32(n % 2), "bone_age": np.float32(self.first + n)}
+        return {
+            "image": np.full((2, 2), n % 256, np.uint8),
+            "male": np.float32(n % 2),
+            "bone_age": np.float32(self.first + n),
+        }
 
 
 def read(count, steps, **options):

@@ -64,7 +64,9 @@ def test_a_study_from_end_to_end(data_dir, phantoms, tmp_path, start, capsys):
     assert len(runs) == 2 * (2 + 1 + 1), "two starts; two seeds up to 20 images, one above"
     parts = {run.config.data.train_split for run in runs if run.images == 16}
     assert parts == {"train[0:16]", "train[16:32]"}, "each seed has images of its own"
-    assert {run.config.train.length for run in runs if run.images == 16} == {"2 steps"}, "few images are seen more often"
+    assert {run.config.train.length for run in runs if run.images == 16} == {"2 steps"}, (
+        "few images are seen more often"
+    )
     assert {run.config.train.length for run in runs if run.images == 64} == {"4 steps"}
 
     found = learning_curve.learning_curve(request)

@@ -352,8 +352,8 @@ def test_a_run_starts_from_backbones_alone(whole, data_dir, phantoms, tmp_path):
         for a, b in zip(*map(jax.tree.leaves, (source["backbones"]["0"], begun["backbones"][number])), strict=True):
             np.testing.assert_allclose(a, b, atol=1e-7)
     assert source["head"]["last"]["kernel"].shape != begun["head"]["last"]["kernel"].shape
+    wider = small_config(data_dir, phantoms, **three, train__start=str(whole), model__widths=(4, 10))
     with pytest.raises(UserError, match="other backbones"):
-        wider = small_config(data_dir, phantoms, **three, train__start=str(whole), model__widths=(4, 10))
         train(wider, tmp_path / "wider")
 
 
@@ -366,7 +366,7 @@ def test_phantoms_mixed_in_are_resumed_to_the_bit(data_dir, phantoms, tmp_path, 
     for a, b in zip(weights(tmp_path / "unbroken", 12), weights(tmp_path / "run", 12), strict=True):
         np.testing.assert_array_equal(a, b)
     alone = small_config(data_dir, phantoms, **{**settings, "data__mix": ""})
-    with pytest.raises(UserError, match="data.mix"):
+    with pytest.raises(UserError, match=r"data\.mix"):
         train(alone, tmp_path / "run")
 
 

@@ -4,7 +4,6 @@ import csv
 import json
 
 import cv2
-import numpy as np
 import pytest
 
 from boneage_jax.runs import bundle

@@ -68,7 +68,11 @@ def test_changes_are_what_they_are_called():
 def test_unknown_changes_are_refused():
     with pytest.raises(UserError, match="--only 'blurrr': no such change"):
         stress.chosen(["blurrr"])
-    assert [one.name for one in stress.chosen(["JPEG*", "mirrored"])] == ["mirrored", "JPEG, quality 50", "JPEG, quality 15"]
+    assert [one.name for one in stress.chosen(["JPEG*", "mirrored"])] == [
+        "mirrored",
+        "JPEG, quality 50",
+        "JPEG, quality 15",
+    ]
     assert {one.kind for one in stress.chosen(["exposure"])} == {"exposure"}
 
 
