@@ -67,6 +67,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         example="boneage paper --out paper --tiny --experiments 'm46-*'    # on phantoms, each experiment a minute\n"
         "boneage paper --out paper --dry-run                       # what there is to do, and what it costs\n"
         "boneage paper --out paper --dataset registered_hands/rsna_bone_age-full --data data\n"
+        "boneage paper --out half --dataset registered_hands/rsna_bone_age-full --half --test validation\n"
         "boneage paper --out folds --dataset registered_hands/rsna_bone_age-full --folds 5 --experiments 'm46-*-all'\n"
         "boneage paper --out paper --experiments 'm46-*-all' --beside runs/best-0 --beside runs/best-1\n\n"
         "the same command goes on where it was cut short",

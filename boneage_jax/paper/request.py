@@ -31,8 +31,11 @@ class PaperRequest:
     )
     _: dataclasses.KW_ONLY
     tiny: bool = option(False, "train the experiments' tiny twins")
+    half: bool = option(False, "inputs of half the paper's height and width, for radiographs that carry no more")
     validation: str = option("validation", "split that ensembles are fitted on")
-    test: str = option("test", "split that is reported")
+    test: str = option(
+        "test", "split that is reported; where it is that of --validation, each fifth by fits to the other four"
+    )
     folds: int = option(0, "cross-validation: number of folds; reports the training split; 0 for none", low=0)
     patients: pathlib.Path | None = option(None, "with --folds: CSV of image and patient, dealt together")
     overrides: tuple[str, ...] = option(

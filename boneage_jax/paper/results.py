@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float
 
 from boneage_jax.analysis import evaluate
 from boneage_jax.analysis.ensemble import Debias, average, fitted_weights
+from boneage_jax.data.folds import Fold
 from boneage_jax.data.reading import view_of
 from boneage_jax.data.sources import Dataset
 from boneage_jax.errors import UserError, fail_if_any
@@ -92,15 +93,18 @@ def results(request: PaperRequest) -> Results:
     weights: dict[str, float] = {}
     ensembles: list[Predictions] = []
     if len(members) > 1:
+        fitted_on = request.validation
         if request.folds:
-            fits = _across_folds(planned, shown, members)
+            fits, fitted_on = _across_folds(planned, shown, members), "the other folds"
+        elif request.validation == request.test:
+            fits, fitted_on = _within(shown, members), f"the other fifths of {request.test}"
         else:
             validation = _Split(dataset, request.validation)
             fitting = _members(validation.predictions(request, planned), validation.male) + validation.other_models(
                 request
             )
             fits = [_Fit(_stacked(fitting), validation.reading, np.ones(len(shown.ids), bool))]
-        ensembles, weights = _ensembles(members, fits, "the other folds" if request.folds else "validation")
+        ensembles, weights = _ensembles(members, fits, fitted_on)
     return Results(
         dataset=dataset,
         split=shown.split,
@@ -223,6 +227,19 @@ def _across_folds(planned: Sequence[PlannedRun], shown: _Split, members: Sequenc
         fold = view_of(data, split=data.train_split, evaluation=True).fold
         assert fold is not None
         inside = np.array([fold.keeps(image_id) for image_id in shown.ids])
+        fits.append(_Fit(months[:, ~inside], shown.reading[~inside], inside))
+    return fits
+
+
+FIFTHS = 5
+"""Parts of a split that ensembles are both fitted and reported on: each is reported by what the other four say."""
+
+
+def _within(shown: _Split, members: Sequence[Predictions]) -> list[_Fit]:
+    """For each fifth of the split, the members' predictions of the other four."""
+    months, fits = _stacked(members), []
+    for number in range(FIFTHS):
+        inside = np.array([Fold(FIFTHS, number, True).keeps(image_id) for image_id in shown.ids])
         fits.append(_Fit(months[:, ~inside], shown.reading[~inside], inside))
     return fits
 

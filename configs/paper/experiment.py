@@ -2,6 +2,7 @@
 
     boneage train --config=configs/paper/experiment.py:m46-regression-A-all --run=runs/m46-regression-A-all
     boneage train --config=configs/paper/experiment.py:m46-regression-B-male-tiny --run=runs/try   # a tiny twin
+    boneage train --config=configs/paper/experiment.py:m46-regression-A-all-half --run=runs/half   # for small images
     boneage paper --out paper                                                                      # all of them
 
 Models `m46` and `resnet50`; heads `regression` and `classification`; regions A (whole hand), B (carpals), C
@@ -21,8 +22,13 @@ SIZES = {region.name: region.size for region in anatomy.CANVAS_REGIONS}
 
 
 def get_config(experiment: str = "m46-regression-A-all") -> ml_collections.ConfigDict:
-    """Returns the config of an experiment, or with `-tiny` at its end that of its twin, which learns in a minute."""
-    name, tiny = experiment.removesuffix("-tiny"), experiment.endswith("-tiny")
+    """Returns the config of an experiment, by its name.
+
+    With `-half` at the end inputs have half the paper's height and width, for radiographs that carry no more; with
+    `-tiny` it is that of a twin, which learns in a minute.
+    """
+    tiny, half = experiment.endswith("-tiny"), experiment.endswith("-half")
+    name = experiment.removesuffix("-tiny").removesuffix("-half")
     model, head, region, sex = (*name.split("-"), "", "", "", "")[:4]
     for part, known in ((model, MODELS), (head, HEADS), (region, SIZES), (sex, SEXES)):
         if part not in known:
@@ -31,6 +37,9 @@ def get_config(experiment: str = "m46-regression-A-all") -> ml_collections.Confi
     config = read_config("configs/m46.py")
     config.data.name, config.data.regions, config.data.sex = "hand_phantom/registered", region, sex
     config.data.height, config.data.width = SIZES[region]
+    if half:
+        # Half a pixel more where the paper's side is odd: A 250 x 188, B 188 x 188, C 150 x 350.
+        config.data.height, config.data.width = (-(-side // 2) for side in SIZES[region])
     config.task.age = head
     if model == "resnet50":
         config.model.name, config.model.depth = "resnet", 50

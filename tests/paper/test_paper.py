@@ -5,6 +5,7 @@ import dataclasses
 import json
 import re
 import shlex
+import types
 
 import numpy as np
 import pytest
@@ -13,12 +14,14 @@ import scipy.optimize
 from boneage_jax import NOT_A_MEDICAL_DEVICE, anatomy, cli
 from boneage_jax.analysis import ceiling, evaluate
 from boneage_jax.canvas import Canvas
+from boneage_jax.config import loading
 from boneage_jax.data import images
 from boneage_jax.data.examples import View
 from boneage_jax.data.reading import view_of
 from boneage_jax.errors import UserError
 from boneage_jax.geometry import Similarity
 from boneage_jax.hand import regions
+from boneage_jax.paper import grid
 from boneage_jax.paper import page as paper_page
 from boneage_jax.paper import plan as paper
 from boneage_jax.paper import results as paper_results
@@ -287,3 +290,40 @@ def test_what_a_region_shows_is_less_than_all(hands):
             exact += np.square(fitted - reading[male == sex]).sum()
         assert exact <= left[region] * (1 + 1e-9), "least squares is the least"
     assert left["A"] <= min(left["B"], left["C"])
+
+
+def test_half_of_the_papers_sizes():
+    """A 250 x 188, B 188 x 188, C 150 x 350, whatever the network and the head; all else is the full experiment's."""
+    sizes = {"A": (250, 188), "B": (188, 188), "C": (150, 350)}
+    for experiment in grid.EXPERIMENTS:
+        half, full = (
+            loading.load([f"--config=configs/paper/experiment.py:{experiment.name}{suffix}"])
+            for suffix in ("-half", "")
+        )
+        assert (half.data.height, half.data.width) == sizes[experiment.region]
+        data = dataclasses.replace(half.data, height=full.data.height, width=full.data.width)
+        assert dataclasses.replace(half, data=data) == full
+
+
+def test_ensembles_reported_where_they_are_fitted_have_not_seen_the_fifth_they_report(tmp_path):
+    """A member that knows every reading but is useless in one fifth: there, weights of the others are what counts."""
+    draws = np.random.default_rng(0)
+    count = 400
+    ids = [str(n) for n in range(count)]
+    reading = draws.uniform(20, 220, count)
+    split = types.SimpleNamespace(ids=ids, reading=reading)
+    members = [
+        paper_results.Predictions("a", reading + draws.normal(0, 6, count)),
+        paper_results.Predictions("b", reading + draws.normal(0, 18, count)),
+    ]
+    fits = paper_results._within(split, members)
+    covered = np.sum([fit.where for fit in fits], axis=0)
+    np.testing.assert_array_equal(covered, 1)
+    ensembles, weights = paper_results._ensembles(members, fits, "the other fifths of validation")
+    weighted = next(one for one in ensembles if one.name == "weights fitted on the other fifths of validation")
+    for fit in fits:
+        assert fit.months.shape[1] == count - fit.where.sum()
+        expected, _ = scipy.optimize.nnls(np.stack([m.months[~fit.where] for m in members]).T, reading[~fit.where])
+        own = expected @ np.stack([m.months[fit.where] for m in members])
+        np.testing.assert_allclose(weighted.months[fit.where], own)
+    assert weights["a"] > weights["b"]
