@@ -110,7 +110,7 @@ class BoneAgeModel:
     Attributes:
       networks: where each network comes from, and which step of its training it is.
       needs_sex: whether the child's sex must be given.
-      phantoms_only: whether one of the networks was trained on phantoms only.
+      phantoms_only: whether one of the age networks was trained on phantoms only.
       notice: what its ages may not be used for.
     """
 
@@ -128,7 +128,8 @@ class BoneAgeModel:
         self.networks = self._assessor.networks
         self.needs_sex = self._assessor.needs_sex
         self.phantoms_only = self._assessor.phantoms_only
-        self.notice = f"{assess.PHANTOMS_ONLY} {NOT_A_MEDICAL_DEVICE}" if self.phantoms_only else NOT_A_MEDICAL_DEVICE
+        phantoms = [assess.PHANTOMS_ONLY] if self.phantoms_only else []
+        self.notice = " ".join([*self._assessor.remarks, *phantoms, NOT_A_MEDICAL_DEVICE])
 
     def predict(self, image: Image, *, sex: str | None = None) -> Prediction:
         """Predicts the bone age of one radiograph.

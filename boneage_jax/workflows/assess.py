@@ -26,7 +26,7 @@ from boneage_jax.hand.quality import NO_HAND, Thresholds
 from boneage_jax.runs import bundle, run_folder
 from boneage_jax.runs.run_folder import LoadedRun
 from boneage_jax.workflows import age_calibration, radiographs
-from boneage_jax.workflows.hand_networks import BundledNetworks, HandNetworks
+from boneage_jax.workflows.hand_networks import BundledNetworks, HandNetworks, terms_of
 from boneage_jax.workflows.radiographs import ChildSex, Radiograph, Read
 from boneage_jax.workflows.requests import AssessRequest
 
@@ -97,7 +97,7 @@ class Assessor:
 
     Attributes:
       ensemble: of the age networks.
-      phantoms_only: whether one of the networks was trained on phantoms only.
+      phantoms_only: whether one of the age networks was trained on phantoms only.
       networks: where each network comes from, and which step of its training it is, for people.
       calibrated: whether the quality thresholds were chosen for the networks; True where no hand is looked for.
       age_calibration: lines that ages are corrected by; None for none.
@@ -131,7 +131,11 @@ class Assessor:
             networks += [of_hand.segmentation, of_hand.landmarks]
             self.calibrated = of_hand.calibration is not None
             self._pipeline = self._opened(of_hand)
-        self.phantoms_only = any(map(trained_on_phantoms, networks))
+        self.phantoms_only = any(map(trained_on_phantoms, ages))
+        self._hands_of_phantoms = any(map(trained_on_phantoms, networks[len(ages) :]))
+        places = (*request.runs, request.segmentation, request.landmarks)
+        own = [] if request.runs and (not self._finds_hands or None not in places[-2:]) else [self._bundled.path]
+        self._terms = terms_of([*(place for place in places if place is not None), *own])
         self.networks = _origins(networks)
         self._networks = tuple(networks)
         self.age_calibration = self._age_calibration() if calibrated_ages else None
@@ -152,14 +156,18 @@ class Assessor:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What else people must know about its ages."""
+        """What else people must know about its ages: where its networks come from, and what was done to the ages."""
+        found = list(self._terms)
+        if self._hands_of_phantoms and not self.phantoms_only:
+            found.append("Hands are found by networks that have seen phantoms only.")
         fitted = self.age_calibration
-        if fitted is None:
-            return ()
-        gain = f"{fitted.before.value:.2f} to {fitted.after.value:.2f} months"
-        return (
-            f"ages corrected by a line for each sex, fitted to {fitted.source} (MAE there {gain}, cross-validated)",
-        )
+        if fitted is not None:
+            gain = f"{fitted.before.value:.2f} to {fitted.after.value:.2f} months"
+            found.append(
+                f"Ages are corrected by a line for each sex, fitted to {fitted.source} (MAE there {gain}, "
+                "cross-validated)."
+            )
+        return tuple(found)
 
     @property
     def needs_sex(self) -> bool:

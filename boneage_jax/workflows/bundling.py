@@ -20,7 +20,7 @@ from boneage_jax.hand.network import expect_task
 from boneage_jax.runs import bundle, run_folder
 from boneage_jax.runs.inference import predict_ages
 from boneage_jax.workflows.assess import PHANTOMS_ONLY
-from boneage_jax.workflows.hand_networks import HandNetworks, open_networks
+from boneage_jax.workflows.hand_networks import TERMS, HandNetworks, open_networks, terms_of
 from boneage_jax.workflows.requests import BundleRequest
 
 
@@ -41,7 +41,7 @@ def make(request: BundleRequest) -> str:
     for loaded in ages.values():
         expect_task(loaded, "bone_age")
     runs = {"segmentation": hand.segmentation, "landmarks": hand.landmarks, **ages}
-    phantoms_only = any(map(trained_on_phantoms, runs.values()))
+    phantoms_only = any(map(trained_on_phantoms, ages.values()))
     about: dict[str, Any] = {
         "notice": f"{PHANTOMS_ONLY} {NOT_A_MEDICAL_DEVICE}" if phantoms_only else NOT_A_MEDICAL_DEVICE
     }
@@ -49,6 +49,9 @@ def make(request: BundleRequest) -> str:
         about["blend"] = dataclasses.asdict(_fitted(request, list(ages.values())))
     if hand.calibration is not None:
         about |= hand.calibration.to_json()
+    terms = [*terms_of([request.segmentation, request.landmarks, *request.ages]), *filter(None, [request.terms])]
+    if terms:
+        about[TERMS] = " ".join(dict.fromkeys(terms))
     if canvas := canvas_of(list(ages.values())) or hand.canvas:
         about["canvas"] = dataclasses.asdict(canvas)
     size = bundle.write(runs, about, request.out)
@@ -60,7 +63,7 @@ def make(request: BundleRequest) -> str:
             f"  {name:<14}{weights:>10,} weights   {model.name}, {data.height} x {data.width}, evaluation "
             f"{loaded.task.score.shown(loaded.score)} (checkpoint of {loaded.chosen})"
         )
-    return "\n".join([f"{request.out}: {size / 1e6:.2f} MB", *lines, _thresholds_line(hand), about["notice"]])
+    return "\n".join([f"{request.out}: {size / 1e6:.2f} MB", *lines, _thresholds_line(hand), *terms, about["notice"]])
 
 
 def _thresholds_line(hand: HandNetworks) -> str:

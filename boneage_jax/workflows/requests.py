@@ -340,6 +340,11 @@ class BundleRequest:
         "quality thresholds for its hands, as boneage calibrate quality writes them",
         default_text="those of the bundle that both networks come from",
     )
+    terms: str = option(
+        "",
+        "terms of the images that it has learnt from: shown with every age, and kept by bundles made of its networks",
+        default_text="those of the bundles that its networks come from",
+    )
     split: str = option("validation", "split of the first run's dataset that --weights and --debias are fitted on")
     data: pathlib.Path | None = option(None, "folder of built datasets", default_text="the first run's")
 

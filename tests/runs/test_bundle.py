@@ -16,8 +16,12 @@ from boneage_jax.canvas import Canvas
 from boneage_jax.config import PATHS, ExperimentConfig, all_keys, to_dict, validate
 from boneage_jax.errors import UserError
 from boneage_jax.hand.quality import Thresholds
+from boneage_jax.network_ref import NetworkRef
 from boneage_jax.runs import bundle, run_folder
+from boneage_jax.workflows import bundling
+from boneage_jax.workflows.assess import Assessor
 from boneage_jax.workflows.hand_networks import open_networks
+from boneage_jax.workflows.requests import AssessRequest, BundleRequest
 
 SHIPPED_TENSORS = "353231d429b069388832c78033485230638e8cc2bdeb682076d65daf9e4f1dbb"
 """SHA-256 of all that follows the header, as it was before the header was scrubbed."""
@@ -34,7 +38,7 @@ OLD_HEADER = pathlib.Path(__file__).parent / "old_bundle_header.json"
 
 def rewritten(path, metadata):
     """Writes the shipped bundle's arrays under another header."""
-    data = resources.shipped_bundle().read_bytes()
+    data = resources.shipped_bundle("phantom_only").read_bytes()
     start = 8 + int.from_bytes(data[:8], "little")
     header = json.loads(data[8:start]) | {"__metadata__": metadata}
     text = json.dumps(header).encode()
@@ -59,31 +63,39 @@ def test_the_check_finds_what_it_looks_for():
     )
 
 
-def test_the_shipped_bundle_names_no_machine():
-    header = header_of(resources.shipped_bundle())
+@pytest.mark.parametrize("name", resources.shipped_bundles())
+def test_no_shipped_bundle_names_a_machine(name):
+    header = header_of(resources.shipped_bundle(name))
     assert not looks_like_this_machine(json.dumps(header))
     members = json.loads(header["members"])
     default = settings.flatten(to_dict(ExperimentConfig()))
     for member in members.values():
         flat = settings.flatten(member["config"])
-        assert {key: flat[key] for key in PATHS} == {key: default[key] for key in PATHS}
+        assert {key: flat[key] for key in PATHS - {"train.start"}} == {
+            key: default[key] for key in PATHS - {"train.start"}
+        }
+        assert flat["train.start"].partition(":")[0] in ("", *resources.shipped_bundles())
+
+
+def test_what_a_shipped_bundle_left_out_is_said():
+    members = json.loads(header_of(resources.shipped_bundle("phantom_only"))["members"])
     assert members["segmentation"]["left_out"] == ["train.start"]
 
 
 def test_the_shipped_tensors_are_what_they_were():
-    data = resources.shipped_bundle().read_bytes()
+    data = resources.shipped_bundle("phantom_only").read_bytes()
     start = 8 + int.from_bytes(data[:8], "little")
     assert hashlib.sha256(data[start:]).hexdigest() == SHIPPED_TENSORS
 
 
 def test_the_shipped_bundle_holds_its_thresholds_and_canvas(capsys):
-    networks = open_networks("shipped", "shipped")
+    networks = open_networks("phantom_only", "phantom_only")
     assert networks.thresholds() == networks.calibration.thresholds == Thresholds()
     assert networks.calibration.origin.source == "hand_phantom/raw_0-2000-0 validation"
     assert (networks.calibration.origin.images, networks.calibration.origin.method) == (2000, "failures")
     assert networks.canvas == Canvas()
     assert not capsys.readouterr().err
-    swapped = open_networks("shipped", "shipped:landmarks")
+    swapped = open_networks("phantom_only", "phantom_only:landmarks")
     assert swapped.calibration == networks.calibration
 
 
@@ -98,7 +110,7 @@ def test_a_bundle_of_an_older_version_still_loads(tmp_path):
     old = tmp_path / "old.safetensors"
     metadata = {"members": json.dumps(stored["members"]), "about": json.dumps(about)}
     rewritten(old, {"format": stored["format"]} | metadata)
-    ours, theirs = bundle.read(resources.shipped_bundle()).runs, bundle.read(old).runs
+    ours, theirs = bundle.read(resources.shipped_bundle("phantom_only")).runs, bundle.read(old).runs
     assert list(ours) == list(theirs) == ["segmentation", "landmarks", "age0", "age1"]
     for name, loaded in ours.items():
         assert theirs[name].config == loaded.config
@@ -111,7 +123,7 @@ def test_a_bundle_of_an_older_version_still_loads(tmp_path):
 @pytest.mark.parametrize("about", [{"thresholds": {"area": "wide"}}, {"canvas": {"depth": 3}}, {"thresholds": [1]}])
 def test_a_bundle_of_damaged_notes_is_refused(about, tmp_path):
     path = tmp_path / "b.safetensors"
-    members = header_of(resources.shipped_bundle())["members"]
+    members = header_of(resources.shipped_bundle("phantom_only"))["members"]
     rewritten(path, {"format": bundle.FORMAT, "members": members, "about": json.dumps(about)})
     with pytest.raises(UserError, match=r"b\.safetensors: its quality thresholds or canvas cannot be used"):
         open_networks(path, path)
@@ -119,8 +131,8 @@ def test_a_bundle_of_damaged_notes_is_refused(about, tmp_path):
 
 def test_networks_without_thresholds_of_their_own_get_the_default_ones_with_a_warning(tmp_path, capsys):
     path = tmp_path / "b.safetensors"
-    rewritten(path, header_of(resources.shipped_bundle()) | {"about": "{}"})
-    for pair in ((path, path), ("shipped", path)):
+    rewritten(path, header_of(resources.shipped_bundle("phantom_only")) | {"about": "{}"})
+    for pair in ((path, path), ("phantom_only", path)):
         networks = open_networks(*pair)
         assert networks.calibration is None
         assert networks.thresholds() == Thresholds()
@@ -150,7 +162,7 @@ def test_a_fresh_bundle_names_no_machine(trained, tmp_path):
     assert bundle.read(tmp_path / "c.safetensors").runs["it"].about["left_out"] == again.about["left_out"]
 
 
-@pytest.mark.parametrize("start", ["shipped", "shipped:age1"])
+@pytest.mark.parametrize("start", ["shipped", "shipped:age1", "phantom_only:age0"])
 def test_what_comes_with_the_package_is_named(start):
     nested = to_dict(ExperimentConfig())
     nested["train"]["start"] = start
@@ -177,3 +189,24 @@ def test_addresses_are_refused_in_settings(key):
     nested[section][name] = "gs://bucket/x"
     with pytest.raises(UserError, match=rf"{re.escape(key)}: found 'gs://bucket/x', an address"):
         validate(nested)
+
+
+def test_terms_follow_a_network_out_of_its_bundle(tmp_path):
+    """From a bundle to a bundle of one of its networks, and to whatever reads ages by it; not to other networks."""
+    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
+    terms = "Learnt from images for research only."
+    shipped = NetworkRef.parse("phantom_only")
+    bundling.make(BundleRequest(shipped, shipped, (NetworkRef.parse("phantom_only:age0"),), first, terms=terms))
+    assert bundle.notes(first)["terms"] == terms
+    bundling.make(BundleRequest(shipped, shipped, (NetworkRef.parse(f"{first}:age0"),), second))
+    assert bundle.notes(second)["terms"] == terms
+    expected = {
+        AssessRequest((), bundle=second): (terms,),
+        AssessRequest((), (NetworkRef.parse(f"{first}:age0"),), bundle=shipped.place): (terms,),
+        AssessRequest((), bundle=shipped.place): (),
+        AssessRequest((), (shipped_age := NetworkRef.parse("phantom_only:age0"),), bundle=second): (terms,),
+        AssessRequest((), (shipped_age,), segmentation=shipped, landmarks=shipped, bundle=second): (),
+    }
+    for request, remarks in expected.items():
+        with Assessor(request) as assessor:
+            assert assessor.remarks == remarks

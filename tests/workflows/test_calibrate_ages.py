@@ -51,8 +51,8 @@ def test_from_a_table_to_calibrated_predictions(clinic, tmp_path, capsys):
     expected = plain - (stored["male"]["slope"] * plain + stored["male"]["intercept"])
     assert beside == pytest.approx(expected, abs=0.11)
     assert inside == pytest.approx(beside, abs=0.11)
-    assert "ages corrected by a line for each sex, fitted to labels.csv" in with_file
-    assert "ages corrected" not in without
+    assert "Ages are corrected by a line for each sex, fitted to labels.csv" in with_file
+    assert "Ages are corrected" not in without
     assert bundle.read(into).about[age_calibration.NOTES]["source"] == "labels.csv"
 
     status, _, said = call(
