@@ -3,11 +3,13 @@
 import json
 import subprocess
 import sys
+import types
 
+import cv2
 import numpy as np
 import pytest
 
-from benchmarks import koitka, phantom_realism
+from benchmarks import hand_real, koitka, phantom_realism, real_key_points
 from boneage_jax.anatomy import OSSIFICATION_AREAS
 from tests.conftest import REAL, boneage, needs_real
 
@@ -111,3 +113,70 @@ def test_phantoms_have_the_geometry_of_real_hands():
     rows = phantom_realism.geometry(hands, koitka.reader_scatter(REAL / "koitka_rois"), repeats=3)
     misses = {row["quantity"]: row["ks"] for row in rows if row["ks"] > phantom_realism.GOAL}
     assert not misses
+
+
+def a_hand(*, mirrored=False, turn=0.0):
+    """Key points of a hand 200 pixels long, thumb on the right unless it is mirrored, turned by degrees."""
+    points = np.array([[100.0, 20.0], [160.0, 120.0], [100.0, 220.0]])
+    if mirrored:
+        points[:, 0] = 200 - points[:, 0]
+    c, s = np.cos(np.deg2rad(turn)), np.sin(np.deg2rad(turn))
+    return points @ np.array([[c, s], [-s, c]])
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("turn", [0.0, 37.0, 180.0, -100.0])
+def test_differences_are_in_the_hands_own_directions(mirrored, turn):
+    """One percent to the thumb's side and two to the wrist, however the hand lies; and the way back."""
+    person = a_hand(mirrored=mirrored, turn=turn)
+    off = np.array([[1.0, 2.0]] * 3)
+    right = np.array([-1.0, 0.0]) if mirrored else np.array([1.0, 0.0])
+    c, s = np.cos(np.deg2rad(turn)), np.sin(np.deg2rad(turn))
+    rotation = np.array([[c, s], [-s, c]])
+    found = person + (2.0 * right + np.array([0.0, 4.0])) @ rotation
+    np.testing.assert_allclose(hand_real.in_hand(found, person), off, atol=1e-9)
+    np.testing.assert_allclose(real_key_points.moved(person, off), found, atol=1e-9)
+
+
+def test_a_habit_is_taken_out_and_failures_are_counted():
+    draws = np.random.default_rng(0)
+    habit = np.array([[0.2, 1.2], [0.0, 0.8], [0.9, -0.5]])
+    hands = [hand_real.Hand("train", str(n), (), True, habit + draws.normal(0, 0.3, (3, 2)), None) for n in range(400)]
+    np.testing.assert_allclose(hand_real.habit_of(hands), habit, atol=0.06)
+    away = np.zeros((3, 2))
+    away[1, 0] = 30.0
+    hands += [
+        hand_real.Hand("validation", "a", (), False, habit + away, None),
+        hand_real.Hand("validation", "b", ("wrong side",), False, habit + away, None),
+        hand_real.Hand("validation", "c", (), False, np.full((3, 2), np.nan), None),
+        hand_real.Hand("validation", "d", (), False, habit + 0.1, None),
+    ]
+    found = hand_real.of_points(hands[400:], habit)
+    assert found["hands"] == 4
+    assert found["gross failures"] == 3, "two thumbs, and a hand that was not found"
+    assert found["gross failures not flagged"] == 2
+    assert found["flagged, %"] == 25.0
+
+
+@needs_real
+def test_the_real_annotations_are_read(tmp_path):
+    """Of the few hands unpacked here, those with points or outlines; fingertips above wrists or thereabouts."""
+    folder = REAL / "rsna299"
+    if not folder.is_dir():
+        pytest.skip("the real radiographs are not here")
+    subprocess.run(
+        [sys.executable, folder / "unpack.py", "--out", tmp_path / "real", "--only", "60"],
+        check=True,
+        capture_output=True,
+    )
+    ids = [path.stem for path in (tmp_path / "real" / "radiographs").rglob("*.png")]
+    dataset = types.SimpleNamespace(splits={"train": len(ids)}, split=lambda _: types.SimpleNamespace(ids=lambda: ids))
+    points, outlines, set_by_hand = hand_real.read_annotations(tmp_path / "real" / "annotations", dataset)
+    assert set(points) <= set(ids)
+    assert set_by_hand <= set(points)
+    assert points
+    lengths = [np.linalg.norm(one[0] - one[2]) for one in points.values()]
+    assert 80 < np.median(lengths) < 350
+    for image_id, outline in outlines.items():
+        image = cv2.imread(str(next((tmp_path / "real" / "radiographs").rglob(f"{image_id}.png"))), 0)
+        assert 0.05 < outline.mask(image.shape).mean() < 0.8
