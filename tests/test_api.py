@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 import boneage_jax as ba
-from boneage_jax import anatomy, environment
+from boneage_jax import anatomy, environment, resources
 from boneage_jax.api import startup
 from boneage_jax.api.hands import RegisteredHand
 from boneage_jax.api.predictions import Prediction
@@ -199,7 +199,7 @@ def test_which_networks_are_opened(monkeypatch, tmp_path):
     bundle.touch()
     for networks in (None, "shipped", bundle, "shipped:age0", [tmp_path, f"{bundle}:age1"]):
         ba.load(networks, segmentation=tmp_path / "seg")
-    assert [request.bundle for request in requests] == [None, None, bundle, None, None]
+    assert [request.bundle for request in requests] == [None, resources.shipped_bundle(), bundle, None, None]
     assert [[str(run) for run in request.runs] for request in requests] == [
         [], [], [], ["shipped:age0"], [str(tmp_path), f"{bundle}:age1"],
     ]  # fmt: skip

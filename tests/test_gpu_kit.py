@@ -372,6 +372,7 @@ def test_losses_are_read_while_a_run_writes_them(tmp_path):
     assert gpu_sections._losses(tmp_path) == {1: 0.5}
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("section", ["resume", "hand"])
 def test_sections_name_what_they_lack(section, tmp_path):
     command = [sys.executable, "-m", "benchmarks.gpu_sections", section, "--scratch", str(tmp_path), "--seconds", "60"]

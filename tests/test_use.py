@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from boneage_jax import NOT_A_MEDICAL_DEVICE, resources
+from boneage_jax.analysis import evaluate
 from boneage_jax.data import images
 from boneage_jax.data.augment import TEST_TIME
 from boneage_jax.data.examples import View
@@ -29,7 +30,7 @@ from tests.test_cli import call
 def test_evaluate_writes_table_json_and_csv(trained, capsys):
     status, out, _ = call(capsys, "evaluate", trained, "--split", "validation", "--report")
     assert status == 0
-    folder = next((trained / "evaluation").iterdir()) / "validation"
+    folder = evaluate.folder_of(trained, run_folder.load(trained).config.data.name, "validation")
     rows = list(csv.DictReader((folder / "predictions.csv").open()))
     summary = json.loads((folder / "scores.json").read_text())
     error = [float(r["months"]) - float(r["reading"]) for r in rows]
@@ -173,6 +174,7 @@ def test_predict_wants_to_know_the_sex(trained, tmp_path, capsys, options, expec
     assert expected in err
 
 
+@pytest.mark.integration
 @needs_real
 def test_predict_on_a_real_radiograph(trained, capsys):
     """It runs, and says what it is: a model of phantoms has nothing to say of real hands yet."""
@@ -182,6 +184,7 @@ def test_predict_on_a_real_radiograph(trained, capsys):
     assert "Trained on phantoms only" in out
 
 
+@pytest.mark.integration
 def test_pictures_without_a_hand_are_flagged(tmp_path, capsys):
     """By the shipped bundle, which is used when no run is named."""
     noise = np.random.default_rng(0).normal(90, 12, (400, 320)).clip(0, 255).astype(np.uint8)
@@ -196,6 +199,7 @@ def test_pictures_without_a_hand_are_flagged(tmp_path, capsys):
     assert wall["flags"]
 
 
+@pytest.mark.integration
 @needs_real
 def test_the_shipped_bundle_orders_real_hands_by_age(tmp_path, capsys):
     """An infant's hand and an adolescent's are told apart by networks that have seen drawings only."""

@@ -103,6 +103,10 @@ class Assessor:
       age_calibration: lines that ages are corrected by; None for none.
     """
 
+    age_calibration: LocalCalibration | None = None
+    _terms: tuple[str, ...] = ()
+    _hands_of_phantoms = False
+
     def __init__(self, request: AssessRequest, *, calibrated_ages: bool = True):
         """Opens the networks.
 

@@ -71,6 +71,7 @@ def test_files_are_kept_as_they_are(download, tmp_path):
         assert (row["bone_age"], row["male"]) == (child.months, child.male)
 
 
+@pytest.mark.integration
 def test_the_number_of_workers_does_not_show(download, tmp_path):
     for workers in (1, 3):
         build.build(BuildRequest("rsna_bone_age", out=tmp_path / f"rsna{workers}", source=download, workers=workers))
@@ -145,6 +146,7 @@ def test_phantoms_carry_their_truth(phantoms):
     assert 1.5 < errors["test"] < 4.5
 
 
+@pytest.mark.integration
 def test_raw_phantoms_come_in_several_shapes(tmp_path):
     counts = {"train": 2, "validation": 1, "test": 1}
     records = build.build(BuildRequest("hand_phantom/raw", out=tmp_path, workers=2, counts=counts)).split("train")

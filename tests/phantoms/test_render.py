@@ -37,6 +37,7 @@ def test_same_key_same_pixels():
     assert (a.image != c.image).any()
 
 
+@pytest.mark.integration
 def test_many_at_once_are_the_same_as_one_by_one():
     keys = jnp.stack([jax.random.key(n) for n in (1, 2)])
     bones = jnp.full(30, jnp.nan)
@@ -147,6 +148,7 @@ def test_areas_hold_their_joints():
 REGISTERED = Camera(260, 200, registered=True)
 
 
+@pytest.mark.integration
 def test_the_registered_canvas():
     """Points in pixels are those of the canvas, an eighth as large; pixel centres at whole numbers on both."""
     phantom = draw(130, camera=REGISTERED)
@@ -157,6 +159,7 @@ def test_the_registered_canvas():
         np.testing.assert_allclose(corners, (expected + 0.5) / 8 - 0.5, atol=0.01)
 
 
+@pytest.mark.integration
 def test_size_does_not_change_the_hand():
     small, large = (
         draw(130, camera=REGISTERED),

@@ -112,6 +112,7 @@ def test_bundle_takes_it_and_says_so(risen, tmp_path, capsys, cli):
     assert bundle.load(out, "age0").chosen == run_folder.load(risen).chosen
 
 
+@pytest.mark.integration
 def test_paper_takes_it_and_says_so(risen, data_dir, phantoms, tmp_path, capsys, cli):
     arguments = ["--dataset", phantoms.name, "--data", data_dir, "--experiments", "m46-regression-A-all", "--tiny"]
     settings = ["train.length=3 steps", "eval.every=3 steps", "train.batch_size=8", "train.devices=1"]
@@ -123,6 +124,7 @@ def test_paper_takes_it_and_says_so(risen, data_dir, phantoms, tmp_path, capsys,
         assert json.loads(written.read_text())["checkpoint_step"] == least(risen)
 
 
+@pytest.mark.integration
 def test_a_sweep_counts_the_best_evaluation_and_names_its_checkpoint(risen, data_dir, phantoms, tmp_path):
     pytest.importorskip("optuna")
     words = (word.removeprefix("--config.").split("=", 1) for word in small_arguments(data_dir, phantoms, **RISING)[1:])

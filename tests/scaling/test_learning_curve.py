@@ -58,6 +58,7 @@ def start(data_dir, phantoms, tmp_path_factory):
     return f"{folder / 'b.safetensors'}:age0"
 
 
+@pytest.mark.integration
 def test_a_study_from_end_to_end(data_dir, phantoms, tmp_path, start, capsys):
     request = request_of(data_dir, phantoms, tmp_path / "curve", start)
     runs = learning_curve.plan(request)
@@ -97,6 +98,7 @@ def test_a_study_from_end_to_end(data_dir, phantoms, tmp_path, start, capsys):
     assert "random-images16-seed0" in learning_curve.plan_as_text(runs)
 
 
+@pytest.mark.integration
 def test_what_makes_no_curve_is_refused(data_dir, phantoms, tmp_path, start):
     request = request_of(data_dir, phantoms, tmp_path / "curve", start)
     for match, changes in (

@@ -43,6 +43,7 @@ def test_kinds_differ_in_what_they_say(data_dir, phantoms):
     assert Kind(24, depth=18).config(resnet, 0).model.depth == 18
 
 
+@pytest.mark.integration
 def test_a_study_whose_runs_are_there(data_dir, phantoms, tmp_path, monkeypatch, capsys):
     """Training is replaced by a law: what comes out is that law; the same command trains nothing twice."""
     asked = request(data_dir, phantoms, tmp_path / "study", batches=(16,), scales=(0.5,), seeds=2)

@@ -116,6 +116,7 @@ def test_a_finished_run_has_nothing_left_to_do(whole, data_dir, phantoms, capsys
     assert (whole / "metrics.jsonl").read_bytes() == before
 
 
+@pytest.mark.integration
 def test_best_and_last_are_kept(data_dir, phantoms, tmp_path):
     config = small_config(
         data_dir,
@@ -196,6 +197,7 @@ def test_what_could_not_be_read_a_moment_ago_stays(whole, data_dir, phantoms, tm
     assert not (folder / "damaged").exists()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     "name", ["a[1]*?{x}", "b\\c'd\"e $f", "gs:", "ftp: h\u00f6he e\u0301", os.fsdecode(b"no\xffutf8")], ids=ascii
 )
@@ -218,6 +220,7 @@ def test_a_folder_of_any_name(data_dir, phantoms, tmp_path, monkeypatch, name):
     assert said.stdout.split(b"\0")[:-1] == [b"evaluate", os.fsencode(folder), b"--split", b"test"]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", ["gs:x", "s3:y"])
 def test_a_folder_that_begins_like_an_address(data_dir, phantoms, tmp_path, monkeypatch, name):
     """As it is typed, from the folder that holds it: TensorBoard's writer looks at the first letters too."""
@@ -227,6 +230,7 @@ def test_a_folder_that_begins_like_an_address(data_dir, phantoms, tmp_path, monk
     assert len(list((tmp_path / name / "tensorboard").iterdir())) == 1
 
 
+@pytest.mark.integration
 def test_the_split_that_is_named_next_can_be_scored(tmp_path):
     """The Kaggle mirror: test images without ages, and no validation split but the one that was dealt."""
     source = rsna_layouts.kaggle(tmp_path / "kaggle", rsna_layouts.children(40, 1377), rsna_layouts.children(4, 4360))
@@ -341,6 +345,7 @@ def test_a_run_starts_from_another_and_from_a_bundle(whole, data_dir, phantoms, 
             np.testing.assert_allclose(a, b, atol=tolerance)
 
 
+@pytest.mark.integration
 def test_a_run_starts_from_backbones_alone(whole, data_dir, phantoms, tmp_path):
     """Each region gets the one backbone of the run; the head, of another shape, is fresh."""
     still = {"train__length": "1 steps", "optimizer__learning_rate": 1e-9, "optimizer__final_learning_rate": 1e-9}
@@ -357,6 +362,7 @@ def test_a_run_starts_from_backbones_alone(whole, data_dir, phantoms, tmp_path):
         train(wider, tmp_path / "wider")
 
 
+@pytest.mark.integration
 def test_phantoms_mixed_in_are_resumed_to_the_bit(data_dir, phantoms, tmp_path, monkeypatch):
     settings = {**FULL, "data__mix": phantoms.name, "data__mix_share": 0.25, "data__train_split": "train[:24]"}
     config = small_config(data_dir, phantoms, **settings)
