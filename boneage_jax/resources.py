@@ -36,8 +36,8 @@ SHIPPED = "shipped"
 PHANTOM_BUNDLE = "phantom_only"
 """The shipped bundle whose networks have seen rendered phantoms only."""
 
-DEFAULT_BUNDLE = PHANTOM_BUNDLE
-"""The shipped bundle that is used where none is named."""
+DEFAULT_BUNDLE = "rsna"
+"""The shipped bundle that is used where none is named: its age networks have learnt from real radiographs."""
 
 
 def shipped_bundles() -> list[str]:

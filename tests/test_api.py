@@ -218,7 +218,7 @@ def hands():
 
 @pytest.fixture(scope="module")
 def shipped():
-    with ba.load(views=1, batch_size=8) as model:
+    with ba.load("phantom_only", views=1, batch_size=8) as model:
         yield model
 
 
@@ -231,7 +231,7 @@ def test_the_command_line_says_the_same(shipped, hands, tmp_path, capsys):
         "file,male\n" + "".join(f"{n}.png,{hand.sex == 'M'}\n" for n, hand in enumerate(hands))
     )
     arguments = ("--sex-csv", tmp_path / "sexes.csv", "--out", tmp_path / "ages.csv", "--views", 1, "--batch-size", 8)
-    assert call(capsys, "predict", *paths, *arguments)[0] == 0
+    assert call(capsys, "predict", *paths, "--bundle", "phantom_only", *arguments)[0] == 0
     with (tmp_path / "ages.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     found = list(shipped.predict_many(paths, sex=[hand.sex for hand in hands]))
