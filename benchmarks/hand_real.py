@@ -30,7 +30,7 @@ from jaxtyping import Float
 
 from benchmarks.common import versions
 from boneage_jax import anatomy, page
-from boneage_jax.canvas import CAPITATE, FINGERTIP, hand_length, thumb_side
+from boneage_jax.canvas import CAPITATE, FINGERTIP, thumb_side
 from boneage_jax.data import annotations as annotation_files
 from boneage_jax.data import pairing
 from boneage_jax.data.annotations import Annotation
@@ -42,6 +42,9 @@ from boneage_jax.workflows import derive, pictures
 
 GROSS = 10.0
 """A point farther off is a gross failure, in percent of the hand's length."""
+
+HABIT = "habit (towards the thumb's side, towards the wrist), %"
+"""Key of the figures that were taken out."""
 
 WORST = 50
 """Hands on the page."""
@@ -69,12 +72,16 @@ class Hand:
     iou: float | None
 
 
+def axes_of(person: Float[np.ndarray, "3 2"]) -> Float[np.ndarray, "2 2"]:
+    """Returns 1% of the hand's length towards the thumb's side and towards the wrist, as x, y in pixels."""
+    down = (person[CAPITATE] - person[FINGERTIP]) / 100.0
+    return np.stack([np.array([-down[1], down[0]]) * -np.sign(thumb_side(person)), down])
+
+
 def in_hand(found: Float[np.ndarray, "3 2"], person: Float[np.ndarray, "3 2"]) -> Float[np.ndarray, "3 2"]:
     """Returns how far points lie from a person's, towards the thumb's side and the wrist, in % of the hand's length."""
-    down = (person[CAPITATE] - person[FINGERTIP]) / hand_length(person)
-    right = np.array([-down[1], down[0]]) * -np.sign(thumb_side(person))
-    difference = found - person
-    return 100.0 * np.stack([difference @ right, difference @ down], axis=-1) / hand_length(person)
+    axes = axes_of(person)
+    return (found - person) @ axes.T / (axes[1] @ axes[1])
 
 
 def compared(
@@ -157,9 +164,7 @@ def figures_of(dataset: Dataset, hands: list[Hand]) -> dict[str, Any]:
     iou = np.array([hand.iou for hand in hands if hand.iou is not None])
     return {
         "dataset": dataset.name,
-        "habit (towards the thumb's side, towards the wrist), %": dict(
-            zip(anatomy.KEY_POINTS, habit.round(3).tolist(), strict=True)
-        ),
+        HABIT: dict(zip(anatomy.KEY_POINTS, habit.round(3).tolist(), strict=True)),
         "masks": of_masks(iou) if len(iou) else None,
         "key points": {name: of_points(members, habit) for name, members in groups.items() if members},
         "flags": of_flags(dataset),
@@ -176,7 +181,7 @@ def as_text(found: dict[str, Any]) -> str:
             f"mask IoU, {of['hands']} outlines: mean {of['mean']:.4f} (bar 0.975), 5th percentile "
             f"{of['5th percentile']:.4f} (bar 0.95), least {of['least']:.4f}"
         )
-    habit = "; ".join(f"{name} {x:+.2f}, {y:+.2f}" for name, (x, y) in list(found.values())[1].items())
+    habit = "; ".join(f"{name} {x:+.2f}, {y:+.2f}" for name, (x, y) in found[HABIT].items())
     lines.append(f"taken out, % towards the thumb's side, towards the wrist: {habit}")
     for name, of in found["key points"].items():
         lines.append(f"{name}: {of['hands']} hands")

@@ -16,9 +16,8 @@ import pathlib
 import numpy as np
 from jaxtyping import Float
 
-from benchmarks.hand_real import compared, habit_of, read_annotations
+from benchmarks.hand_real import axes_of, compared, habit_of, read_annotations
 from boneage_jax import anatomy
-from boneage_jax.canvas import CAPITATE, FINGERTIP, hand_length, thumb_side
 from boneage_jax.data.annotations import Annotation, write
 from boneage_jax.data.sources import Dataset
 
@@ -30,10 +29,7 @@ def moved(person: Float[np.ndarray, "3 2"], habit: Float[np.ndarray, "3 2"]) -> 
       person: x, y in the image's pixels.
       habit: towards the thumb's side and towards the wrist, in percent of the hand's length.
     """
-    length = hand_length(person)
-    down = (person[CAPITATE] - person[FINGERTIP]) / length
-    right = np.array([-down[1], down[0]]) * -np.sign(thumb_side(person))
-    return person + (habit[:, :1] * right + habit[:, 1:] * down) * length / 100.0
+    return person + habit @ axes_of(person)
 
 
 def main() -> None:

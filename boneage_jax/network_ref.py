@@ -45,10 +45,8 @@ class NetworkRef:
         if _expanded(path).exists():
             return cls(path)
         file, colon, member = text.partition(":")
-        if file == SHIPPED:
-            return cls(None, member)
-        if file in resources.shipped_bundles():
-            return cls(None, member, file)
+        if resources.is_shipped(file):
+            return cls(None, member, "" if file == SHIPPED else file)
         if colon and _expanded(pathlib.Path(file)).is_file():
             return cls(pathlib.Path(file), member)
         return cls(path)
@@ -69,7 +67,7 @@ class NetworkRef:
         else:
             place = str(self.path)
             # A folder of one's own that is called so: "shipped" alone would be the bundle's.
-            place = f"./{place}" if place.partition(":")[0] in (SHIPPED, *resources.shipped_bundles()) else place
+            place = f"./{place}" if resources.is_shipped(place.partition(":")[0]) else place
         return f"{place}:{self.member}" if self.member else place
 
 

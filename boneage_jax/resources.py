@@ -50,10 +50,15 @@ def shipped_bundle(name: str = "") -> pathlib.Path:
     return _PACKAGE / "bundles" / f"{name or DEFAULT_BUNDLE}.safetensors"
 
 
+def is_shipped(name: str) -> bool:
+    """Returns whether a name stands for a bundle that is shipped: the same on all machines."""
+    return name in (SHIPPED, *shipped_bundles())
+
+
 def bundle_file(text: str) -> pathlib.Path:
     """Returns the file that a text names: one of one's own, else a shipped bundle by its name or as `shipped`."""
     path = pathlib.Path(text)
-    if path.exists() or text not in (SHIPPED, *shipped_bundles()):
+    if path.exists() or not is_shipped(text):
         return path
     return shipped_bundle("" if text == SHIPPED else text)
 

@@ -97,6 +97,7 @@ def model(monkeypatch):
     def init(self, request):
         self._request, self.ensemble, self._pipeline, self._finds_hands = request, Means(), None, False
         self.networks, self.phantoms_only, self.calibrated = ("a stand-in",), True, True
+        self.remarks, self.age_calibration = (PHANTOMS_ONLY,), None
 
     monkeypatch.setattr(Assessor, "__init__", init)
     return ba.load(batch_size=2)
@@ -193,7 +194,7 @@ def test_what_cannot_be_used(model, tmp_path):
 def test_which_networks_are_opened(monkeypatch, tmp_path):
     requests = []
     monkeypatch.setattr(Assessor, "__init__", lambda self, request: requests.append(request) or vars(self).update(
-        networks=(), phantoms_only=False, ensemble=Means()
+        networks=(), phantoms_only=False, ensemble=Means(), remarks=(), age_calibration=None
     ))  # fmt: skip
     bundle = tmp_path / "mine.safetensors"
     bundle.touch()

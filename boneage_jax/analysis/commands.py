@@ -14,10 +14,10 @@ def run(request: EvaluateRequest) -> str:
     Raises:
       UserError: as `evaluate.evaluate` and `per_image.score` do.
     """
-    loaded = run_folder.load(request.run, step=request.step)
-    chosen = f"checkpoint of {loaded.chosen}"
     if request.table and not request.by:
         raise UserError(f"--table {request.table}: found no --by, expected the column of it that errors are grouped by")
+    loaded = run_folder.load(request.run, step=request.step)
+    chosen = f"checkpoint of {loaded.chosen}"
     if request.by and not loaded.task.needs_age:
         raise UserError(f"{request.run}: its task is {loaded.config.task.name}, expected bone_age for --by")
     if not loaded.task.needs_age:

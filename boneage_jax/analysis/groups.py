@@ -137,15 +137,13 @@ def read_columns(path: pathlib.Path | None, columns: Sequence[str], among: pairi
             f"Without a table errors can be grouped by {', '.join(KNOWN)}.",
         )
         return {}
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error}); expected a table with ids of images") from error
 
     def place_of_ids(header: Sequence[str]) -> int | None:
         return tables.find_columns(header, labels.ID_COLUMNS)[0]
 
-    table = tables.read(str(path), data, lambda header: place_of_ids(header) is not None)
+    table = tables.read_file(
+        path, lambda header: place_of_ids(header) is not None, expected="a table with ids of images"
+    )
     image = place_of_ids(table.header)
     missing = [column for column in columns if column not in table.header and column not in KNOWN]
     if image is None or missing:
@@ -194,11 +192,7 @@ def _groups(error: Float[np.ndarray, " n"], members: Sequence[str]) -> tuple[Gro
     for name in sorted(set(members), key=_sort_key):
         inside = of == name
         one, rest = error[inside], error[~inside]
-        table = scores.score_all(one, np.zeros_like(one), np.ones(len(one), bool))["all"]
-        mae, bias, within = (table[key] for key in ("MAE", "bias", "within 12"))
-        assert isinstance(mae, Score)
-        assert isinstance(bias, Score)
-        assert isinstance(within, Score)
+        mae, bias, within = (scores.named(score, one) for score in ("MAE", "bias", "within 12"))
         groups.append(Group(name, len(one), mae, bias, within, against(one, rest) if len(rest) else None))
     return tuple(groups)
 

@@ -58,6 +58,13 @@ class LocalCalibration:
         """
         return corrected(months, male, self.female, self.male)
 
+    def remark(self) -> str:
+        """Returns what people must know of ages that it has corrected."""
+        return (
+            f"Ages are corrected by a line for each sex, fitted to {self.source} (MAE there {self.before.value:.2f} to "
+            f"{self.after.value:.2f} months, cross-validated)."
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Returns its fields as JSON has them; `from_json` reads them."""
         return dataclasses.asdict(self)
@@ -97,6 +104,8 @@ def fit(
     months, reading, male = np.asarray(months, np.float64), np.asarray(reading, np.float64), np.asarray(male, bool)
     if max(int(male.sum()), int((~male).sum())) < FEWEST:
         raise ValueError(f"{int((~male).sum())} girls and {int(male.sum())} boys, expected {FEWEST} of a sex")
+    # A part of the images is left out while the gain is measured: nine tenths of `FEWEST` must do there.
+    fewest = FEWEST * (FOLDS - 1) // FOLDS
     # By rank of the reading: every part has children of all ages, and the same ones each time.
     fold = np.empty(len(months), int)
     for sex in (False, True):
@@ -105,11 +114,11 @@ def fit(
     held_out = np.empty_like(months)
     for number in range(FOLDS):
         inside = fold == number
-        lines = _lines(months[~inside], reading[~inside], male[~inside])
-        held_out[inside] = corrected(months[inside], male[inside], *lines)
+        fitted = lines(months[~inside], reading[~inside], male[~inside], fewest=fewest)
+        held_out[inside] = corrected(months[inside], male[inside], *fitted)
     before, after = np.abs(months - reading), np.abs(held_out - reading)
     return LocalCalibration(
-        *_lines(months, reading, male),
+        *lines(months, reading, male, fewest=fewest),
         source,
         {"F": int((~male).sum()), "M": int(male.sum())},
         scores.bootstrapped(before, np.mean),
@@ -118,12 +127,23 @@ def fit(
     )
 
 
-def _lines(months: np.ndarray, reading: np.ndarray, male: np.ndarray) -> tuple[Debias, Debias]:
-    """The lines of girls and of boys."""
-    # A part of the images is left out while the gain is measured: nine tenths of `FEWEST` must do there.
-    least = FEWEST * (FOLDS - 1) // FOLDS
+def lines(
+    months: Float[np.ndarray, " n"],
+    reading: Float[np.ndarray, " n"],
+    male: Bool[np.ndarray, " n"],
+    *,
+    fewest: int = 0,
+) -> tuple[Debias, Debias]:
+    """Returns the lines of girls and of boys, by least squares.
+
+    Args:
+      months: predicted, in months; finite.
+      reading: in months.
+      male: whether each child is a boy.
+      fewest: images that a sex needs for a line; with fewer its line changes nothing.
+    """
     girls, boys = (
-        Debias.fit(months[male == sex], reading[male == sex]) if (male == sex).sum() >= least else Debias()
+        Debias.fit(months[male == sex], reading[male == sex]) if (male == sex).sum() >= fewest else Debias()
         for sex in (False, True)
     )
     return girls, boys
@@ -131,21 +151,21 @@ def _lines(months: np.ndarray, reading: np.ndarray, male: np.ndarray) -> tuple[D
 
 def as_text(found: LocalCalibration) -> str:
     """Returns the lines and their gain for people, with warnings."""
-    lines = [f"{found.source}: {found.images['F']} girls, {found.images['M']} boys"]
+    text = [f"{found.source}: {found.images['F']} girls, {found.images['M']} boys"]
     for letter, name, line in (("F", "girls", found.female), ("M", "boys", found.male)):
         if found.images[letter] < FEWEST:
-            lines.append(f"  {name:<6} no line: {found.images[letter]} images, expected at least {FEWEST}")
+            text.append(f"  {name:<6} no line: {found.images[letter]} images, expected at least {FEWEST}")
         else:
-            lines.append(f"  {name:<6} age = {1 - line.slope:.4f} x predicted {-line.intercept:+.2f} months")
-    lines.append(
+            text.append(f"  {name:<6} age = {1 - line.slope:.4f} x predicted {-line.intercept:+.2f} months")
+    text.append(
         f"MAE {scores.shown(found.before)} before, {scores.shown(found.after)} after (cross-validated); "
         f"gain {scores.shown(found.gain, sign=True)} months"
     )
     if sum(found.images.values()) < ADVISED:
-        lines.append(
+        text.append(
             f"warning: {sum(found.images.values())} images; expected about 100; with fewer than {ADVISED} a line "
             "may do harm"
         )
     if found.gain.low <= 0:
-        lines.append("warning: the interval of the gain holds 0: these images do not show that the lines help")
-    return "\n".join(lines)
+        text.append("warning: the interval of the gain holds 0: these images do not show that the lines help")
+    return "\n".join(text)

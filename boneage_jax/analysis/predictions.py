@@ -102,3 +102,12 @@ def write_csv(
         numbers = zip(found.months, found.spread, found.reading, found.error, strict=True)
         for image_id, values, male, *more in zip(found.ids, numbers, found.male, *columns.values(), strict=True):
             writer.writerow([image_id, *(f"{value:.2f}" for value in values), "M" if male else "F", *more])
+
+
+def read_csv(path: pathlib.Path) -> SplitPredictions:
+    """Reads a file of `write_csv`, numbers rounded as it wrote them."""
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    months, spread, reading = (np.array([float(row[key]) for row in rows]) for key in ("months", "spread", "reading"))
+    male = np.array([row["sex"] == "M" for row in rows], bool)
+    return SplitPredictions([row["id"] for row in rows], reading, male, months, spread)

@@ -70,7 +70,12 @@ def _scores(error: np.ndarray, seed: int) -> dict[str, Score]:
 
 def mae(error: Float[np.ndarray, " n"], *, seed: int = 0) -> Score:
     """Returns the mean absolute error with its interval, in the error's unit."""
-    return bootstrapped(np.asarray(error, np.float64), _SCORES["MAE"], seed=seed)
+    return named("MAE", error, seed=seed)
+
+
+def named(name: str, error: Float[np.ndarray, " n"], *, seed: int = 0) -> Score:
+    """Returns one of the scores of `score_all` by its name, with its interval."""
+    return bootstrapped(np.asarray(error, np.float64), _SCORES[name], seed=seed)
 
 
 def bootstrapped(values: Float[np.ndarray, " n"], score: Callable[..., Any], *, seed: int = 0) -> Score:

@@ -128,8 +128,7 @@ class BoneAgeModel:
         self.networks = self._assessor.networks
         self.needs_sex = self._assessor.needs_sex
         self.phantoms_only = self._assessor.phantoms_only
-        phantoms = [assess.PHANTOMS_ONLY] if self.phantoms_only else []
-        self.notice = " ".join([*self._assessor.remarks, *phantoms, NOT_A_MEDICAL_DEVICE])
+        self.notice = " ".join([*self._assessor.remarks, NOT_A_MEDICAL_DEVICE])
 
     def predict(self, image: Image, *, sex: str | None = None) -> Prediction:
         """Predicts the bone age of one radiograph.

@@ -67,15 +67,12 @@ def read_patients(path: pathlib.Path) -> dict[str, str]:
     Raises:
       UserError: for a file that cannot be read, one without these columns, and rows that contradict each other.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error}); expected a CSV with the columns id and patient") from error
 
     def columns(header: Sequence[str]) -> list[int | None]:
         return tables.find_columns(header, labels.ID_COLUMNS, labels.PATIENT_COLUMNS)
 
-    table = tables.read(str(path), data, lambda header: None not in columns(header))
+    expected = "a CSV with the columns id and patient"
+    table = tables.read_file(path, lambda header: None not in columns(header), expected=expected)
     image, child = columns(table.header)
     if image is None or child is None:
         raise UserError(f"{path}: found the columns {', '.join(table.header) or 'none'}, expected id and patient")

@@ -71,9 +71,8 @@ def mixed_of(config: DataConfig, layers: tuple[Layer, ...] = ()) -> Mixed | None
     """
     if not config.mix:
         return None
-    own = dataclasses.replace(config, masks="", oversampled_masks="", key_points="", folds=0)
-    dataset = Dataset.open(pathlib.Path(config.dir).expanduser(), config.mix)
-    return Mixed(source_of(dataset, MIX_SPLIT, own, view_of(own, layers)), config.mix_share)
+    own = dataclasses.replace(config, name=config.mix, masks="", oversampled_masks="", key_points="", folds=0)
+    return Mixed(source_of(Dataset.of(own), MIX_SPLIT, own, view_of(own, layers)), config.mix_share)
 
 
 def epoch_of(images: int, config: DataConfig) -> int:

@@ -19,6 +19,7 @@ from boneage_jax.data import images, pairing
 from boneage_jax.data.examples import Example, Layer, View, lay_out, needed_for
 from boneage_jax.errors import UserError
 from boneage_jax.files import write_text
+from boneage_jax.schema import DataConfig
 from boneage_jax.shown import to_build
 
 REGISTERED = "registered.json"
@@ -105,6 +106,11 @@ class Dataset:
         splits = {split["name"]: sum(map(int, split["shardLengths"])) for split in info["splits"]}
         features = sorted(json.loads((path / "features.json").read_text())["featuresDict"]["features"])
         return cls(name, path, splits, features, _fingerprint(path))
+
+    @classmethod
+    def of(cls, config: DataConfig) -> Dataset:
+        """Opens the dataset of a config. Raises `UserError` as `open` does."""
+        return cls.open(pathlib.Path(config.dir).expanduser(), config.name)
 
     def split(self, split: str, view: View = View()) -> Records:
         """Opens a split, or a part of one in TFDS's notation, as in `train[:90%]`.

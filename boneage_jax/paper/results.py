@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import json
 import pathlib
@@ -14,6 +13,7 @@ from jaxtyping import Bool, Float
 
 from boneage_jax.analysis import evaluate
 from boneage_jax.analysis.ensemble import Debias, average, fitted_weights
+from boneage_jax.analysis.predictions import read_csv
 from boneage_jax.data.folds import Fold
 from boneage_jax.data.reading import view_of
 from boneage_jax.data.sources import Dataset
@@ -181,8 +181,8 @@ class _Split:
         self.checkpoints[folder.name] = loaded.chosen
         if not summary.exists() or json.loads(summary.read_text())["checkpoint_step"] != loaded.step:
             evaluate.evaluate(loaded, split=self.split, data_dir=request.data, dataset=self._dataset.name)
-        with (there / "predictions.csv").open(newline="") as file:
-            months = {row["id"]: float(row["months"]) for row in csv.DictReader(file)}
+        stored = read_csv(there / "predictions.csv")
+        months = dict(zip(stored.ids, stored.months.tolist(), strict=True))
         return np.array([months.get(image_id, np.nan) for image_id in self.ids])
 
 
@@ -222,13 +222,12 @@ def _stacked(members: Sequence[Predictions]) -> Float[np.ndarray, "models n"]:
 
 def _across_folds(planned: Sequence[PlannedRun], shown: _Split, members: Sequence[Predictions]) -> list[_Fit]:
     """For each fold, the members' predictions of all other folds: by runs that were not trained on those images."""
-    months, fits = _stacked(members), []
+    folds = []
     for data in {p.fold: p.config.data for p in planned}.values():
         fold = view_of(data, split=data.train_split, evaluation=True).fold
         assert fold is not None
-        inside = np.array([fold.keeps(image_id) for image_id in shown.ids])
-        fits.append(_Fit(months[:, ~inside], shown.reading[~inside], inside))
-    return fits
+        folds.append(fold)
+    return _fits(shown, members, folds)
 
 
 FIFTHS = 5
@@ -237,9 +236,14 @@ FIFTHS = 5
 
 def _within(shown: _Split, members: Sequence[Predictions]) -> list[_Fit]:
     """For each fifth of the split, the members' predictions of the other four."""
+    return _fits(shown, members, [Fold(FIFTHS, number, held_out=True) for number in range(FIFTHS)])
+
+
+def _fits(shown: _Split, members: Sequence[Predictions], folds: Sequence[Fold]) -> list[_Fit]:
+    """For each fold, the members' predictions of all images outside it."""
     months, fits = _stacked(members), []
-    for number in range(FIFTHS):
-        inside = np.array([Fold(FIFTHS, number, True).keeps(image_id) for image_id in shown.ids])
+    for fold in folds:
+        inside = np.array([fold.keeps(image_id) for image_id in shown.ids])
         fits.append(_Fit(months[:, ~inside], shown.reading[~inside], inside))
     return fits
 

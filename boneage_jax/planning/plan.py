@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import pathlib
 
 from jax.sharding import Mesh
 
 from boneage_jax.config import Duration, ExperimentConfig
+from boneage_jax.data.reading import epoch_of
 from boneage_jax.data.sources import Dataset
 from boneage_jax.distributed.mesh import check_batch_size, make_mesh
 from boneage_jax.errors import UserError
@@ -59,7 +59,7 @@ def plan(request: PlanRequest) -> Plan:
         say(f"compiling for {'one chip' if one.size == 1 else f'{one.size} chips'}, without resampling")
         alone = step_cost(with_batch(still, config.train.batch_size // mesh.size * one.size), one).bound(chip)
     steps = Duration.parse(config.train.length).in_steps(
-        batch_size=config.train.batch_size, examples_per_epoch=request.images or _images(config)
+        batch_size=config.train.batch_size, examples_per_epoch=epoch_of(request.images or _images(config), config.data)
     )
     found = Plan(
         where=where,
@@ -99,7 +99,7 @@ def _images(config: ExperimentConfig) -> int:
     if config.data.fresh:
         return RSNA_IMAGES
     try:
-        dataset = Dataset.open(pathlib.Path(config.data.dir).expanduser(), config.data.name)
+        dataset = Dataset.of(config.data)
         return len(dataset.split(config.data.train_split))
     except UserError:
         say(f"{config.data.name} is not built in {config.data.dir}: counting RSNA's {RSNA_IMAGES:,} training images")

@@ -96,16 +96,11 @@ def _anywhere(config: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     for key in sorted(PATHS):
         section, name = key.split(".")
         value = config[section][name]
-        if value == default[section][name] or _is_shipped(value):
+        if value == default[section][name] or resources.is_shipped(value.partition(":")[0]):
             continue
         scrubbed[section][name] = default[section][name]
         left_out += [key] if key != "data.dir" else []
     return scrubbed, left_out
-
-
-def _is_shipped(place: str) -> bool:
-    """Whether a text names a network that is shipped: such a place is the same on all machines."""
-    return place.partition(":")[0] in (resources.SHIPPED, *resources.shipped_bundles())
 
 
 def read(path: pathlib.Path, *, devices: int = 0) -> Bundle:

@@ -14,10 +14,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from boneage_jax.analysis import local_calibration, predictions, scores
-from boneage_jax.analysis.ensemble import Debias
 from boneage_jax.analysis.predictions import SplitPredictions
 from boneage_jax.analysis.scores import Score
 from boneage_jax.config import Duration, ExperimentConfig, to_dict, validate
@@ -148,7 +147,7 @@ def _checked(request: LearningCurveRequest) -> int:
     for start in request.starts:
         if start != RANDOM:
             bundle.load(pathlib.Path(start), "")  # raises where there is no such network
-    records = Dataset.open(pathlib.Path(data.dir).expanduser(), data.name).split(data.train_split)
+    records = Dataset.of(data).split(data.train_split)
     if max(request.images) > len(records):
         raise UserError(
             f"--images: found {max(request.images)}, expected at most the {len(records)} of {data.name} "
@@ -214,7 +213,7 @@ def learning_curve(request: LearningCurveRequest) -> LearningCurve:
     points = [*_trained(request, runs), *_untrained(request, available)]
     laws = _laws(points)
     data = request.config.data
-    dataset = Dataset.open(pathlib.Path(data.dir).expanduser(), data.name)
+    dataset = Dataset.of(data)
     return LearningCurve(
         request,
         f"{data.name} {data.eval_split}, {len(points[0].errors):,} images",
@@ -232,7 +231,7 @@ _ERRORS = "errors.csv"
 def predictions_of(loaded: run_folder.LoadedRun, request: LearningCurveRequest, split: str) -> SplitPredictions:
     """Returns the ages of a network for a split of the study's dataset."""
     data = request.config.data
-    opened = Dataset.open(pathlib.Path(data.dir).expanduser(), data.name)
+    opened = Dataset.of(data)
     own = dataclasses.replace(data, height=loaded.config.data.height, width=loaded.config.data.width)
     return predictions.predict_split(loaded, predictions.open_labelled(opened, split, view_of(own)))
 
@@ -275,15 +274,10 @@ def _untrained(request: LearningCurveRequest, available: int) -> Iterator[Point]
             errors = []
             for seed in range(_seeds(request, images, available)):
                 part = slice(seed * images, (seed + 1) * images)
-                fitted = _lines(on_train.months[part], on_train.reading[part], on_train.male[part])
+                fitted = local_calibration.lines(on_train.months[part], on_train.reading[part], on_train.male[part])
                 ages = local_calibration.corrected(on_split.months, on_split.male, *fitted)
                 errors.append(np.abs(ages - on_split.reading))
             yield _point(f"{start} {LINES}", images, errors)
-
-
-def _lines(months: np.ndarray, reading: np.ndarray, male: Bool[np.ndarray, " n"]) -> tuple[Debias, Debias]:
-    girls, boys = (Debias.fit(months[male == sex], reading[male == sex]) for sex in (False, True))
-    return girls, boys
 
 
 def _cached(request: LearningCurveRequest, loaded: run_folder.LoadedRun, start: str, split: str) -> SplitPredictions:
@@ -292,12 +286,7 @@ def _cached(request: LearningCurveRequest, loaded: run_folder.LoadedRun, start: 
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         predictions.write_csv(predictions_of(loaded, request, split), path)
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    months, spread, reading = (np.array([float(row[key]) for row in rows]) for key in ("months", "spread", "reading"))
-    return SplitPredictions(
-        [row["id"] for row in rows], reading, np.array([row["sex"] == "M" for row in rows]), months, spread
-    )
+    return predictions.read_csv(path)
 
 
 def _laws(points: Sequence[Point], weights: np.ndarray | None = None) -> dict[str, CurveLaw]:

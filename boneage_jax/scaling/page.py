@@ -72,7 +72,7 @@ def as_text(found: Study) -> str:
 
 def _what(found: Study) -> str:
     data = found.request.config.data
-    phantom = Dataset.open(pathlib.Path(data.dir).expanduser(), data.name).is_phantom
+    phantom = Dataset.of(data).is_phantom
     kind = " of rendered phantoms, which say nothing about children" if phantom else ""
     return f"{data.name}, evaluation on {data.eval_split}{kind}"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import pathlib
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -91,7 +90,7 @@ def check(request: ScalingRequest) -> None:
     for kind in (*grid, *itertools.chain(*alone.values())):
         validate(to_dict(kind.config(request.config, 0)), origin=f"the run {kind.name} of this study")
     data = request.config.data
-    records = Dataset.open(pathlib.Path(data.dir).expanduser(), data.name).split(data.train_split)
+    records = Dataset.of(data).split(data.train_split)
     if max(request.images) > len(records):
         raise UserError(
             f"--images: found {max(request.images)}, expected at most the {len(records)} of {data.name} "

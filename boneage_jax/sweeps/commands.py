@@ -67,7 +67,7 @@ def _check_ready(sweep: Sweep) -> ExperimentConfig:
       UserError: where its config's file or its data are not found from here: every trial would fail by that.
     """
     config = sweep.check()
-    dataset = Dataset.open(pathlib.Path(config.data.dir).expanduser(), config.data.name)
+    dataset = Dataset.of(config.data)
     dataset.split(config.data.eval_split)
     return config
 

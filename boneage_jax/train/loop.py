@@ -295,7 +295,7 @@ def _split_to_evaluate(config: ExperimentConfig, task: tasks.Task, dataset: Data
 
 
 def _dataset(config: ExperimentConfig) -> Dataset:
-    return Dataset.open(pathlib.Path(config.data.dir).expanduser(), config.data.name)
+    return Dataset.of(config.data)
 
 
 def _fresh(config: ExperimentConfig, task: tasks.Task) -> Source:

@@ -101,11 +101,8 @@ class Assessor:
       networks: where each network comes from, and which step of its training it is, for people.
       calibrated: whether the quality thresholds were chosen for the networks; True where no hand is looked for.
       age_calibration: lines that ages are corrected by; None for none.
+      remarks: what else people must know about its ages: terms of its networks, what these have seen, corrections.
     """
-
-    age_calibration: LocalCalibration | None = None
-    _terms: tuple[str, ...] = ()
-    _hands_of_phantoms = False
 
     def __init__(self, request: AssessRequest, *, calibrated_ages: bool = True):
         """Opens the networks.
@@ -126,23 +123,20 @@ class Assessor:
             views=request.views,
             blend=Blend() if request.runs else self._bundled.blend(),
         )
-        networks = list(ages)
+        finders: list[LoadedRun] = []
         self.calibrated = True
         self._pipeline: HandPipeline | None = None
         self._finds_hands = bool(self.ensemble.regions) and not request.as_is
         if self._finds_hands:
             of_hand = self._hand_networks()
-            networks += [of_hand.segmentation, of_hand.landmarks]
+            finders = [of_hand.segmentation, of_hand.landmarks]
             self.calibrated = of_hand.calibration is not None
             self._pipeline = self._opened(of_hand)
         self.phantoms_only = any(map(trained_on_phantoms, ages))
-        self._hands_of_phantoms = any(map(trained_on_phantoms, networks[len(ages) :]))
-        places = (*request.runs, request.segmentation, request.landmarks)
-        own = [] if request.runs and (not self._finds_hands or None not in places[-2:]) else [self._bundled.path]
-        self._terms = terms_of([*(place for place in places if place is not None), *own])
-        self.networks = _origins(networks)
-        self._networks = tuple(networks)
+        self._networks = (*ages, *finders)
+        self.networks = _origins(self._networks)
         self.age_calibration = self._age_calibration() if calibrated_ages else None
+        self.remarks = self._remarks(finders)
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -158,19 +152,14 @@ class Assessor:
             return age_calibration.read(self._request.age_calibration, self.fingerprint)
         return None if self._request.runs else self._bundled.age_calibration()
 
-    @property
-    def remarks(self) -> tuple[str, ...]:
-        """What else people must know about its ages: where its networks come from, and what was done to the ages."""
-        found = list(self._terms)
-        if self._hands_of_phantoms and not self.phantoms_only:
+    def _remarks(self, finders: Sequence[LoadedRun]) -> tuple[str, ...]:
+        found = list(terms_of(self._networks))
+        if any(map(trained_on_phantoms, finders)) and not self.phantoms_only:
             found.append("Hands are found by networks that have seen phantoms only.")
-        fitted = self.age_calibration
-        if fitted is not None:
-            gain = f"{fitted.before.value:.2f} to {fitted.after.value:.2f} months"
-            found.append(
-                f"Ages are corrected by a line for each sex, fitted to {fitted.source} (MAE there {gain}, "
-                "cross-validated)."
-            )
+        if self.age_calibration is not None:
+            found.append(self.age_calibration.remark())
+        if self.phantoms_only:
+            found.append(PHANTOMS_ONLY)
         return tuple(found)
 
     @property
@@ -365,9 +354,8 @@ def as_text(
     out: pathlib.Path | None,
     page: pathlib.Path | None,
     *,
-    phantoms_only: bool,
     networks: Sequence[str],
-    remarks: Sequence[str] = (),
+    remarks: Sequence[str],
 ) -> str:
     """Returns the ages for people, with their networks, and notes on what they may be used for."""
     read = [a for a in assessments if not a.problem]
@@ -387,8 +375,6 @@ def as_text(
         lines.append(UNCALIBRATED_NOTICE)
     lines += [f"networks of {network}" for network in networks]
     lines += remarks
-    if phantoms_only:
-        lines.append(PHANTOMS_ONLY)
     lines.append(NOT_A_MEDICAL_DEVICE)
     if out:
         lines.append(f"{len(read)} predictions lie in {legible(str(out))}")

@@ -47,16 +47,15 @@ def write(
     drawn: Drawn,
     path: pathlib.Path,
     *,
-    phantoms_only: bool,
     networks: Sequence[str],
-    remarks: Sequence[str] = (),
+    remarks: Sequence[str],
 ) -> None:
     """Writes the page, whole or not at all. Raises `UserError` where that is impossible."""
     body = _answer(assessments) + _radiographs(assessments, drawn) + _table(assessments, path.parent)
     count = len(assessments)
     title = "Bone age of a radiograph" if count == 1 else f"Bone ages of {count:,} radiographs"
     models = "; ".join(_network(line, path.parent) for line in networks)
-    notices = [*remarks, *([assess.PHANTOMS_ONLY] if phantoms_only else [])]
+    notices = list(remarks)
     if not all(one.calibrated for one in assessments if not one.problem):
         notices.append(assess.UNCALIBRATED_NOTICE)
     write_text(path, page.document(title, body, about={"Networks": models}, notice=" ".join(notices)))

@@ -49,9 +49,9 @@ def make(request: BundleRequest) -> str:
         about["blend"] = dataclasses.asdict(_fitted(request, list(ages.values())))
     if hand.calibration is not None:
         about |= hand.calibration.to_json()
-    terms = [*terms_of([request.segmentation, request.landmarks, *request.ages]), *filter(None, [request.terms])]
+    terms = list(dict.fromkeys([*terms_of(list(runs.values())), *filter(None, [request.terms])]))
     if terms:
-        about[TERMS] = " ".join(dict.fromkeys(terms))
+        about[TERMS] = " ".join(terms)
     if canvas := canvas_of(list(ages.values())) or hand.canvas:
         about["canvas"] = dataclasses.asdict(canvas)
     size = bundle.write(runs, about, request.out)

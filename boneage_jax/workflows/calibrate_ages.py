@@ -6,7 +6,6 @@ import numpy as np
 
 from boneage_jax import NOT_A_MEDICAL_DEVICE, resources
 from boneage_jax.analysis import local_calibration
-from boneage_jax.data import labels
 from boneage_jax.data.tree import Tree
 from boneage_jax.errors import UserError, listed, printable
 from boneage_jax.files import check_writable
@@ -34,7 +33,7 @@ def calibrate(request: AgeCalibrationRequest) -> str:
         raise UserError(f"--into {request.into}: this is the bundle that is read, expected the name of another file")
     with Tree() as tree:
         found = radiographs.found(tree, [request.images or request.table.absolute().parent])
-        rows = radiographs.labels_of(found, request.table)
+        rows, unread = radiographs.labels_of(found, request.table)
         wanted = [(one, label) for one, label in zip(found, rows, strict=True) if label is not None]
         usable = [(one, label) for one, label in wanted if np.isfinite(label.months) and label.male is not None]
         if not usable:
@@ -60,7 +59,6 @@ def calibrate(request: AgeCalibrationRequest) -> str:
     except ValueError as error:
         raise UserError(f"{request.table}: found {error}; about 100 labelled radiographs are advised") from error
     lines = [local_calibration.as_text(fitted)]
-    unread = len(labels.read_whole_table(request.table.name, request.table.read_bytes()).labels) - len(wanted)
     if unread:
         lines.append(f"warning: {unread} rows of {request.table.name} name none of the {len(found)} radiographs")
     if left_out:

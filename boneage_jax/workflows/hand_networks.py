@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import os
 import pathlib
 import sys
@@ -21,7 +20,7 @@ from boneage_jax.hand.network import expect_task
 from boneage_jax.hand.pipeline import HandPipeline, Settings
 from boneage_jax.hand.quality import Thresholds
 from boneage_jax.network_ref import NetworkRef
-from boneage_jax.runs import bundle, run_folder
+from boneage_jax.runs import bundle
 from boneage_jax.runs.run_folder import LoadedRun
 from boneage_jax.workflows import age_calibration, calibration
 from boneage_jax.workflows.calibration import Calibration
@@ -102,41 +101,32 @@ TERMS = "terms"
 """Where a bundle's notes keep the terms of the images that its networks have learnt from."""
 
 
-def terms_of(places: Sequence[Place]) -> tuple[str, ...]:
+def terms_of(networks: Sequence[LoadedRun]) -> tuple[str, ...]:
     """Returns the terms that come with networks, each once: they follow them out of their bundle.
 
     Args:
-      places: of networks; a run's folder has those of the shipped network that it started from.
+      networks: those of a bundle have its terms, a run has those of the shipped bundle that it started from.
 
     Raises:
-      UserError: for files that are no bundles.
+      UserError: for bundles that cannot be read.
     """
-    found: list[str] = []
-    for place in places:
-        ref = NetworkRef.of(place)
-        if ref.place.is_file():
-            found.append(bundle.notes(ref.place).get(TERMS, ""))
-        elif (ref.place / run_folder.ABOUT).is_file():
-            about = json.loads((ref.place / run_folder.ABOUT).read_text())
-            started = NetworkRef.parse(about["config"]["train"].get("start", ""))
-            found += terms_of([started]) if started.path is None else []
+    starts = [NetworkRef.parse(loaded.config.train.start) for loaded in networks]
+    shipped = [start.place for start in starts if start.path is None]
+    bundles = [loaded.folder for loaded in networks if loaded.folder.is_file()]
+    found = [bundle.notes(path).get(TERMS, "") for path in dict.fromkeys([*bundles, *shipped])]
     return tuple(dict.fromkeys(filter(None, found)))
 
 
 class BundledNetworks:
-    """The networks of a bundle, read when the first of them is wanted.
-
-    Attributes:
-      path: of its file.
-    """
+    """The networks of a bundle, read when the first of them is wanted."""
 
     def __init__(self, path: pathlib.Path | None):
         """Names the bundle's file; None for the shipped one."""
-        self.path = path or resources.shipped_bundle()
+        self._path = path or resources.shipped_bundle()
 
     @functools.cached_property
     def _bundle(self) -> bundle.Bundle:
-        return bundle.read(self.path)
+        return bundle.read(self._path)
 
     def hand_networks(
         self, segmentation: Place | None, landmarks: Place | None, thresholds: pathlib.Path | None
@@ -152,22 +142,22 @@ class BundledNetworks:
           UserError: for networks and thresholds that cannot be used.
         """
         if segmentation is None and landmarks is None:
-            stated = _stated(self._bundle.about, self.path)
+            stated = _stated(self._bundle.about, self._path)
             return _checked(self._network("segmentation"), self._network("landmarks"), stated, thresholds)
-        own = NetworkRef(self.path)
+        own = NetworkRef(self._path)
         return open_networks(segmentation or own, landmarks or own, thresholds)
 
     def _network(self, name: str) -> LoadedRun:
         runs = self._bundle.runs
         if name not in runs:
-            raise UserError(f"{self.path}: holds no {name!r} but {', '.join(runs)}; name a run with --{name}")
+            raise UserError(f"{self._path}: holds no {name!r} but {', '.join(runs)}; name a run with --{name}")
         return runs[name]
 
     def ages(self) -> list[LoadedRun]:
         """Returns the age networks. Raises `UserError` where there are none."""
         found = [loaded for loaded in self._bundle.runs.values() if loaded.task.needs_age]
         if not found:
-            raise UserError(f"{self.path}: holds no age network; name a run with --run")
+            raise UserError(f"{self._path}: holds no age network; name a run with --run")
         return found
 
     def blend(self) -> Blend:
@@ -187,7 +177,7 @@ class BundledNetworks:
             return LocalCalibration.from_json(stored)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UserError(
-                f"{self.path}: its calibration of ages cannot be used ({reason(error)}); write it anew with boneage "
+                f"{self._path}: its calibration of ages cannot be used ({reason(error)}); write it anew with boneage "
                 "calibrate ages"
             ) from error
 

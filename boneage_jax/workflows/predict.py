@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import Sequence
-from typing import Any
 
 from boneage_jax.data.tree import Tree
 from boneage_jax.errors import EXIT_PARTIAL, UserError
@@ -42,16 +41,11 @@ def predict(request: AssessRequest, out: pathlib.Path | None, page: pathlib.Path
     failed = sum(bool(a.problem) for a in assessments)
     if failed == len(assessments):
         raise UserError(f"no radiograph could be used, nothing was written:\n{assess.problems_listed(assessments)}")
-    about: dict[str, Any] = {
-        "phantoms_only": assessor.phantoms_only,
-        "networks": assessor.networks,
-        "remarks": assessor.remarks,
-    }
     if out:
         assess.write_csv(assessments, out)
     if page:
-        assess_page.write(assessments, drawn, page, **about)
-    text = assess.as_text(assessments, out, page, **about)
+        assess_page.write(assessments, drawn, page, networks=assessor.networks, remarks=assessor.remarks)
+    text = assess.as_text(assessments, out, page, networks=assessor.networks, remarks=assessor.remarks)
     return text, EXIT_PARTIAL if failed else 0
 
 

@@ -238,12 +238,12 @@ def sexes_of(radiographs: Sequence[Radiograph], sex: str, sex_csv: pathlib.Path 
             raise UserError(f"--sex: {error}") from error
     if sex_csv is None:
         return [None] * len(radiographs)
-    rows = labels_of(radiographs, sex_csv)
+    rows, _ = labels_of(radiographs, sex_csv)
     return [None if row is None else row.male for row in rows]
 
 
-def labels_of(radiographs: Sequence[Radiograph], path: pathlib.Path) -> list[labels.Label | None]:
-    """Returns the row of a label table for each radiograph; None where it has none.
+def labels_of(radiographs: Sequence[Radiograph], path: pathlib.Path) -> tuple[list[labels.Label | None], int]:
+    """Returns the row of a label table for each radiograph, None where it has none; and how many rows name none.
 
     Args:
       radiographs: to be read.
@@ -271,7 +271,7 @@ def labels_of(radiographs: Sequence[Radiograph], path: pathlib.Path) -> list[lab
     found: list[labels.Label | None] = [None] * len(radiographs)
     for n, row in zip(at, pairs.rows, strict=True):
         found[n] = None if row is None else rows[row]
-    return found
+    return found, len(rows) - len({row for row in pairs.rows if row is not None})
 
 
 def expect_sexes(radiographs: Sequence[Radiograph], males: Sequence[bool | None]) -> None:

@@ -41,6 +41,11 @@ def _network(
     return option(default, help, parse=NetworkRef.parse, **how)
 
 
+def _finder() -> Any:
+    """Returns a field for a network that finds hands, the bundle's where none is named."""
+    return _network(None, "run of that task, a bundle, or shipped", default_text="the bundle's")
+
+
 def _bundle() -> Any:
     """Returns a field for a bundle's file."""
     return option(
@@ -256,12 +261,8 @@ class AssessRequest:
         default_text="the bundle's",
     )
     _: dataclasses.KW_ONLY
-    segmentation: NetworkRef | pathlib.Path | None = _network(
-        None, "run of that task, a bundle, or shipped", default_text="the bundle's"
-    )
-    landmarks: NetworkRef | pathlib.Path | None = _network(
-        None, "run of that task, a bundle, or shipped", default_text="the bundle's"
-    )
+    segmentation: NetworkRef | pathlib.Path | None = _finder()
+    landmarks: NetworkRef | pathlib.Path | None = _finder()
     thresholds: pathlib.Path | None = option(
         None,
         "quality thresholds for these two networks, as boneage calibrate quality writes them",
@@ -309,12 +310,8 @@ class StressRequest:
         default_text="the bundle's",
     )
     bundle: pathlib.Path | None = _bundle()
-    segmentation: NetworkRef | pathlib.Path | None = _network(
-        None, "run of that task, a bundle, or shipped", default_text="the bundle's"
-    )
-    landmarks: NetworkRef | pathlib.Path | None = _network(
-        None, "run of that task, a bundle, or shipped", default_text="the bundle's"
-    )
+    segmentation: NetworkRef | pathlib.Path | None = _finder()
+    landmarks: NetworkRef | pathlib.Path | None = _finder()
     thresholds: pathlib.Path | None = option(
         None, "quality thresholds, as boneage calibrate quality writes them", default_text=_OWN_THRESHOLDS
     )

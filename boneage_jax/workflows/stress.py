@@ -79,7 +79,7 @@ class Stress:
       unchanged: figures of the unchanged radiographs.
       rows: figures of each change.
       networks: where they come from, for people.
-      phantoms_only: whether one of them was trained on phantoms only.
+      remarks: what else people must know of their ages; see `assess.Assessor`.
       is_phantom: whether the radiographs are rendered.
     """
 
@@ -88,7 +88,7 @@ class Stress:
     unchanged: Row
     rows: tuple[Row, ...]
     networks: tuple[str, ...]
-    phantoms_only: bool
+    remarks: tuple[str, ...]
     is_phantom: bool
 
 
@@ -129,11 +129,11 @@ def stress(request: StressRequest) -> Stress:
         every = {
             one.name: _ages(request.out, one, records, known, male[known], assessor) for one in (UNCHANGED, *wanted)
         }
-        networks, phantoms_only = assessor.networks, assessor.phantoms_only
+        networks, remarks = assessor.networks, assessor.remarks
     before = every[UNCHANGED.name]
     reading = np.asarray(readings[known], np.float64)
     rows = [_row(one, every[one.name], before, reading) for one in (UNCHANGED, *wanted)]
-    return Stress(request, len(known), rows[0], tuple(rows[1:]), networks, phantoms_only, dataset.is_phantom)
+    return Stress(request, len(known), rows[0], tuple(rows[1:]), networks, remarks, dataset.is_phantom)
 
 
 def _assessing(request: StressRequest) -> AssessRequest:
@@ -198,13 +198,17 @@ def _ages(
 
 
 def _changed(one: Transformation, records: Records, n: int, image_id: str) -> radiographs.Radiograph:
-    """A radiograph that is changed when it is read; what is random follows from its id alone."""
+    """A radiograph that is changed when it is read."""
 
     def load() -> Grey:
-        seed = int.from_bytes(hashlib.sha256(image_id.encode()).digest()[:8], "big")
-        return one.change(records.image(n), np.random.default_rng(seed))
+        return one.change(records.image(n), draws_of(image_id))
 
     return radiographs.of_loader(load, image_id)
+
+
+def draws_of(image_id: str) -> np.random.Generator:
+    """Returns what the random changes of an image draw from: it follows from the image's id alone."""
+    return np.random.default_rng(int.from_bytes(hashlib.sha256(image_id.encode()).digest()[:8], "big"))
 
 
 def _row(one: Transformation, ages: Ages, before: Ages, reading: np.ndarray) -> Row:
@@ -239,6 +243,7 @@ def as_text(found: Stress) -> str:
         for row in found.rows
     ]
     lines += [f"networks of {network}" for network in found.networks]
+    lines += found.remarks
     lines.append(NOT_A_MEDICAL_DEVICE)
     return "\n".join(lines)
 
@@ -272,6 +277,7 @@ def facts(found: Stress) -> dict[str, object]:
         "images": found.images,
         "phantom": found.is_phantom,
         "networks": list(found.networks),
+        "remarks": list(found.remarks),
         "unchanged": of(found.unchanged),
         "changes": [of(row) for row in found.rows],
         "notice": NOT_A_MEDICAL_DEVICE,

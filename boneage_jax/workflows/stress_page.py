@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 
 import numpy as np
@@ -11,7 +10,7 @@ from boneage_jax import page
 from boneage_jax.analysis.figures import FIRST, GUIDE, SIZE, as_png, panels
 from boneage_jax.data.sources import Dataset
 from boneage_jax.files import write_text
-from boneage_jax.workflows import assess, pictures, stress
+from boneage_jax.workflows import pictures, stress
 from boneage_jax.workflows.stress import LARGE, Row, Stress
 
 PAGE = "stress.html"
@@ -25,7 +24,6 @@ def write(found: Stress) -> str:
     out = found.request.out
     write_text(out / "stress.json", json.dumps(stress.facts(found), indent=2) + "\n")
     kind = "phantoms" if found.is_phantom else "radiographs"
-    notices = [assess.PHANTOMS_ONLY] if found.phantoms_only and not found.is_phantom else []
     text = page.document(
         "How ages change when radiographs change",
         _answer(found) + _chart(found) + _table(found) + _pictures(found),
@@ -33,7 +31,7 @@ def write(found: Stress) -> str:
             "Data": f"{found.request.dataset} {found.request.split}, {found.images:,} {kind}",
             "Networks": "; ".join(page.place(line, out) for line in found.networks),
         },
-        notice=" ".join(notices),
+        notice=" ".join(found.remarks),
     )
     write_text(out / PAGE, text)
     return f"{stress.as_text(found)}\npage      {out / PAGE}"
@@ -118,9 +116,8 @@ def _pictures(found: Stress) -> page.Markup:
     request = found.request
     records = Dataset.open(request.data, request.dataset).split(f"{request.split}[:{request.images}]")
     image, image_id = records.image(0), records.ids()[0]
-    seed = int.from_bytes(hashlib.sha256(image_id.encode()).digest()[:8], "big")
     cards = []
     for row in found.rows:
-        changed = row.transformation.change(image, np.random.default_rng(seed))
+        changed = row.transformation.change(image, stress.draws_of(image_id))
         cards.append(page.Card(row.transformation.name, [page.picture(pictures.reduced(changed, _SIDE), "radiograph")]))
     return page.section("The changes", page.cards(cards, width=10, height=9))

@@ -145,20 +145,16 @@ def _jpeg(image: Grey, _: np.random.Generator, quality: int) -> Grey:
     return np.asarray(cv2.imdecode(data, cv2.IMREAD_GRAYSCALE))
 
 
-def _with(change: Callable[..., Grey], **settings: float) -> Change:
-    return functools.partial(change, **settings)
-
-
 UNCHANGED = Transformation("unchanged", "", _unchanged)
 """What all others are compared with."""
 
 TRANSFORMATIONS = (
-    Transformation("turned by 10 degrees", "pose", _with(_turned, degrees=10)),
-    Transformation("turned by -10 degrees", "pose", _with(_turned, degrees=-10)),
-    Transformation("turned by 30 degrees", "pose", _with(_turned, degrees=30)),
-    Transformation("lying to the left", "pose", _with(_quarter, turns=1)),
-    Transformation("lying to the right", "pose", _with(_quarter, turns=3)),
-    Transformation("upside down", "pose", _with(_quarter, turns=2)),
+    Transformation("turned by 10 degrees", "pose", functools.partial(_turned, degrees=10)),
+    Transformation("turned by -10 degrees", "pose", functools.partial(_turned, degrees=-10)),
+    Transformation("turned by 30 degrees", "pose", functools.partial(_turned, degrees=30)),
+    Transformation("lying to the left", "pose", functools.partial(_quarter, turns=1)),
+    Transformation("lying to the right", "pose", functools.partial(_quarter, turns=3)),
+    Transformation("upside down", "pose", functools.partial(_quarter, turns=2)),
     Transformation("mirrored", "pose", _mirrored),
     Transformation("brighter", "exposure", _exposed(shift=0.15)),
     Transformation("darker", "exposure", _exposed(shift=-0.15)),
@@ -169,20 +165,20 @@ TRANSFORMATIONS = (
     Transformation("inverted", "exposure", _inverted),
     Transformation("uneven exposure", "exposure", _gradient),
     Transformation("equalised", "exposure", _equalised),
-    Transformation("noise, SD 5 of 255", "sharpness", _with(_noisy, sd=5.0)),
-    Transformation("noise, SD 15 of 255", "sharpness", _with(_noisy, sd=15.0)),
-    Transformation("blur, 0.3% of the side", "sharpness", _with(_blurred, part=0.003)),
-    Transformation("blur, 0.7% of the side", "sharpness", _with(_blurred, part=0.007)),
-    Transformation("sharpened", "sharpness", _with(_sharpened, part=0.004)),
-    Transformation("reduced to 224 pixels", "sharpness", _with(_coarser, side=224)),
-    Transformation("reduced to 150 pixels", "sharpness", _with(_coarser, side=150)),
-    Transformation("JPEG, quality 50", "sharpness", _with(_jpeg, quality=50)),
-    Transformation("JPEG, quality 15", "sharpness", _with(_jpeg, quality=15)),
-    Transformation("cropped by 3% on each side", "frame", _with(_cropped, part=0.03)),
-    Transformation("cropped by 8% on each side", "frame", _with(_cropped, part=0.08)),
-    Transformation("forearm cut off, 10%", "frame", _with(_without_bottom, part=0.1)),
-    Transformation("black border", "frame", _with(_bordered, part=0.2, level=0)),
-    Transformation("white border", "frame", _with(_bordered, part=0.1, level=255)),
+    Transformation("noise, SD 5 of 255", "sharpness", functools.partial(_noisy, sd=5.0)),
+    Transformation("noise, SD 15 of 255", "sharpness", functools.partial(_noisy, sd=15.0)),
+    Transformation("blur, 0.3% of the side", "sharpness", functools.partial(_blurred, part=0.003)),
+    Transformation("blur, 0.7% of the side", "sharpness", functools.partial(_blurred, part=0.007)),
+    Transformation("sharpened", "sharpness", functools.partial(_sharpened, part=0.004)),
+    Transformation("reduced to 224 pixels", "sharpness", functools.partial(_coarser, side=224)),
+    Transformation("reduced to 150 pixels", "sharpness", functools.partial(_coarser, side=150)),
+    Transformation("JPEG, quality 50", "sharpness", functools.partial(_jpeg, quality=50)),
+    Transformation("JPEG, quality 15", "sharpness", functools.partial(_jpeg, quality=15)),
+    Transformation("cropped by 3% on each side", "frame", functools.partial(_cropped, part=0.03)),
+    Transformation("cropped by 8% on each side", "frame", functools.partial(_cropped, part=0.08)),
+    Transformation("forearm cut off, 10%", "frame", functools.partial(_without_bottom, part=0.1)),
+    Transformation("black border", "frame", functools.partial(_bordered, part=0.2, level=0)),
+    Transformation("white border", "frame", functools.partial(_bordered, part=0.1, level=255)),
     Transformation("marker pasted", "frame", _marked),
     Transformation("line of text", "frame", _captioned),
 )

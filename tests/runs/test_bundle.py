@@ -19,7 +19,7 @@ from boneage_jax.hand.quality import Thresholds
 from boneage_jax.network_ref import NetworkRef
 from boneage_jax.runs import bundle, run_folder
 from boneage_jax.workflows import bundling
-from boneage_jax.workflows.assess import Assessor
+from boneage_jax.workflows.assess import PHANTOMS_ONLY, Assessor
 from boneage_jax.workflows.hand_networks import open_networks
 from boneage_jax.workflows.requests import AssessRequest, BundleRequest
 
@@ -209,4 +209,4 @@ def test_terms_follow_a_network_out_of_its_bundle(tmp_path):
     }
     for request, remarks in expected.items():
         with Assessor(request) as assessor:
-            assert assessor.remarks == remarks
+            assert assessor.remarks == (*remarks, PHANTOMS_ONLY)

@@ -22,19 +22,19 @@ def without_pictures(source):
     return re.sub(r'src="[^"]*"', "", source)
 
 
-def written(tmp_path, *assessments, regions=(GREY,), phantoms_only=False):
+def written(tmp_path, *assessments, regions=(GREY,), remarks=()):
     drawn = assess_page.Drawn()
     for one in assessments:
         seen = Seen(GREY, GREY > 0, np.array([[45.0, 10.0], [10.0, 60.0], [45.0, 100.0]]), regions)
         drawn.add(one, None if one.problem else seen)
     path = tmp_path / "pages" / "ages.html"
     networks = (f"{tmp_path}/runs/ages: step 3, the best", "the shipped bundle x: step 5")
-    assess_page.write(assessments, drawn, path, phantoms_only=phantoms_only, networks=networks)
+    assess_page.write(assessments, drawn, path, networks=networks, remarks=remarks)
     return without_pictures(text_of(path))
 
 
 def test_one_radiograph_is_answered_by_its_age(tmp_path):
-    source = written(tmp_path, Assessment(f"{tmp_path}/in/hand.png", 132.44, 6.1, "F"), phantoms_only=True)
+    source = written(tmp_path, Assessment(f"{tmp_path}/in/hand.png", 132.44, 6.1, "F"), remarks=[assess.PHANTOMS_ONLY])
     assert "<h1>Bone age of a radiograph</h1>" in source
     assert source.index('class="value">132.4') < source.index("<img") < source.index("<table")
     assert "6.1 months" in source

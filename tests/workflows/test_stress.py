@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from boneage_jax import api
+import boneage_jax
 from boneage_jax.errors import UserError
 from boneage_jax.workflows import stress
 from boneage_jax.workflows.transformations import TRANSFORMATIONS, UNCHANGED
@@ -88,7 +88,7 @@ def test_the_study_agrees_with_single_predictions_and_goes_on(data_dir, tmp_path
     assert "mirrored" in said
     records = dataset.split("test[:4]")
     reading, male = records.labels()
-    model = api.load("phantom_only", views=2)
+    model = boneage_jax.load("phantom_only", views=2)
     alone = [
         model.predict(records.image(n)[:, ::-1].copy(), sex="M" if male[n] else "F").months for n in range(len(records))
     ]

@@ -6,11 +6,24 @@ Each format declares its detection and its reading together. A new one is a file
 
 from __future__ import annotations
 
+import pathlib
+
 from boneage_jax.data.tables import delimited, xlsx
 from boneage_jax.data.tables.delimited import csv_rows
 from boneage_jax.data.tables.table import Fits, Format, Table, find_columns
+from boneage_jax.errors import UserError
 
-__all__ = ["FORMATS", "TABLE_SUFFIXES", "UNREAD_SUFFIXES", "Format", "Table", "csv_rows", "find_columns", "read"]
+__all__ = [
+    "FORMATS",
+    "TABLE_SUFFIXES",
+    "UNREAD_SUFFIXES",
+    "Format",
+    "Table",
+    "csv_rows",
+    "find_columns",
+    "read",
+    "read_file",
+]
 
 FORMATS: tuple[Format, ...] = (
     xlsx.FORMAT,
@@ -26,6 +39,24 @@ UNREAD_SUFFIXES = tuple(suffix for suffix in (".xls", ".xlsb", ".ods", ".numbers
 def _any_header(header: object) -> bool:
     del header
     return True
+
+
+def read_file(path: pathlib.Path, fits: Fits, *, expected: str) -> Table:
+    """Reads the table in a file; see `read`.
+
+    Args:
+      path: of the file.
+      fits: see `read`.
+      expected: what the file should hold, for the message.
+
+    Raises:
+      UserError: as `read` does, and for a file that cannot be read.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error}); expected {expected}") from error
+    return read(str(path), data, fits)
 
 
 def read(name: str, data: bytes, fits: Fits = _any_header) -> Table:

@@ -72,7 +72,7 @@ def _prepared(request: MiningRequest, folder: MiningFolder) -> Records:
     config = request.config
     if config.task.name != "segmentation":
         raise UserError(f"task.name: found {config.task.name!r}, expected 'segmentation'; use configs/segmentation.py")
-    dataset = Dataset.open(pathlib.Path(config.data.dir).expanduser(), config.data.name)
+    dataset = Dataset.of(config.data)
     records = dataset.split(config.data.train_split)
     if request.correct and "mask" not in dataset.features:
         raise UserError(

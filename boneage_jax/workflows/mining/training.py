@@ -83,6 +83,6 @@ def measured_iou(request: MiningRequest, run: pathlib.Path) -> float:
     path = run / "measured.json"
     if not path.exists():
         data = request.config.data
-        records = Dataset.open(pathlib.Path(data.dir).expanduser(), data.name).split(request.measure)
+        records = Dataset.of(data).split(request.measure)
         write_text(path, json.dumps({"split": request.measure, "iou": scoring.mean_iou(run, records)}) + "\n")
     return float(json.loads(path.read_text())["iou"])
