@@ -42,6 +42,8 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import atexit
+import fcntl
+import functools
 import gc
 import pathlib
 import shutil
@@ -55,6 +57,8 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+# Where in Python each operation comes from is of no use here, and takes a tenth of the time before compilation.
+os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")
 
 # Tracing makes heaps of objects that live on: looking through them at Python's usual pace is a tenth of the time.
 gc.set_threshold(50_000, 20, 20)
@@ -75,16 +79,39 @@ needs_real = pytest.mark.skipif(not REAL.is_dir(), reason="the real material is 
 
 @pytest.fixture(scope="session")
 def data_dir(tmp_path_factory) -> pathlib.Path:
-    """Folder of built datasets, shared by all tests."""
+    """Folder of built datasets, shared by all tests of a process."""
     return tmp_path_factory.mktemp("datasets")
 
 
 @pytest.fixture(scope="session")
-def phantoms(data_dir) -> Dataset:
+def made_once(tmp_path_factory):
+    """Returns a function that has `make` fill a folder in one of the test processes and copies it for the others."""
+    base = tmp_path_factory.getbasetemp()
+    common = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def made(name: str, make, to: pathlib.Path) -> pathlib.Path:
+        kept = common / f"once-{name}"
+        with (common / f"once-{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not kept.exists():
+                make(kept.with_suffix(".part"))
+                kept.with_suffix(".part").rename(kept)
+        shutil.copytree(kept, to, dirs_exist_ok=True)
+        return to
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def phantoms(data_dir, made_once) -> Dataset:
     """A few phantoms, for tests of plumbing."""
-    return build.build(
-        BuildRequest("hand_phantom/tiny", out=data_dir, workers=2, counts={"train": 72, "validation": 20, "test": 21})
-    )
+    counts = {"train": 72, "validation": 20, "test": 21}
+
+    def make(folder):
+        build.build(BuildRequest("hand_phantom/tiny", out=folder, workers=2, counts=counts))
+
+    made_once("phantoms", make, data_dir)
+    return Dataset.open(data_dir, f"hand_phantom/tiny_{'-'.join(map(str, counts.values()))}")
 
 
 def small_config(data_dir: pathlib.Path, dataset: Dataset, **changes) -> ExperimentConfig:
@@ -137,12 +164,10 @@ def boneage(*arguments, env=None, cwd=None, timeout=600) -> subprocess.Completed
 
 
 @pytest.fixture(scope="session")
-def trained(data_dir, phantoms, tmp_path_factory) -> pathlib.Path:
+def trained(data_dir, phantoms, made_once, tmp_path_factory) -> pathlib.Path:
     """A run that has learnt a little: enough for its answers to differ from child to child."""
     from boneage_jax.train.loop import train
 
     learning = {"train__length": "60 steps", "train__ema": 0.9, "train__devices": 1, "optimizer__learning_rate": 3e-3}
     config = small_config(data_dir, phantoms, **learning, eval__every="30 steps", checkpoint__every="30 steps")
-    folder = tmp_path_factory.mktemp("runs") / "trained"
-    train(config, folder)
-    return folder
+    return made_once("trained", functools.partial(train, config), tmp_path_factory.mktemp("runs") / "trained")

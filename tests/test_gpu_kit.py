@@ -92,7 +92,13 @@ def test_the_floor_is_the_longer_of_arithmetic_and_memory_of_each_operation():
     assert (floor.flops, floor.bytes) == (4e12, 7e9)
 
 
-@pytest.mark.parametrize("network", step_jax.CONFIGS)
+networks = pytest.mark.parametrize(
+    "network", ["m46", *(pytest.param(one, marks=pytest.mark.integration) for one in step_jax.CONFIGS if one != "m46")]
+)
+"""All that are timed; the larger ones in `make engines`."""
+
+
+@networks
 def test_a_training_step_is_counted_nearly_as_xla_counts_it_and_is_the_same_network_in_torch(network):
     """XLA counts what stands between the matrix operations too: a few percent."""
     ours = step_jax.abstract(step_jax.config_of(network, batch=2, dtype="bfloat16", kernels="plain"))
@@ -113,7 +119,7 @@ def test_on_a_gpu_auto_means_the_plain_kernels(monkeypatch):
     assert ops.resolve_kernels("auto") == "plain"
 
 
-@pytest.mark.parametrize("network", step_jax.CONFIGS)
+@networks
 def test_the_training_step_can_be_lowered_for_a_gpu(network):
     """All of its operations exist there, and none of the processor's calls is in it."""
     ours = step_jax.abstract(

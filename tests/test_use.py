@@ -45,6 +45,7 @@ def test_evaluate_writes_table_json_and_csv(trained, capsys):
     assert not re.search(r'(src|href)="(?!data:)', page), "the page stands by itself"
 
 
+@pytest.mark.integration
 def test_views_at_test_time_are_averaged(trained, capsys):
     assert call(capsys, "evaluate", trained, "--split", "validation[:8]", "--test-time")[0] == 0
     (folder,) = (trained / "evaluation").glob("*/validation*-test-time")

@@ -5,9 +5,10 @@ from __future__ import annotations
 from flax import nnx
 
 from boneage_jax.models import registry
+from boneage_jax.models.keys import parameter_keys
 from boneage_jax.schema import ModelConfig
 
-__all__ = ["build"]
+__all__ = ["build", "parameter_keys"]
 
 
 def build(

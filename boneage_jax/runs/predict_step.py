@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,6 +22,9 @@ DeviceBatch = dict[str, Array]
 EvalStep = Callable[[Arrays, DeviceBatch], Any]
 """From (`TrainState.evaluated`, batch) to one result an image."""
 
+_KEPT = 32
+"""Compiled programs kept for networks of the same architecture. Chosen by eye: an ensemble has few."""
+
 
 def layers_of(batch: DeviceBatch) -> DeviceBatch:
     """Returns the image and what moves with it under augmentation, images in [0, 1]."""
@@ -32,9 +36,13 @@ def compile_predict_step(mesh: Mesh, *, network: Network, task: Task, moves: Seq
     """Returns a function from (`TrainState.evaluated`, batch) to the task's prediction for each image.
 
     With several moves it is the mean of the predictions for the images so moved: test-time augmentation, for
-    predictions that do not move along.
+    predictions that do not move along. Networks of one architecture, as the members of an ensemble, share one program.
     """
+    return _predict_step(mesh, network, task, tuple(moves))
 
+
+@functools.lru_cache(maxsize=_KEPT)
+def _predict_step(mesh: Mesh, network: Network, task: Task, moves: tuple[Move, ...]) -> EvalStep:
     def predict(arrays: Arrays, batch: DeviceBatch) -> Any:
         images = layers_of(batch)["image"]
 
@@ -48,6 +56,7 @@ def compile_predict_step(mesh: Mesh, *, network: Network, task: Task, moves: Seq
     return _compiled(predict, mesh)
 
 
+@functools.lru_cache(maxsize=_KEPT)
 def compile_score_step(mesh: Mesh, *, network: Network, task: Task) -> EvalStep:
     """Returns a function from (`TrainState.evaluated`, batch) to the task's score of each image."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -72,7 +73,7 @@ class Network:
             shape,
             outputs=outputs,
             pictures=config.data.pictures,
-            rngs=nnx.Rngs(params=seed),
+            rngs=models.parameter_keys(seed),
             axis_name=axis_name,
         )
         graph, params, batch_stats = nnx.split(module, nnx.Param, nnx.BatchStat)  # type: ignore[misc]
@@ -114,10 +115,10 @@ def _rekeyed(arrays: Any, rekey: Any) -> Any:
     return {rekey(key): _rekeyed(value, rekey) for key, value in arrays.items()}
 
 
-def initial_state(
+def compile_initial_state(
     config: ExperimentConfig, optimizer: optax.GradientTransformation, mesh: Mesh
-) -> tuple[Network, TrainState]:
-    """Returns the network and a fresh state, made on the devices from `train.seed`."""
+) -> tuple[Network, Callable[[], TrainState]]:
+    """Returns the network, and the program that makes a fresh state on the devices from `train.seed`."""
     network: Network | None = None
 
     def make() -> TrainState:
@@ -127,9 +128,17 @@ def initial_state(
         average = jax.tree.map(jnp.copy, {"params": params, "batch_stats": batch_stats}) if config.train.ema else {}
         return TrainState(jnp.zeros((), jnp.int32), params, batch_stats, optimizer.init(params), average)
 
-    state = jax.jit(make, out_shardings=replicated(mesh))()
+    program = jax.jit(make, out_shardings=replicated(mesh)).trace().lower().compile()
     assert network is not None
-    return network, state
+    return network, program
+
+
+def initial_state(
+    config: ExperimentConfig, optimizer: optax.GradientTransformation, mesh: Mesh
+) -> tuple[Network, TrainState]:
+    """Returns the network and a fresh state; see `compile_initial_state`."""
+    network, program = compile_initial_state(config, optimizer, mesh)
+    return network, program()
 
 
 def abstract_state(config: ExperimentConfig, optimizer: optax.GradientTransformation) -> tuple[Network, TrainState]:

@@ -24,13 +24,11 @@ from boneage_jax.errors import EXIT_NOT_FINITE, UserError
 from boneage_jax.phantoms.fresh import FreshPhantoms
 from boneage_jax.runs import checkpoint, run_folder
 from boneage_jax.runs.inference import predict_all
-from boneage_jax.runs.optimizer import make_optimizer, make_schedule
-from boneage_jax.runs.predict_step import compile_score_step
-from boneage_jax.runs.state import initial_state
 from boneage_jax.settings import flatten
 from boneage_jax.train.initial_weights import start_from_run, start_from_weights
 from boneage_jax.train.logs import RunLog, Window, progress_bar
-from boneage_jax.train.step import Metrics, compile_train_step
+from boneage_jax.train.programs import compile_programs
+from boneage_jax.train.step import Metrics
 
 
 class NonFiniteLoss(UserError):
@@ -140,13 +138,8 @@ def train(config: ExperimentConfig, folder: pathlib.Path) -> Result:
         processes.on_process_zero(lambda: run_folder.claim(folder, about))
 
         # ---- network, optimiser, compiled steps ------------------------------------------------------------------
-        schedule = make_schedule(config.optimizer, total_steps=plan.total, warmup_steps=plan.warmup)
-        optimizer = make_optimizer(config.optimizer, schedule)
-        network, state = initial_state(config, optimizer, mesh)
-        step_fn = compile_train_step(
-            mesh, config=config, network=network, task=task, optimizer=optimizer, schedule=schedule
-        )
-        score_fn = compile_score_step(mesh, network=network, task=task)
+        programs = compile_programs(config, mesh, total_steps=plan.total, warmup_steps=plan.warmup)
+        state = programs.initial()
 
         # ---- resume: the newest whole checkpoint of this folder, else from the seed ------------------------------
         checkpoints = checkpoint.Checkpoints(folder / "checkpoints", config.checkpoint)
@@ -207,7 +200,7 @@ def train(config: ExperimentConfig, folder: pathlib.Path) -> Result:
         for step in range(done + 1, plan.total + 1):
             # ---- one step --------------------------------------------------------------------------------------
             batch = next(feed)
-            state, metrics = processes.serialised(step_fn(state, batch))
+            state, metrics = processes.serialised(programs.step(state, batch))
             if pending is not None:
                 window.add(_finite(*pending, folder, checkpoints))
             pending = (step, metrics)
@@ -237,7 +230,7 @@ def train(config: ExperimentConfig, folder: pathlib.Path) -> Result:
             # ---- evaluation and checkpoint ---------------------------------------------------------------------
             if evaluates:
                 scored = predict_all(
-                    score_fn, state.evaluated, eval_source, mesh, batch_size=config.eval.batch_size, **reading
+                    programs.score, state.evaluated, eval_source, mesh, batch_size=config.eval.batch_size, **reading
                 )
                 score = float(scored.mean())
                 log.write(step, {f"eval_{task.score.name}": score})

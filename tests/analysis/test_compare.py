@@ -207,6 +207,7 @@ def test_folds_have_no_image_in_common(runs, tmp_path):
         compared([runs["fold-0"], runs["fold-1"]], tmp_path, split="train")
 
 
+@pytest.mark.integration
 def test_a_run_that_has_seen_the_images_is_not_compared_with_one_that_has_not(runs, tmp_path):
     with pytest.raises(
         UserError, match=r"trained: trained on (\d+) of the \1 images .* fold-0; fold-0: on 0"

@@ -142,6 +142,7 @@ def test_pooled_scores_are_over_all_images():
     assert "Intervals resample" not in pool_report.as_text(found)
 
 
+@pytest.mark.integration
 def test_runs_that_are_no_cross_validation(folds, trained, tmp_path):
     with pytest.raises(UserError, match="no run of fold 1, expected all 2"):
         pool(folds[:1], tmp_path)
@@ -164,6 +165,7 @@ def copied(run, folder, change):
     return folder
 
 
+@pytest.mark.integration
 def test_runs_of_other_settings_or_other_folds(folds, phantoms, tmp_path):
     """A second fold with another setting; one of another deal; one that has not ended."""
     other = copied(folds[1], tmp_path / "other", lambda about: about["config"]["model"].update(dropout=0.1))
@@ -183,6 +185,7 @@ def test_runs_of_other_settings_or_other_folds(folds, phantoms, tmp_path):
         pool([folds[0], tmp_path / "short"], tmp_path)
 
 
+@pytest.mark.integration
 def test_a_table_of_patients_that_has_changed(folds, patients, phantoms, tmp_path):
     """Some images that a run was trained on would be in its fold."""
     before = patients.read_text()

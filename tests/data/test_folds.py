@@ -64,6 +64,7 @@ def test_patients_that_are_not_told_apart(tmp_path):
         Fold(5, 0, True, {"1": "p1"}).among(Images(("8", "9")))
 
 
+@pytest.mark.integration
 def test_a_run_learns_from_the_others_and_is_evaluated_on_its_fold(phantoms, data_dir, tmp_path):
     everyone = phantoms.split("train").ids()
     with (tmp_path / "patients.csv").open("w") as file:

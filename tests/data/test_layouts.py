@@ -453,6 +453,7 @@ def test_what_is_not_read_is_told(tmp_path):
     assert "Not read: labels.xls, more.tar.gz; unpack archives, and save tables as CSV or XLSX" in refused(tmp_path)
 
 
+@pytest.mark.integration
 @needs_real
 def test_the_real_tables_with_what_images_there_are(tmp_path):
     """Three tables, three spellings, and three of 14,236 images."""

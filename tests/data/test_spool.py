@@ -60,6 +60,7 @@ def test_keys_that_are_numbers_keep_their_order(tmp_path):
     assert [data for _, data in ours] == [b"\1", b"\2", b"\3"]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("workers", [1, 2])
 def test_past_the_limit_the_bytes_are_the_same(tmp_path, monkeypatch, workers):
     """Held against TFDS's own shuffler, which has it all in memory here."""

@@ -57,6 +57,7 @@ def test_a_pixel_goes_to_the_nearest_bone_within_the_margin():
     assert not atlas.spread(np.zeros((4, 4), np.uint8), 1.0).any()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("male", [False, True])
 def test_the_atlas_shows_where_bones_of_other_children_lie(male):
     """By the stage's atlas, most pixels of children it was not made of belong to the right region (0.85 measured)."""

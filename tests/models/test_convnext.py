@@ -13,7 +13,7 @@ from flax import nnx
 from boneage_jax import models
 from boneage_jax.config import ModelConfig, loading
 from boneage_jax.errors import UserError
-from boneage_jax.models import pretrained
+from boneage_jax.models import parameter_keys, pretrained
 from boneage_jax.models.convnext import BLOCKS, Block
 from boneage_jax.runs import run_folder
 from boneage_jax.train.loop import train
@@ -36,7 +36,7 @@ def parameters(module):
 def test_sizes_are_the_papers(depth, widths, expected):
     """T and B as torchvision counts them, which has three colours in the stem and 1,000 classes in the end."""
     config = dataclasses.replace(SMALL, depth=depth, widths=widths)
-    module = nnx.eval_shape(lambda: models.build(config, (224, 224), outputs=1, rngs=nnx.Rngs(0)))
+    module = nnx.eval_shape(lambda: models.build(config, (224, 224), outputs=1, rngs=parameter_keys(0)))
     colours, classes = 2 * 4 * 4 * widths[0], 999 * (widths[-1] + 1)
     assert parameters(module) == expected - colours - classes
 
@@ -64,7 +64,7 @@ def ours(theirs, config):
     tensors = {name: tensor.numpy() for name, tensor in theirs.state_dict().items()}
     weights, statistics = pretrained.backbone_of(tensors, config, origin="timm")
     assert statistics == {}
-    backbone = models.build(config, (97, 66), outputs=1, rngs=nnx.Rngs(0)).backbones[0]
+    backbone = models.build(config, (97, 66), outputs=1, rngs=parameter_keys(0)).backbones[0]
     state = nnx.state(backbone, nnx.Param)
 
     def keyed(tree):
@@ -77,7 +77,7 @@ def ours(theirs, config):
     return backbone
 
 
-@pytest.mark.parametrize("kernels", ["plain", "cpu"])
+@pytest.mark.parametrize("kernels", [pytest.param("plain", marks=pytest.mark.integration), "cpu"])
 def test_every_block_is_timms(kernels, monkeypatch):
     """Also where height and width do not fill the patches; grey shown to timm in three channels, to ours in one."""
     torch, theirs = timms(monkeypatch, depth=4)
@@ -137,7 +137,7 @@ def test_weights_of_another_network_are_named(monkeypatch):
 
 def test_blocks_start_as_their_short_cuts():
     x = jax.random.normal(jax.random.key(0), (2, 8, 8, 8))
-    np.testing.assert_allclose(Block(8, SMALL, rngs=nnx.Rngs(0))(x), x, atol=1e-4)
+    np.testing.assert_allclose(Block(8, SMALL, rngs=parameter_keys(0))(x), x, atol=1e-4)
 
 
 @pytest.mark.integration

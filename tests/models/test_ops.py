@@ -57,6 +57,7 @@ def test_depthwise_convolution_in_both_forms_and_in_pytorch(shape, size):
         np.testing.assert_allclose(other, reference, atol=1e-5 * float(reference.abs().max()))
 
 
+@pytest.mark.integration
 @settings(max_examples=12, deadline=None)
 @given(height=st.integers(3, 9), width=st.integers(3, 9), window=st.sampled_from([2, 3]), ties=st.booleans())
 def test_pooling_in_both_forms(height, width, window, ties):

@@ -10,7 +10,7 @@ from flax import nnx
 from boneage_jax import models
 from boneage_jax.config import ModelConfig, default_config, validate
 from boneage_jax.errors import UserError
-from boneage_jax.models import registry
+from boneage_jax.models import parameter_keys, registry
 from boneage_jax.models.architecture import Architecture
 from boneage_jax.models.regressor import Regressor
 from boneage_jax.scaling.kinds import Kind
@@ -39,7 +39,7 @@ def program(config):
     """Everything that a network computes, its initial weights included; traced, not run."""
 
     def run(x, keys):
-        module = models.build(config, (64, 64), outputs=1, rngs=nnx.Rngs(0))
+        module = models.build(config, (64, 64), outputs=1, rngs=parameter_keys(0))
         return module(x, jnp.ones(2), train=True, dropout_keys_b=keys)
 
     return str(jax.make_jaxpr(run)(jnp.zeros((2, 64, 64, 1)), jax.random.split(jax.random.key(0), 2)))
@@ -117,7 +117,7 @@ def test_a_new_backbone_is_one_declaration(monkeypatch):
     mean = Architecture("mean", "none", build, heads=("regression",), settings=("dense", "dropout", "sex"))
     monkeypatch.setitem(registry.ARCHITECTURES, "mean", mean)
     config = validate(nested(name="mean", widths=(8,), dense=(4,)))
-    module = models.build(config.model, (64, 64), outputs=1, rngs=nnx.Rngs(0))
+    module = models.build(config.model, (64, 64), outputs=1, rngs=parameter_keys(0))
     images = jax.random.normal(jax.random.key(0), (2, 64, 64, 1))
     assert module(images, jnp.ones(2)).shape == (2, 1)
     assert Kind(24, width=2.0, depth=3).config(config, 0).model.widths == (16, 16, 16)

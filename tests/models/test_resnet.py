@@ -13,7 +13,7 @@ from flax import nnx
 from boneage_jax import models
 from boneage_jax.config import ModelConfig
 from boneage_jax.errors import UserError
-from boneage_jax.models import pretrained
+from boneage_jax.models import parameter_keys, pretrained
 from boneage_jax.models.resnet import Block
 
 FULL = ModelConfig(name="resnet", widths=(64, 128, 256, 512), depth=50, dense=(), sex="none")
@@ -30,14 +30,14 @@ def parameters(module):
 def test_sizes_are_the_usual_ones(depth, expected):
     """Torchvision's parameters without the last layer; the stem has one colour instead of three (2 x 64 x 49 fewer)."""
     config = dataclasses.replace(FULL, depth=depth)
-    module = nnx.eval_shape(lambda: models.build(config, (224, 224), outputs=1, rngs=nnx.Rngs(0)))
+    module = nnx.eval_shape(lambda: models.build(config, (224, 224), outputs=1, rngs=parameter_keys(0)))
     features = 512 if depth < 50 else 2048
     assert parameters(module) == expected - 2 * 64 * 49 + features + 1
 
 
 def loaded(tensors, config, image_shape):
     """The module's features with weights of a state_dict."""
-    module = models.build(config, image_shape, outputs=1, rngs=nnx.Rngs(0))
+    module = models.build(config, image_shape, outputs=1, rngs=parameter_keys(0))
     weights, statistics = pretrained.backbone_of(tensors, config, origin="timm")
     backbone = module.backbones[0]
 
@@ -53,7 +53,7 @@ def loaded(tensors, config, image_shape):
     return backbone
 
 
-@pytest.mark.parametrize("name", ["resnet50", "resnet18"])
+@pytest.mark.parametrize("name", [pytest.param("resnet50", marks=pytest.mark.integration), "resnet18"])
 def test_a_resnet_of_timm_says_the_same(name, tmp_path, monkeypatch):
     """Randomly initialised, statistics too; grey shown to timm in three channels, to ours in one; also from a file."""
     torch = pytest.importorskip("torch")
@@ -95,14 +95,14 @@ def test_weights_of_another_network_are_named(tmp_path):
 def test_blocks_start_as_their_short_cuts(depth, width):
     """With the last norm at zero a block of unchanged shape gives back what it is given, if not negative."""
     config = dataclasses.replace(SMALL, depth=depth)
-    block = Block(8, width, config, stride=1, axis_name=None, rngs=nnx.Rngs(0))
+    block = Block(8, width, config, stride=1, axis_name=None, rngs=parameter_keys(0))
     x = jnp.abs(jax.random.normal(jax.random.key(0), (2, 8, 8, 8)))
     np.testing.assert_allclose(block(x, train=True), x, atol=1e-6)
 
 
 def test_every_picture_has_a_backbone_and_all_reach_the_output():
     def output(x):
-        module = models.build(SMALL, (48, 40), outputs=2, pictures=3, rngs=nnx.Rngs(0))
+        module = models.build(SMALL, (48, 40), outputs=2, pictures=3, rngs=parameter_keys(0))
         assert len(module.backbones) == 3
         return module(x, jnp.ones(2)).sum()
 

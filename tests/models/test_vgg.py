@@ -8,6 +8,7 @@ from flax import nnx
 
 from boneage_jax import models
 from boneage_jax.config import ModelConfig, loading
+from boneage_jax.models import parameter_keys
 from boneage_jax.models.blocks import Dropout
 
 SMALL = ModelConfig(widths=(4, 6), dense=(8, 7), sex="none", dropout=0.0)
@@ -20,7 +21,7 @@ def parameters(module):
 def test_m46_is_the_papers():
     """24.75 million parameters at 500 x 375, of which the convolutions' flattened output has 384 x 6 x 4 = 9,216."""
     config = loading.load(["--config=configs/m46.py"])
-    module = nnx.eval_shape(lambda: models.build(config.model, (500, 375), outputs=1, rngs=nnx.Rngs(0)))
+    module = nnx.eval_shape(lambda: models.build(config.model, (500, 375), outputs=1, rngs=parameter_keys(0)))
     assert module.head.hidden[0].kernel.shape == (9216, 2048)
     # Counted by hand: convolutions 1,672,416, batch norm 3,968, dense 23,074,817.
     assert parameters(module) == 1_672_416 + 3_968 + 23_074_817 == 24_751_201
@@ -28,13 +29,13 @@ def test_m46_is_the_papers():
 
 def test_the_variant_has_3x3_and_pooling_of_2():
     config = loading.load(["--config=configs/m46.py:3x3"])
-    module = nnx.eval_shape(lambda: models.build(config.model, (500, 375), outputs=1, rngs=nnx.Rngs(0)))
+    module = nnx.eval_shape(lambda: models.build(config.model, (500, 375), outputs=1, rngs=parameter_keys(0)))
     assert module.backbones[0].blocks[0].second.conv.kernel.shape == (3, 3, 32, 32)
     assert module.head.hidden[0].kernel.shape == (384 * 7 * 5, 2048)
 
 
 def test_initial_weights_are_he_fan_out():
-    module = models.build(ModelConfig(widths=(64, 128)), (32, 32), outputs=1, rngs=nnx.Rngs(0))
+    module = models.build(ModelConfig(widths=(64, 128)), (32, 32), outputs=1, rngs=parameter_keys(0))
     kernel = module.backbones[0].blocks[1].first.conv.kernel[...]
     assert float(kernel.std()) == pytest.approx(np.sqrt(2 / (9 * 128)), rel=0.02)
 
@@ -48,7 +49,7 @@ def test_against_pytorch(train, second):
 
     config = dataclasses.replace(SMALL, second_kernel=second, pool=3 if second == 1 else 2)
     h, w = 30, 22
-    module = models.build(config, (h, w), outputs=1, rngs=nnx.Rngs(3))
+    module = models.build(config, (h, w), outputs=1, rngs=parameter_keys(3))
     layers = []
     for block in module.backbones[0].blocks:
         for unit in (block.first, block.second):
@@ -93,19 +94,23 @@ def test_against_pytorch(train, second):
 
 def test_bfloat16_computes_in_half_and_keeps_float32_weights():
     config = ModelConfig(widths=(8, 8), dense=(8,), dtype="bfloat16", dropout=0.0)
-    module = models.build(config, (32, 24), outputs=1, rngs=nnx.Rngs(0))
+    module = models.build(config, (32, 24), outputs=1, rngs=parameter_keys(0))
     assert {x.dtype for x in jax.tree.leaves(nnx.state(module))} == {jnp.dtype("float32")}
     x = jnp.asarray(np.random.default_rng(0).random((4, 32, 24, 1)), jnp.float32)
     program = str(jax.make_jaxpr(lambda x: module(x, jnp.ones(4)))(x))
     assert "bf16[4,32,24,8]" in program
-    full = models.build(ModelConfig(widths=(8, 8), dense=(8,), dropout=0.0), (32, 24), outputs=1, rngs=nnx.Rngs(0))
+    full = models.build(
+        ModelConfig(widths=(8, 8), dense=(8,), dropout=0.0), (32, 24), outputs=1, rngs=parameter_keys(0)
+    )
     np.testing.assert_allclose(module(x, jnp.ones(4)), full(x, jnp.ones(4)), atol=2e-4)
 
 
 def test_sex_is_read_only_where_the_model_is_told():
     x = jnp.asarray(np.random.default_rng(0).random((2, 32, 24, 1)), jnp.float32)
     for sex, differs in (("input", True), ("heads", True), ("none", False)):
-        module = models.build(ModelConfig(widths=(4, 4), dense=(8,), sex=sex), (32, 24), outputs=1, rngs=nnx.Rngs(0))
+        module = models.build(
+            ModelConfig(widths=(4, 4), dense=(8,), sex=sex), (32, 24), outputs=1, rngs=parameter_keys(0)
+        )
         boy, girl = module(x, jnp.ones(2)), module(x, jnp.zeros(2))
         assert bool((boy != girl).any()) == differs
 
@@ -126,7 +131,7 @@ def test_a_head_a_sex_is_one_output_layer_for_each():
     """Outputs of boys follow the second half of the last layer's weights alone, those of girls the first."""
     x = jnp.asarray(np.random.default_rng(0).random((3, 32, 24, 1)), jnp.float32)
     config = ModelConfig(widths=(4, 4), dense=(8,), sex="heads")
-    module = models.build(config, (32, 24), outputs=5, rngs=nnx.Rngs(0))
+    module = models.build(config, (32, 24), outputs=5, rngs=parameter_keys(0))
     assert module.head.last.kernel.shape == (8, 10)
     before = [module(x, jnp.full(3, male)) for male in (0.0, 1.0)]
     assert before[0].shape == (3, 5)

@@ -118,6 +118,7 @@ def test_a_log_that_a_kill_cut_short_is_no_obstacle(tmp_path):
     assert paper._seconds_a_step(run_path) == 0.5
 
 
+@pytest.mark.integration
 def test_every_experiment_answers_for_its_children_alone(results):
     boys, girls = (results.experiments[Experiment("m46", "regression", "A", sex)].months for sex in ("male", "female"))
     assert 0 < results.male.sum() < len(results.male)
@@ -128,6 +129,7 @@ def test_every_experiment_answers_for_its_children_alone(results):
     assert [one.name for one in results.members] == ["m46-classification-B-all", "m46-regression-A-by sex"]
 
 
+@pytest.mark.integration
 def test_ensembles_are_what_their_names_say(results):
     by_name = {one.name: one.months for one in results.ensembles}
     members = np.stack([one.months for one in results.members])
@@ -136,6 +138,7 @@ def test_ensembles_are_what_their_names_say(results):
     np.testing.assert_allclose(by_name["weights fitted on validation"], weights @ members)
 
 
+@pytest.mark.integration
 def test_the_same_command_trains_and_evaluates_nothing_again(request_, results, monkeypatch):
     def fails(*_, **__):
         raise AssertionError("done already")
@@ -147,6 +150,7 @@ def test_the_same_command_trains_and_evaluates_nothing_again(request_, results, 
     assert "3 experiments, 3 done" in paper.as_text(paper.plan(request_))
 
 
+@pytest.mark.integration
 def test_other_models_join_the_table(request_, results, trained, tmp_path):
     """Scored like the experiments, and part of every ensemble but those of a region."""
     experiments = ("m46-regression-A-male", "m46-regression-A-female")
@@ -163,6 +167,7 @@ def test_other_models_join_the_table(request_, results, trained, tmp_path):
         assert "trained" in {row[0] for row in tables[name].rows}
 
 
+@pytest.mark.integration
 def test_models_that_cannot_join_the_table(request_, results, trained):
     boys = request_.out / "runs" / EXPERIMENTS[0]
     with pytest.raises(UserError, match="found a model of male children") as caught:
@@ -216,6 +221,7 @@ def _rows(place, dataset, split="train"):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.integration
 def test_tables_and_page(results, tmp_path):
     written = paper_page.write(results, tmp_path)
     for name in ("experiments", "stages", "ensembles", "comparisons"):

@@ -172,6 +172,7 @@ def test_size_does_not_change_the_hand():
     assert (agree == small.mask).mean() > 0.995
 
 
+@pytest.mark.integration
 def test_patches_hold_their_bones(monkeypatch):
     """Twice as large, they show the same bones: nothing is cut off, in any direction."""
     camera = Camera(192, 144, rotation=180.0, size=(0.45, 0.5), shift=0.0)

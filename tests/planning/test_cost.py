@@ -27,6 +27,7 @@ def experiment(batch_size=8, **changes):
     return validate(config)
 
 
+@pytest.mark.integration
 def test_operations_go_with_the_images_of_a_device():
     one, two = make_mesh(1), make_mesh(2)
     alone, doubled, shared = (

@@ -83,6 +83,7 @@ def test_wrong_slices_are_answered_with_the_known_ones(name, capsys):
     assert "Traceback" not in capsys.readouterr().err
 
 
+@pytest.mark.integration
 def test_devices_that_are_here(capsys, tmp_path):
     out = tmp_path / "plan.json"
     arguments = ["--config.data.height=48", "--config.data.width=36", "--config.model.widths=(4,8)"]
@@ -97,6 +98,7 @@ def test_devices_that_are_here(capsys, tmp_path):
     assert stored["hours"] is None
 
 
+@pytest.mark.integration
 def test_times_go_by_the_chips_rates(monkeypatch):
     """With a chip of known rates in place of the processors that are here."""
     chip = chips.Chip("of paper", flops=1e9, bandwidth=1e9, memory=1e15, links=1e9)

@@ -191,6 +191,7 @@ def test_addresses_are_refused_in_settings(key):
         validate(nested)
 
 
+@pytest.mark.integration
 def test_terms_follow_a_network_out_of_its_bundle(tmp_path):
     """From a bundle to a bundle of one of its networks, and to whatever reads ages by it; not to other networks."""
     first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"

@@ -47,6 +47,7 @@ def test_planted_exponents_lie_in_their_intervals():
     assert min(inside.values()) >= 0.9 * studies, inside
 
 
+@pytest.mark.integration
 def test_a_run_that_was_held_out_lies_in_its_band():
     draws, inside = np.random.default_rng(3), 0
     for study in range(20):

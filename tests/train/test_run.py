@@ -256,6 +256,7 @@ def test_the_second_training_in_a_folder_is_told(data_dir, phantoms, tmp_path, m
     assert train(config, tmp_path / "run").steps == 6, "let go of, it is free"
 
 
+@pytest.mark.integration
 def test_a_finished_run_is_lengthened_from_its_weights(whole, data_dir, phantoms, tmp_path, capsys):
     """The message's own words do it."""
     changes = {**FULL, "train__length": "20 steps"}
@@ -315,6 +316,7 @@ def test_a_folder_of_something_else_is_refused(data_dir, phantoms, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
 
 
+@pytest.mark.integration
 def test_a_checkpoint_of_another_model_is_refused(whole, data_dir, phantoms, tmp_path):
     """As when checkpoints are copied between runs: config.json fits, the arrays do not."""
     other = small_config(data_dir, phantoms, **{**FULL, "model__widths": (4, 10)})
@@ -332,6 +334,7 @@ def test_a_checkpoint_of_another_model_is_refused(whole, data_dir, phantoms, tmp
     assert (tmp_path / "run" / "checkpoints" / "12").is_dir(), "nothing is set aside: it is not damaged"
 
 
+@pytest.mark.integration
 def test_a_run_starts_from_another_and_from_a_bundle(whole, data_dir, phantoms, tmp_path):
     """After one step too small to see, all weights are those that it started from."""
     source = run_folder.load(whole)

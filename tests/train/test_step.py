@@ -71,7 +71,7 @@ def assert_close(a, b, rtol=2e-4):
         np.testing.assert_allclose(x, y, rtol=rtol, atol=rtol * (1e-3 + np.abs(x).max()))
 
 
-@pytest.mark.parametrize("accumulation", [1, 2])
+@pytest.mark.parametrize("accumulation", [1, pytest.param(2, marks=pytest.mark.integration)])
 def test_one_device_and_eight_give_the_same_numbers(accumulation):
     config = experiment(train__accumulation=accumulation)
     losses_1, state_1 = run(config, devices=1)
@@ -106,6 +106,7 @@ def test_the_sharded_step_equals_a_plain_pmap():
         assert_close(getattr(pmapped_state, part), getattr(sharded_state, part))
 
 
+@pytest.mark.integration
 def test_accumulation_is_the_mean_of_its_parts():
     """Against gradients of the parts taken one by one: every part has its own batch statistics."""
     config = experiment(

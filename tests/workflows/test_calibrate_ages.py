@@ -62,6 +62,7 @@ def test_from_a_table_to_calibrated_predictions(clinic, tmp_path, capsys):
     assert "calibrates the ages of other networks" in said
 
 
+@pytest.mark.integration
 def test_what_cannot_be_used_is_refused(clinic, tmp_path, capsys):
     table = clinic / "few.csv"
     table.write_text("file,male\n00.png,1\n")
