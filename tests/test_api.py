@@ -223,6 +223,7 @@ def shipped():
         yield model
 
 
+@pytest.mark.integration
 def test_the_command_line_says_the_same(shipped, hands, tmp_path, capsys):
     """Equal to the last digit that the command writes; alone, an image has the same age but for rounding."""
     paths = [tmp_path / f"{n}.png" for n in range(len(hands))]

@@ -18,6 +18,7 @@ def names(folder):
     return {path.name for path in folder.iterdir()}
 
 
+@pytest.mark.integration
 def test_to_a_folder_of_ones_own(trained, phantoms, data_dir, tmp_path, capsys):
     """The same as in the run's folder, which stays as it is; which checkpoint was taken and why is said everywhere."""
     before = {path: path.stat().st_mtime_ns for path in trained.rglob("*")}

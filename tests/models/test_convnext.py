@@ -77,7 +77,8 @@ def ours(theirs, config):
     return backbone
 
 
-@pytest.mark.parametrize("kernels", [pytest.param("plain", marks=pytest.mark.integration), "cpu"])
+@pytest.mark.integration
+@pytest.mark.parametrize("kernels", ["plain", "cpu"])
 def test_every_block_is_timms(kernels, monkeypatch):
     """Also where height and width do not fill the patches; grey shown to timm in three channels, to ours in one."""
     torch, theirs = timms(monkeypatch, depth=4)

@@ -50,6 +50,7 @@ def test_memory_holds_the_state_and_the_batch():
     assert step_cost(experiment(16), make_mesh(1)).memory > cost.memory
 
 
+@pytest.mark.integration
 def test_nothing_is_run_and_the_slots_of_a_task_are_known():
     for task, head, layout in (("segmentation", "mask", "image"), ("landmarks", "heatmap", "masked_hand_box")):
         network = {"model__name": "unet", "model__head": head, "model__widths": (4, 8), "model__dense": ()}

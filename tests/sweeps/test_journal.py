@@ -46,7 +46,16 @@ def operations(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-@pytest.mark.parametrize("left", [1, 7, 40, -2, -1], ids=["1 byte", "7 bytes", "40 bytes", "no brace", "no line end"])
+@pytest.mark.parametrize(
+    "left",
+    [
+        pytest.param(1, id="1 byte", marks=pytest.mark.integration),
+        pytest.param(7, id="7 bytes"),
+        pytest.param(40, id="40 bytes", marks=pytest.mark.integration),
+        pytest.param(-2, id="no brace", marks=pytest.mark.integration),
+        pytest.param(-1, id="no line end"),
+    ],
+)
 def test_a_journal_cut_in_mid_line_goes_on(tmp_path, capsys, left):
     """The last line says that trial 3 has ended; of it so many bytes are left, from its beginning or its end."""
     folder = made(tmp_path)

@@ -81,6 +81,7 @@ def test_one_device_and_eight_give_the_same_numbers(accumulation):
     assert_close(state_1.params, state_8.params, rtol=5e-3)
 
 
+@pytest.mark.integration
 def test_the_sharded_step_equals_a_plain_pmap():
     """`jax.pmap` with explicit means over the devices, batch norm's statistics included, as codebases had it before."""
     # SGD, because Adam's first steps turn rounding errors of vanishing gradients into full steps.
