@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks import hand_real, koitka, phantom_realism, real_key_points
+from benchmarks import hand_real, koitka, phantom_realism, real_key_points, real_outlines
 from boneage_jax.anatomy import OSSIFICATION_AREAS
 from tests.conftest import REAL, boneage, needs_real
 
@@ -19,6 +19,7 @@ BENCHMARKS = (
     "hand_other_pipeline",
     "hand_real",
     "real_key_points",
+    "real_outlines",
     "hand_speed",
     "importance_truth",
     "input_pipeline",
@@ -136,6 +137,22 @@ def test_differences_are_in_the_hands_own_directions(mirrored, turn):
     found = person + (2.0 * right + np.array([0.0, 4.0])) @ rotation
     np.testing.assert_allclose(hand_real.in_hand(found, person), off, atol=1e-9)
     np.testing.assert_allclose(real_key_points.moved(person, off), found, atol=1e-9)
+
+
+def test_an_outline_covers_the_pixels_whose_centres_lie_in_it():
+    """Ten pixels of the original are one of the copy."""
+    square = [(99.5, 199.5), (599.5, 199.5), (599.5, 799.5), (99.5, 799.5)]
+    hole = [(199.5, 299.5), (299.5, 299.5), (299.5, 399.5), (199.5, 399.5)]
+    expected = np.zeros((100, 100), bool)
+    expected[20:80, 10:60] = True
+    expected[30:40, 20:30] = False
+    shapes = [{"exterior": square, "interior": [hole]}]
+    np.testing.assert_array_equal(real_outlines.inside(shapes, (1000, 1000), (100, 100)), expected)
+    angles = np.linspace(0, 2 * np.pi, 400, endpoint=False)
+    circle = [{"exterior": np.stack([700 + 480 * np.cos(angles), 500 + 480 * np.sin(angles)], -1), "interior": []}]
+    found = real_outlines.inside(circle, (1400, 1000), (300, 420))
+    assert found.sum() == pytest.approx(np.pi * (480 * 0.3) ** 2, rel=2e-3)
+    assert np.argwhere(found).mean(0) == pytest.approx([500.5 * 0.3 - 0.5, 700.5 * 0.3 - 0.5], abs=0.02)
 
 
 def test_a_habit_is_taken_out_and_failures_are_counted():

@@ -1,0 +1,81 @@
+"""Outlines that people drew on the originals, as masks of the smaller copies, true to a fraction of a pixel.
+
+    python -m benchmarks.real_outlines registered_hands/first --outlines rsna299/masks.json --out outlines
+    boneage mine --config=configs/segmentation.py --config.data.name=rsna_bone_age/full --masks outlines ...
+
+A copy of 299 pixels shows a hand whose outline is some 1,500 pixels long and whose area is some 35,000: half a pixel
+all round is 2% of intersection over union. So corners are not rounded, and edges not drawn: a pixel belongs to the
+hand where its centre lies inside the polygon. (Rounding corners and filling up to the edge, as OpenCV's `fillPoly`
+does, agrees with this to 0.977 on the 100 outlines.)
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool
+from matplotlib.path import Path
+from PIL import Image
+
+from boneage_jax.data.sources import Dataset
+
+Polygon = Sequence[tuple[float, float]]
+"""Corners: column and row of pixels of the original, counted from 0 at the first one's centre."""
+
+
+def inside(
+    shapes: Sequence[dict[str, Any]], original: tuple[int, int], shape: tuple[int, int]
+) -> Bool[np.ndarray, "h w"]:
+    """Returns which pixels of a copy have their centre inside.
+
+    Args:
+      shapes: each with the polygon `exterior` and a list of polygons, its holes, `interior`.
+      original: width and height of the image that the polygons were drawn on.
+      shape: height and width of the copy.
+    """
+    height, width = shape
+    rows, columns = np.mgrid[:height, :width]
+    # Centres of the copy's pixels, as columns and rows of the original.
+    centres = np.stack([(columns + 0.5) * original[0] / width, (rows + 0.5) * original[1] / height], axis=-1) - 0.5
+    centres = centres.reshape(-1, 2)
+    mask = np.zeros(height * width, bool)
+    for one in shapes:
+        within = Path(np.asarray(one["exterior"], float)).contains_points(centres)
+        for hole in one["interior"]:
+            within &= ~Path(np.asarray(hole, float)).contains_points(centres)
+        mask |= within
+    return mask.reshape(shape)
+
+
+def main() -> None:
+    """Writes a mask an outlined hand."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("dataset", help="that holds the copies, as in registered_hands/first")
+    parser.add_argument("--outlines", type=pathlib.Path, required=True, help="JSON by id: size, polygons")
+    parser.add_argument("--data", type=pathlib.Path, default=pathlib.Path("data"))
+    parser.add_argument("--out", type=pathlib.Path, required=True)
+    options = parser.parse_args()
+    dataset = Dataset.open(options.data, options.dataset)
+    sizes = {}
+    for split in dataset.splits:
+        records = dataset.split(split)
+        for n, image_id in enumerate(records.ids()):
+            sizes[image_id] = (int(records.row(n)["height"]), int(records.row(n)["width"]))
+    options.out.mkdir(parents=True, exist_ok=True)
+    written = 0
+    for image_id, outline in json.loads(options.outlines.read_text()).items():
+        if image_id not in sizes:
+            continue
+        mask = inside(outline["polygons"], tuple(outline["size"]), sizes[image_id])
+        Image.fromarray(mask.astype(np.uint8) * 255).save(options.out / f"{image_id}.png")
+        written += 1
+    print(f"{written} masks in {options.out}")
+
+
+if __name__ == "__main__":
+    main()
