@@ -19,6 +19,7 @@ BENCHMARKS = (
     "hand_other_pipeline",
     "hand_real",
     "real_key_points",
+    "outline_folds",
     "real_outlines",
     "hand_speed",
     "importance_truth",
