@@ -136,6 +136,7 @@ def compared(runs, tmp_path, **options):
     return compare_runs.compare_runs(CompareRequest(tuple(runs), tmp_path / "out", **options))
 
 
+@pytest.mark.integration
 def test_runs_on_their_own_images(runs, phantoms, tmp_path):
     """Each run's error is that of its own predictions; boys are compared on boys; all files say the same."""
     found = compared([runs[name] for name in ("trained", "beginner", "boys")], tmp_path)
@@ -200,6 +201,7 @@ def test_the_finding_is_said(three):
     assert "good has the smallest error; no difference from bad, twin is shown." in text
 
 
+@pytest.mark.integration
 def test_folds_have_no_image_in_common(runs, tmp_path):
     with pytest.raises(
         UserError, match=r"no two of these runs answer for the same image.*fold-0: \d+ images \(boys and"
@@ -225,6 +227,7 @@ def test_a_run_that_has_seen_the_images_is_not_compared_with_one_that_has_not(ru
     assert len(found.notes) == 2
 
 
+@pytest.mark.integration
 def test_a_fold_is_compared_at_the_last_checkpoint(runs, tmp_path):
     """With its own copy: the same predictions, of the checkpoint that has not been chosen on this fold."""
     shutil.copytree(runs["fold-0"], tmp_path / "copy")
@@ -236,6 +239,7 @@ def test_a_fold_is_compared_at_the_last_checkpoint(runs, tmp_path):
     assert (pair.difference.value, pair.p, pair.better) == (0.0, 1.0, "")
 
 
+@pytest.mark.integration
 def test_runs_of_other_images_are_refused(runs, phantoms, tmp_path, monkeypatch):
     """A network of registered hands can make nothing of radiographs as they were taken."""
     with pytest.raises(UserError, match="found 1 run, expected two or more"):
@@ -283,6 +287,7 @@ def test_images_of_the_kind_that_a_run_was_trained_on(learnt, given, why):
     assert run_inputs.input_problem(run, dataset) == why
 
 
+@pytest.mark.integration
 def test_data_that_were_built_again_are_noted(runs, phantoms, tmp_path, monkeypatch):
     rebuilt = dataclasses.replace(phantoms, fingerprint="another")
     assert run_inputs.training_ids(run_folder.load(runs["trained"]), phantoms, phantoms.path.parents[2]) is not None
@@ -293,6 +298,7 @@ def test_data_that_were_built_again_are_noted(runs, phantoms, tmp_path, monkeypa
     assert all("not known whether it was trained on any of these images" in note for note in found.notes)
 
 
+@pytest.mark.integration
 def test_labels_that_differ_are_refused(runs, phantoms, tmp_path, monkeypatch):
     """A dataset whose readings another run's dataset does not have: what a table corrected in between comes to."""
     first = phantoms.split("test").ids()[0]

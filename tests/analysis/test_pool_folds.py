@@ -67,6 +67,7 @@ def pool(runs, tmp_path, **options):
     return pool_folds.pool_folds(PoolFoldsRequest(tuple(runs), tmp_path / "out", **options))
 
 
+@pytest.mark.integration
 def test_every_image_is_predicted_by_the_run_that_was_not_trained_on_it(folds, phantoms, patients, tmp_path):
     found = pool(reversed(folds), tmp_path)
     everyone = phantoms.split("train").ids()
@@ -96,6 +97,7 @@ def test_every_image_is_predicted_by_the_run_that_was_not_trained_on_it(folds, p
     assert found.mae_over_folds == (pytest.approx(np.mean(of_folds)), pytest.approx(np.std(of_folds, ddof=1)))
 
 
+@pytest.mark.integration
 def test_what_is_written(folds, tmp_path):
     found = pool(folds, tmp_path)
     out = tmp_path / "out"
