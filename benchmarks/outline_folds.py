@@ -24,7 +24,6 @@ import numpy as np
 import boneage_jax
 from benchmarks.common import versions
 from benchmarks.hand_real import of_masks
-from boneage_jax import tasks
 from boneage_jax.data.reading import view_of
 from boneage_jax.data.sources import Dataset
 from boneage_jax.files import write_text
@@ -41,10 +40,10 @@ def ious_of(run: pathlib.Path, *, bundle: str, views: Literal[1, 2, 6]) -> dict[
       bundle: whose other networks are used.
       views: that the networks take of a hand.
     """
-    config = run_folder.load(run).config
-    task = tasks.build(config.task)
-    view = view_of(config.data, task.layers, split=config.data.train_split, evaluation=True)
-    records = Dataset.of(config.data).split(config.data.train_split, view)
+    loaded = run_folder.load(run)
+    data = loaded.config.data
+    view = view_of(data, loaded.task.layers, split=data.train_split, evaluation=True)
+    records = Dataset.of(data).split(data.train_split, view)
     found = {}
     with boneage_jax.load(bundle, segmentation=run, views=views, batch_size=1) as model:
         for n, image_id in progress(list(enumerate(records.ids())), total=len(records), label=f"{run.name}: masks"):

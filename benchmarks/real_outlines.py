@@ -20,12 +20,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 from matplotlib.path import Path
-from PIL import Image
 
+from boneage_jax.data.annotations import mask_folder
 from boneage_jax.data.sources import Dataset
-
-Polygon = Sequence[tuple[float, float]]
-"""Corners: column and row of pixels of the original, counted from 0 at the first one's centre."""
 
 
 def inside(
@@ -34,7 +31,8 @@ def inside(
     """Returns which pixels of a copy have their centre inside.
 
     Args:
-      shapes: each with the polygon `exterior` and a list of polygons, its holes, `interior`.
+      shapes: each with the polygon `exterior` and a list of polygons, its holes, `interior`; corners are columns and
+        rows of the original's pixels, counted from 0 at the first one's centre.
       original: width and height of the image that the polygons were drawn on.
       shape: height and width of the copy.
     """
@@ -61,19 +59,17 @@ def main() -> None:
     parser.add_argument("--out", type=pathlib.Path, required=True)
     options = parser.parse_args()
     dataset = Dataset.open(options.data, options.dataset)
-    sizes = {}
+    outlines = json.loads(options.outlines.read_text())
+    written = 0
     for split in dataset.splits:
         records = dataset.split(split)
         for n, image_id in enumerate(records.ids()):
-            sizes[image_id] = (int(records.row(n)["height"]), int(records.row(n)["width"]))
-    options.out.mkdir(parents=True, exist_ok=True)
-    written = 0
-    for image_id, outline in json.loads(options.outlines.read_text()).items():
-        if image_id not in sizes:
-            continue
-        mask = inside(outline["polygons"], tuple(outline["size"]), sizes[image_id])
-        Image.fromarray(mask.astype(np.uint8) * 255).save(options.out / f"{image_id}.png")
-        written += 1
+            if image_id not in outlines:
+                continue
+            row, outline = records.row(n), outlines[image_id]
+            mask = inside(outline["polygons"], tuple(outline["size"]), (int(row["height"]), int(row["width"])))
+            mask_folder.write_one(image_id, mask, options.out)
+            written += 1
     print(f"{written} masks in {options.out}")
 
 

@@ -129,7 +129,7 @@ def train(config: ExperimentConfig, folder: pathlib.Path) -> Result:
     eval_source = _open(config, task, eval_split, evaluation=True)
     mixed = mixed_of(config.data, task.layers)
     plan = Plan.of(config, epoch_of(len(train_source), config.data))
-    dataset = _dataset(config)
+    dataset = Dataset.of(config.data)
     read = [train_source, eval_source] + ([mixed.source] if mixed else [])
     about = checkpoint.describe(config, " ".join(source.fingerprint for source in read), dataset.facts)
     processes.agree({"the data's fingerprint": about["data_fingerprint"]})
@@ -260,7 +260,7 @@ def _settings(config: ExperimentConfig) -> dict[str, str]:
 
 def _open(config: ExperimentConfig, task: tasks.Task, split: str, *, evaluation: bool = False) -> Source:
     """Opens a split, all examples of which have what the task learns from."""
-    dataset = _dataset(config)
+    dataset = Dataset.of(config.data)
     view = view_of(config.data, task.layers, split=split, evaluation=evaluation)
     records = dataset.split(split, view)
     if not len(records):
@@ -285,10 +285,6 @@ def _split_to_evaluate(config: ExperimentConfig, task: tasks.Task, dataset: Data
     except UserError:
         return eval_split
     return "test"
-
-
-def _dataset(config: ExperimentConfig) -> Dataset:
-    return Dataset.of(config.data)
 
 
 def _fresh(config: ExperimentConfig, task: tasks.Task) -> Source:
