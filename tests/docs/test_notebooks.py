@@ -36,6 +36,7 @@ def test_notebook_runs(path, tmp_path, monkeypatch):
     import nbformat
 
     monkeypatch.setenv("XLA_FLAGS", LESS_OPTIMISED)  # for the kernel: one device
+    monkeypatch.delenv("MPLBACKEND", raising=False)  # a command that ran in this process before has set it to files
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep))
     notebook = nbformat.read(path, as_version=4)
     (parameters,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
