@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
-from matplotlib.path import Path
 
 from boneage_jax.data.annotations import mask_folder
+from boneage_jax.data.annotations.fill import fill
 from boneage_jax.data.sources import Dataset
 
 
@@ -36,18 +36,15 @@ def inside(
       original: width and height of the image that the polygons were drawn on.
       shape: height and width of the copy.
     """
-    height, width = shape
-    rows, columns = np.mgrid[:height, :width]
-    # Centres of the copy's pixels, as columns and rows of the original.
-    centres = np.stack([(columns + 0.5) * original[0] / width, (rows + 0.5) * original[1] / height], axis=-1) - 0.5
-    centres = centres.reshape(-1, 2)
-    mask = np.zeros(height * width, bool)
+    size = np.array(shape[::-1])
+    mask = np.zeros(shape, bool)
     for one in shapes:
-        within = Path(np.asarray(one["exterior"], float)).contains_points(centres)
-        for hole in one["interior"]:
-            within &= ~Path(np.asarray(hole, float)).contains_points(centres)
-        mask |= within
-    return mask.reshape(shape)
+        outside, *holes = (
+            fill((np.asarray(corners, float) + 0.5) * size / original - 0.5, shape)
+            for corners in (one["exterior"], *one["interior"])
+        )
+        mask |= outside & ~np.any([*holes, np.zeros(shape, bool)], axis=0)
+    return mask
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from boneage_jax.data import images, pairing
+from boneage_jax.data.annotations.fill import fill
 from boneage_jax.data.annotations.malformed import Malformed, Outline
 from boneage_jax.data.annotations.runs import Runs
 from boneage_jax.errors import UserError, fail_if_any, reason
@@ -83,9 +84,9 @@ class Annotation:
         height, width = shape or (self.height, self.width)
         if not height or not width:
             raise UserError(f"{self.file}: the annotation does not say how large the image is; name the images' folder")
-        inside = np.zeros((height, width), np.uint8)
+        inside = np.zeros((height, width), bool)
         for outline in self.outlines:
-            cv2.drawContours(inside, [np.round(outline).astype(np.int32)], -1, 1, cv2.FILLED)
+            inside |= fill(outline, (height, width))
         for runs in self.runs:
             if (runs.height, runs.width) != (height, width):
                 raise UserError(
@@ -93,7 +94,7 @@ class Annotation:
                     f"pixels, expected the image's {height} x {width}"
                 )
             inside |= runs.mask()
-        return inside > 0
+        return inside
 
 
 def _read_mask(path: pathlib.Path, shape: tuple[int, int] | None) -> Bool[np.ndarray, "h w"]:
