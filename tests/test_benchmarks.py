@@ -9,12 +9,13 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks import hand_real, koitka, phantom_realism, real_key_points, real_outlines
+from benchmarks import bundle_ages, hand_real, koitka, phantom_realism, real_key_points, real_outlines
 from boneage_jax.anatomy import OSSIFICATION_AREAS
 from tests.conftest import REAL, boneage, needs_real
 
 BENCHMARKS = (
     "accuracy",
+    "bundle_ages",
     "hand_accuracy",
     "hand_other_pipeline",
     "hand_real",
@@ -198,3 +199,19 @@ def test_the_real_annotations_are_read(tmp_path):
     for image_id, outline in outlines.items():
         image = cv2.imread(str(next((tmp_path / "real" / "radiographs").rglob(f"{image_id}.png"))), 0)
         assert 0.05 < outline.mask(image.shape).mean() < 0.8
+
+
+def test_groups_of_a_bundles_ages():
+    male, flagged = np.array([True, False, True]), np.array([False, False, True])
+    groups = bundle_ages.members(["7", "2001", "x"], np.array([5.0, 24.0, 239.0]), male, flagged, {"far": (2000, 3999)})
+    assert {name: np.flatnonzero(inside).tolist() for name, inside in groups.items()} == {
+        "all": [0, 1, 2],
+        "boys": [0, 2],
+        "girls": [1],
+        "without flags": [0, 1],
+        "ids 2000 to 3999 (far)": [1],
+        "all but ids 2000 to 3999": [0, 2],
+        "0 to 24 months": [0],
+        "24 to 48 months": [1],
+        "216 to 240 months": [2],
+    }

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from boneage_jax.data.images import Grey
 from boneage_jax.data.sources import Dataset, Records
 from boneage_jax.errors import UserError
 from boneage_jax.hand import thresholds
@@ -15,7 +16,7 @@ from boneage_jax.hand.accuracy import against_truth
 from boneage_jax.hand.pipeline import HandPipeline, Registered, Settings
 from boneage_jax.hand.quality import Thresholds
 from boneage_jax.parallel import in_batches, progress, read_ahead
-from boneage_jax.workflows import calibration
+from boneage_jax.workflows import calibration, transformations
 from boneage_jax.workflows.calibration import Calibration, Origin
 from boneage_jax.workflows.hand_networks import open_networks
 from boneage_jax.workflows.requests import CalibrateRequest
@@ -42,18 +43,24 @@ def write(request: CalibrateRequest) -> Calibration:
             f"{source}: holds no {' and no '.join(sorted(missing))}, expected true masks and key points; use phantoms, "
             "or --method quantile"
         )
+    if request.method == "failures" and request.varied:
+        raise UserError("--varied: found with --method failures, expected --method quantile: leave one of them out")
     records = dataset.split(request.split)
     networks = open_networks(request.segmentation, request.landmarks)
     # The pipeline's own thresholds do not matter here: only its measures count.
     settings = Settings((), views=request.views, fine_stage=request.fine_stage)
     with HandPipeline(networks.segmentation, networks.landmarks, settings) as pipeline:
-        choose = by_failures if request.method == "failures" else by_quantile
-        found = choose(pipeline, records, source, request.share)
+        if request.method == "failures":
+            found = by_failures(pipeline, records, source, request.share)
+        else:
+            found = by_quantile(pipeline, records, source, request.share, varied=request.varied)
     calibration.write(found, calibration.identities(networks.segmentation, networks.landmarks), request.out)
     return found
 
 
-def by_quantile(pipeline: HandPipeline, records: Records, source: str, share: float) -> Calibration:
+def by_quantile(
+    pipeline: HandPipeline, records: Records, source: str, share: float, *, varied: bool = False
+) -> Calibration:
     """Chooses thresholds on ordinary hands; see `thresholds.by_quantile`.
 
     Args:
@@ -61,20 +68,35 @@ def by_quantile(pipeline: HandPipeline, records: Records, source: str, share: fl
       records: radiographs.
       source: name of dataset and split.
       share: of the hands that the thresholds may flag, 0 to 1.
+      varied: take each hand once more, changed as radiographs of other sources may be.
 
     Raises:
       UserError: for too few hands.
     """
-    # A hand that was not found has no key points to measure; it is flagged whatever the thresholds are.
-    found = _registered(pipeline, records, source, lambda _, hand: hand.quality.measures if hand.registration else None)
+
+    def measured(_: int, hand: Registered) -> dict[str, float] | None:
+        # A hand that was not found has no key points to measure; it is flagged whatever the thresholds are.
+        return hand.quality.measures if hand.registration else None
+
+    found = _registered(pipeline, records, source, measured)
     measures = [row for row in found if row is not None]
     if len(measures) < FEWEST:
         raise UserError(
             f"{source}: found a hand in {len(measures)} of {len(records)} images, expected at least {FEWEST}; "
             "train the networks longer"
         )
+    if varied:
+        again = _registered(pipeline, records, source, measured, read=lambda n: _of_another_source(records, n))
+        measures += [row for row in again if row is not None]
+        source += ", as they are and changed in exposure or sharpness"
     chosen, reached = thresholds.by_quantile(measures, share)
     return Calibration(chosen, Origin(source, len(measures), reached))
+
+
+def _of_another_source(records: Records, n: int) -> Grey:
+    """A radiograph after one of the changes of exposure or sharpness, by its number: each as often as the others."""
+    changes = [one for one in transformations.TRANSFORMATIONS if one.kind in ("exposure", "sharpness")]
+    return changes[n % len(changes)].change(records.image(n), np.random.default_rng(n))
 
 
 def by_failures(pipeline: HandPipeline, records: Records, source: str, share: float) -> Calibration:
@@ -107,15 +129,25 @@ def by_failures(pipeline: HandPipeline, records: Records, source: str, share: fl
 
 
 def _registered(
-    pipeline: HandPipeline, records: Records, source: str, row: Callable[[int, Registered], Row]
+    pipeline: HandPipeline,
+    records: Records,
+    source: str,
+    row: Callable[[int, Registered], Row],
+    *,
+    read: Callable[[int], Grey] | None = None,
 ) -> list[Row]:
-    """Registers all hands; returns `row` of each one's number and hand. Raises `UserError` for too few."""
+    """Registers all hands; returns `row` of each one's number and hand. Raises `UserError` for too few.
+
+    `read` returns an image by its number; the dataset's own where it is None.
+    """
     if len(records) < FEWEST:
         raise UserError(f"{source}: found {len(records)} images, expected at least {FEWEST} to take thresholds from")
     batches = in_batches(len(records), pipeline.settings.batch_size)
-    read = progress(read_ahead(records.image, batches), total=len(batches), label="calibrating", unit=" batches")
+    pictures = progress(
+        read_ahead(read or records.image, batches), total=len(batches), label="calibrating", unit=" batches"
+    )
     rows = []
-    for numbers, images in read:
+    for numbers, images in pictures:
         rows += [row(n, hand) for n, hand in zip(numbers, pipeline.register(images), strict=True)]
     return rows
 

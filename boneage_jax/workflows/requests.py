@@ -188,6 +188,11 @@ class CalibrateRequest:
         "quantile",
         "quantile: flag a share of ordinary hands; failures: catch most failures, of data with true masks and points",
     )
+    varied: bool = option(
+        False,
+        "quantile: take each hand once more with a change of exposure or sharpness, as boneage stress makes them, so "
+        "that flags mean the same on radiographs of other sources",
+    )
 
 
 @dataclasses.dataclass(frozen=True)

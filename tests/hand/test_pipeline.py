@@ -1,6 +1,7 @@
 """From radiographs to registered hands and ages, with networks of a short training: results, bundles, restarts."""
 
 import csv
+import dataclasses
 import errno
 import json
 import os
@@ -298,6 +299,25 @@ def test_thresholds_of_the_networks_themselves(runs, ages, radiographs, data_dir
     request.out.write_text(json.dumps(stored))
     with pytest.raises(UserError, match="thresholds of other networks"):
         Assessor(AssessRequest((files,), tuple(ages), segmentation=pair[0], landmarks=pair[1], thresholds=request.out))
+
+
+def test_thresholds_for_radiographs_of_other_sources(runs, radiographs, data_dir, tmp_path):
+    """Changed copies are less certain: thresholds that allow for them flag fewer hands."""
+    request = CalibrateRequest(
+        radiographs.name,
+        *(runs / task for task in ("segmentation", "landmarks")),
+        tmp_path / "t.json",
+        data=data_dir,
+        split="train[:24]",
+        share=0.2,
+        views=1,
+    )
+    as_they_are, varied = calibrate.write(request), calibrate.write(dataclasses.replace(request, varied=True))
+    assert as_they_are.origin.images < varied.origin.images <= 48
+    assert "as they are and changed" in varied.origin.source
+    assert varied.thresholds.expected < as_they_are.thresholds.expected
+    with pytest.raises(UserError, match="expected --method quantile"):
+        calibrate.write(dataclasses.replace(request, varied=True, method="failures"))
 
 
 def test_thresholds_that_catch_failures(runs, radiographs, data_dir, tmp_path):
