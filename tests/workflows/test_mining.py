@@ -49,6 +49,7 @@ def test_mining_grows_honours_vetoes_and_goes_on(radiographs, data_dir, tmp_path
     assert first["trained_on"] == first["by_hand"] == 36
     assert 0 < first["accepted"] <= 56
     scores = {row["id"]: float(row["score"]) for row in csv.DictReader((folder / "rounds/0/scores.csv").open())}
+    assert list(scores.values()) == sorted(scores.values()), "those to look at stand first"
     given = {path.stem for name in ("labels", "held_out") for path in (folder / name).glob("*.png")}
     assert len(given) == 40
     assert not given & set(scores)

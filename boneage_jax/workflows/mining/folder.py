@@ -80,12 +80,12 @@ class RoundFolder:
             return {row["id"]: float(row["score"]) for row in csv.DictReader(file)}
 
     def write_scores(self, scored: Iterable[tuple[str, float, Mask]]) -> None:
-        """Writes ids, scores and what they were made of; the file appears whole or not at all."""
+        """Writes ids, scores and what they were made of, lowest scores first; the file appears whole or not at all."""
+        rows = [(one, (score, mask.agreement, mask.second, mask.border, mask.area)) for one, score, mask in scored]
         with replacing(self._scores_file) as scratch, scratch.open("w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(["id", "score", "agreement", "second", "border", "area"])
-            for image_id, score, mask in scored:
-                numbers = (score, mask.agreement, mask.second, mask.border, mask.area)
+            for image_id, numbers in sorted(rows, key=lambda row: (row[1][0], row[0])):
                 writer.writerow([image_id, *(f"{number:.5f}" for number in numbers)])
 
 
