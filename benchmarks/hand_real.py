@@ -11,6 +11,9 @@ a habit: fingertips lie a little beyond the tip. The median difference in the ha
 towards the thumb), measured on the training hands whose points a person set, is stated and taken out. A gross failure
 is a point more than 10% off, or a hand that was not found.
 
+With `--beside` and the same images registered by other networks, the scatter of people's points is told from the
+networks': what two networks' differences from a person have in common is the person's, or the task's, not theirs.
+
 Writes `hand_real.json`, `hand_real.csv` (a row a hand) and `hand_real.html` with the worst fifty. The page shows real
 images: it is for looking at, not for publishing.
 """
@@ -115,6 +118,34 @@ def errors_of(hands: list[Hand], habit: Float[np.ndarray, "3 2"]) -> Float[np.nd
     """Returns each point's distance from a person's, the habit taken out, in % of its length; 100 if not found."""
     off = np.array([hand.off for hand in hands]).reshape(-1, 3, 2) - habit
     return np.nan_to_num(np.linalg.norm(off, axis=-1), nan=100.0)
+
+
+def in_common(one: list[Hand], other: list[Hand]) -> dict[str, dict[str, float]]:
+    """Returns how much of two networks' differences from the same people's points is common to both, by key point.
+
+    Of the validation hands whose points a person set, gross failures left out. `in common, %` is the covariance of the
+    differences over the mean of their variances (both directions together), in percent: 100 where the networks agree,
+    and only the person's points scatter.
+    """
+    by_id = {hand.id: hand for hand in other}
+    pairs = [
+        (hand.off, by_id[hand.id].off)
+        for hand in one
+        if hand.split == "validation" and hand.by_hand and hand.id in by_id and hand.off is not None
+    ]
+    off = np.array(pairs, np.float64).reshape(-1, 2, 3, 2)
+    off -= np.nanmedian(off, axis=0)
+    off = off[(np.nan_to_num(np.linalg.norm(off, axis=-1), nan=100.0) <= GROSS).all((1, 2))]
+    found = {}
+    for n, name in enumerate(anatomy.KEY_POINTS):
+        first, second = off[:, 0, n], off[:, 1, n]
+        squares = ((first**2).sum(-1).mean() + (second**2).sum(-1).mean()) / 2
+        found[name] = {
+            "hands": float(len(off)),
+            "in common, %": 100.0 * float((first * second).sum(-1).mean() / squares),
+            "between the networks, median": float(np.median(np.linalg.norm(first - second, axis=-1))),
+        }
+    return found
 
 
 def of_points(hands: list[Hand], habit: Float[np.ndarray, "3 2"]) -> dict[str, Any]:
@@ -293,6 +324,7 @@ def main() -> None:
     parser.add_argument("dataset", help="registered hands, as in registered_hands/rsna_bone_age-full")
     parser.add_argument("--annotations", type=pathlib.Path, required=True)
     parser.add_argument("--data", type=pathlib.Path, default=pathlib.Path("data"))
+    parser.add_argument("--beside", help="the same images, registered by other networks")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("hand_real"))
     options = parser.parse_args()
     dataset = Dataset.open(options.data, options.dataset)
@@ -300,6 +332,15 @@ def main() -> None:
     hands = compared(dataset, points, outlines, set_by_hand)
     found = figures_of(dataset, hands)
     print(as_text(found))
+    if options.beside:
+        other = compared(Dataset.open(options.data, options.beside), points, {}, set_by_hand)
+        found["beside"] = {"dataset": options.beside, "key points": in_common(hands, other)}
+        for name, of in found["beside"]["key points"].items():
+            print(
+                f"  {name:<18} {of['in common, %']:.0f}% of the squared differences from {of['hands']:.0f} people's "
+                f"points are common with {options.beside}; the networks differ by "
+                f"{of['between the networks, median']:.2f}% (median)"
+            )
     options.out.mkdir(parents=True, exist_ok=True)
     write_text(options.out / "hand_real.json", json.dumps(found, indent=2) + "\n")
     _write_csv(hands, habit_of(hands), options.out / "hand_real.csv")

@@ -177,6 +177,18 @@ def test_a_habit_is_taken_out_and_failures_are_counted():
     assert found["flagged, %"] == 25.0
 
 
+def test_scatter_of_people_is_told_from_that_of_networks():
+    draws = np.random.default_rng(0)
+
+    def hands(off):
+        return [hand_real.Hand("validation", str(n), (), True, one, None) for n, one in enumerate(off)]
+
+    person, first, second = draws.normal(0, (1.0, 0.5, 0.5), (4000, 3, 2, 3)).transpose(3, 0, 1, 2)
+    for of in hand_real.in_common(hands(person + first), hands(person + second)).values():
+        assert of["in common, %"] == pytest.approx(100 * 1.0 / 1.25, abs=3)
+        assert of["between the networks, median"] == pytest.approx(0.5 * 2**0.5 * 1.1774, abs=0.03)
+
+
 @needs_real
 def test_the_real_annotations_are_read(tmp_path):
     """Of the few hands unpacked here, those with points or outlines; fingertips above wrists or thereabouts."""
