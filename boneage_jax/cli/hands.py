@@ -92,7 +92,8 @@ def add(commands: argparse._SubParsersAction) -> None:
         "boneage predict radiographs/ --sex F --run runs/whole --run runs/carpals \\\n"
         "    --segmentation runs/segmentation --landmarks runs/landmarks\n"
         "boneage predict registered/ --as-is --sex F --run runs/tiny\n\n"
-        "networks that are not named are those of the bundle, trained on phantoms only: a research demonstration\n\n"
+        "networks that are not named are those of the bundle rsna, which learnt from the RSNA challenge's images;\n"
+        "--bundle phantom_only takes those that learnt from phantoms only: a research demonstration\n\n"
         "exit status: 0 every radiograph was read; 4 some could not be used, each has its reason in the table; 2 none "
         "could,\nor the command cannot be carried out",
         request=PredictOptions,
