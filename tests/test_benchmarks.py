@@ -9,7 +9,15 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks import bundle_ages, hand_real, koitka, phantom_realism, real_key_points, real_outlines
+from benchmarks import (
+    bundle_ages,
+    hand_real,
+    koitka,
+    phantom_realism,
+    real_key_points,
+    real_outlines,
+    real_subset,
+)
 from boneage_jax.anatomy import OSSIFICATION_AREAS
 from tests.conftest import REAL, boneage, needs_real
 
@@ -22,6 +30,7 @@ BENCHMARKS = (
     "real_key_points",
     "outline_folds",
     "real_outlines",
+    "real_subset",
     "hand_speed",
     "importance_truth",
     "input_pipeline",
@@ -227,3 +236,29 @@ def test_groups_of_a_bundles_ages():
         "24 to 48 months": [1],
         "216 to 240 months": [2],
     }
+
+
+def test_parts_of_the_real_radiographs(tmp_path):
+    """Annotated hands, and others of which none is annotated; images are there once, under two names."""
+    source = tmp_path / "real"
+    for split, ids in {"train": range(1, 9), "validation": range(11, 15)}.items():
+        (source / "radiographs" / split / "images").mkdir(parents=True)
+        rows = "".join(f"{one},60,True\n" for one in ids)
+        (source / "radiographs" / split / f"{split}.csv").write_text("id,boneage,male\n" + rows)
+        for one in ids:
+            (source / "radiographs" / split / "images" / f"{one}.png").write_bytes(b"x")
+    (source / "annotations" / "masks").mkdir(parents=True)
+    (source / "annotations" / "masks" / "5.png").write_bytes(b"x")
+    pointed = [{"file_name": f"{one}.png"} for one in (1, 2, 3, 12)]
+    (source / "annotations" / "key_points.json").write_text(json.dumps({"images": pointed}))
+    (source / "annotations" / "by_hand.txt").write_text("1\n2\n")
+    counts = real_subset.link(source, tmp_path / "annotated", "annotated", 0)
+    assert counts == {"train": 2, "validation": 1}
+    assert sorted(path.name for path in (tmp_path / "annotated").rglob("*.png")) == ["1.png", "12.png", "2.png"]
+    assert (tmp_path / "annotated/validation/validation.csv").read_text().splitlines()[1:] == ["12,60,True"]
+    assert real_subset.link(source, tmp_path / "others", "others", 3) == {"train": 3}
+    first = {path.stem for path in (tmp_path / "others").rglob("*.png")}
+    assert len(first) == 3
+    assert first <= {"3", "4", "6", "7", "8"}
+    assert real_subset.link(source, tmp_path / "others", "others", 3) == {"train": 3}, "the same ones again"
+    assert {path.stem for path in (tmp_path / "others").rglob("*.png")} == first
