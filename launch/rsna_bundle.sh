@@ -105,7 +105,7 @@ wrist() {
 bundle() {
     boneage bundle --segmentation "$work/segmentation" --landmarks "$work/points" \
         --thresholds "$work/thresholds.json" --run "$work/hand" --run "$work/wrist" --run rsna:age2 \
-        --weights --split validation --terms "$terms" --out "$work/rsna.safetensors"
+        --weights --debias --split validation --terms "$terms" --out "$work/rsna.safetensors"
 }
 
 for step in "$@"; do "$step"; done
