@@ -22,11 +22,9 @@ from jaxtyping import Bool, Float
 import boneage_jax
 from benchmarks.common import hardware, versions
 from boneage_jax.analysis import scores
+from boneage_jax.analysis.groups import age_bands
 from boneage_jax.files import write_text
 from boneage_jax.parallel import progress
-
-BAND = 24
-"""Width of the age bands, in months."""
 
 
 def members(
@@ -41,8 +39,9 @@ def members(
     for name, (first, last) in ranges.items():
         inside = np.array([one.isdigit() and first <= int(one) <= last for one in ids])
         groups |= {f"ids {first} to {last} ({name})": inside, f"all but ids {first} to {last}": ~inside}
-    for low in range(0, 240, BAND):
-        groups[f"{low} to {low + BAND} months"] = (readings >= low) & (readings < low + BAND)
+    bands = np.array(age_bands(readings))
+    # From the youngest on: the readings' order is that of their bands.
+    groups |= {str(band): bands == band for band in dict.fromkeys(bands[np.argsort(readings)])}
     return {name: inside for name, inside in groups.items() if inside.any()}
 
 
@@ -76,23 +75,26 @@ def main() -> None:
     readings, male = labels.months.astype(np.float64), labels.male
     error = np.array([row["months"] for row in rows]) - readings
     flagged, read = np.array([bool(row["flags"]) for row in rows]), np.isfinite(error)
-    figures: dict[str, dict[str, Any]] = {}
-    for name, inside in members(labels.id, readings, male, flagged, dict(options.ids)).items():
-        if (chosen := error[inside & read]).size:
-            mae, bias = scores.named("MAE", chosen), scores.named("bias", chosen)
-            figures[name] = {"images": len(chosen), "MAE": mae, "bias": bias}
-            print(f"| {name} | {len(chosen):,} | {scores.shown(mae)} | {scores.shown(bias, sign=True)} |")
+    error, ids = error[read], [one for one, was_read in zip(labels.id, read, strict=True) if was_read]
+    figures: dict[str, dict[str, scores.Score | int]] = {}
+    for name, inside in members(ids, readings[read], male[read], flagged[read], dict(options.ids)).items():
+        mae, bias = (scores.named(score, error[inside]) for score in ("MAE", "bias"))
+        count = int(inside.sum())
+        figures[name] = {"images": count, "MAE": mae, "bias": bias}
+        print(f"| {name} | {count:,} | {scores.shown(mae)} | {scores.shown(bias, sign=True)} |")
     spread = np.array([row["spread"] for row in rows])[read]
-    held = [100 * float((np.abs(error[read]) <= k * spread).mean()) for k in (1, 2)]
+    held = [100 * float((np.abs(error) <= k * spread).mean()) for k in (1, 2)]
     print(f"flagged {100 * flagged.mean():.1f}%, without an age {(~read).sum()}; reading held by one and two standard")
     print(f"deviations: {held[0]:.0f}% and {held[1]:.0f}%; {hardware()}; {versions('boneage-jax', 'jax')}")
     options.out.mkdir(parents=True, exist_ok=True)
-    about = {"bundle": options.bundle, "dataset": options.dataset, "split": options.split, "held, %": held}
-    as_dict = {
-        name: {key: vars(value) if isinstance(value, scores.Score) else value for key, value in group.items()}
-        for name, group in figures.items()
+    about: dict[str, Any] = {
+        "bundle": options.bundle,
+        "dataset": options.dataset,
+        "split": options.split,
+        "held, %": held,
     }
-    write_text(options.out / "bundle_ages.json", json.dumps(about | {"groups": as_dict}, indent=2) + "\n")
+    about["groups"] = scores.as_dict(figures)
+    write_text(options.out / "bundle_ages.json", json.dumps(about, indent=2) + "\n")
     with (options.out / "bundle_ages.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()

@@ -128,14 +128,18 @@ def in_common(one: list[Hand], other: list[Hand]) -> dict[str, dict[str, float]]
     and only the person's points scatter.
     """
     by_id = {hand.id: hand for hand in other}
-    pairs = [
-        (hand.off, by_id[hand.id].off)
+    both = [
+        (hand, by_id[hand.id])
         for hand in one
         if hand.split == "validation" and hand.by_hand and hand.id in by_id and hand.off is not None
     ]
-    off = np.array(pairs, np.float64).reshape(-1, 2, 3, 2)
-    off -= np.nanmedian(off, axis=0)
-    off = off[(np.nan_to_num(np.linalg.norm(off, axis=-1), nan=100.0) <= GROSS).all((1, 2))]
+    differences, near = [], np.ones(len(both), bool)
+    for hands in map(list, zip(*both, strict=True)):
+        off = np.array([hand.off for hand in hands], np.float64)
+        habit = np.nanmedian(off, axis=0)
+        differences.append(off - habit)
+        near &= (errors_of(hands, habit) <= GROSS).all(1)
+    off = np.stack(differences, axis=1)[near]
     found = {}
     for n, name in enumerate(anatomy.KEY_POINTS):
         first, second = off[:, 0, n], off[:, 1, n]

@@ -38,12 +38,15 @@ def inside(
     """
     size = np.array(shape[::-1])
     mask = np.zeros(shape, bool)
+
+    def filled(corners: Sequence[tuple[float, float]]) -> Bool[np.ndarray, "h w"]:
+        return fill((np.asarray(corners, float) + 0.5) * size / original - 0.5, shape)
+
     for one in shapes:
-        outside, *holes = (
-            fill((np.asarray(corners, float) + 0.5) * size / original - 0.5, shape)
-            for corners in (one["exterior"], *one["interior"])
-        )
-        mask |= outside & ~np.any([*holes, np.zeros(shape, bool)], axis=0)
+        within = filled(one["exterior"])
+        for hole in one["interior"]:
+            within &= ~filled(hole)
+        mask |= within
     return mask
 
 

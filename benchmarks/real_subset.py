@@ -13,9 +13,10 @@ from __future__ import annotations
 import argparse
 import csv
 import hashlib
-import json
 import os
 import pathlib
+
+from boneage_jax.data import annotations as annotation_files
 
 TABLES = {"train": "train.csv", "validation": "validation.csv"}
 """Labels of each split, in its folder below `radiographs/`."""
@@ -33,8 +34,7 @@ def chosen(split: str, ids: list[str], which: str, annotations: pathlib.Path, mo
     """
     by_hand = set((annotations / "by_hand.txt").read_text().split())
     if which == "annotated":
-        images = json.loads((annotations / "key_points.json").read_text())["images"]
-        pointed = {pathlib.Path(str(image["file_name"])).stem for image in images}
+        pointed = {one.id for one in annotation_files.read(annotations / "key_points.json") if one.points}
         return {one for one in ids if one in (by_hand if split == "train" else pointed)}
     if split == "validation":
         return set()

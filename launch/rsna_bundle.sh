@@ -3,9 +3,10 @@
 #
 #   launch/rsna_bundle.sh downloads/rsna299 work
 #
-# The first folder holds radiographs/{train,validation}, annotations/ (key_points.json, by_hand.txt) and, beside it or in
-# OUTLINES, the outlines as JSON. Everything goes into the second folder. The same command goes on where it was cut
-# short. It takes about four hours of a CPU core; each step can be started by itself, on a core of its own:
+# The first folder holds radiographs/{train,validation} and annotations/ (masks/, key_points.json, by_hand.txt), as
+# unpacked; the outlines are its masks.json, or the file that OUTLINES names. Everything goes into the second folder.
+# The same command goes on where it was cut short. It takes about four hours of a CPU core; each step can be started by
+# itself, on a core of its own:
 #
 #   launch/rsna_bundle.sh downloads/rsna299 work data segmentation     # only these, in this order
 #   taskset -c 1 launch/rsna_bundle.sh downloads/rsna299 work points
@@ -40,7 +41,7 @@ mkdir -p "$work"
 data() {
     [ -e "$work/data.done" ] && return
     boneage data build rsna_bone_age --from "$source/radiographs" --out "$work/data"
-    boneage data build "hand_phantom/raw" --counts 3000,200,50 --out "$work/data"
+    boneage data build hand_phantom/raw --counts 3000,200,50 --out "$work/data"
     python -m benchmarks.real_outlines rsna_bone_age/full --data "$work/data" --outlines "$outlines" \
         --out "$work/outlines"
     for which in annotated others; do

@@ -19,6 +19,8 @@ from benchmarks import (
     real_subset,
 )
 from boneage_jax.anatomy import OSSIFICATION_AREAS
+from boneage_jax.data import annotations as annotation_files
+from boneage_jax.data.annotations import Annotation
 from tests.conftest import REAL, boneage, needs_real
 
 BENCHMARKS = (
@@ -249,8 +251,8 @@ def test_parts_of_the_real_radiographs(tmp_path):
             (source / "radiographs" / split / "images" / f"{one}.png").write_bytes(b"x")
     (source / "annotations" / "masks").mkdir(parents=True)
     (source / "annotations" / "masks" / "5.png").write_bytes(b"x")
-    pointed = [{"file_name": f"{one}.png"} for one in (1, 2, 3, 12)]
-    (source / "annotations" / "key_points.json").write_text(json.dumps({"images": pointed}))
+    pointed = [Annotation(f"{one}.png", 30, 40, points={"capitate": (9.0, 9.0)}) for one in (1, 2, 3, 12)]
+    annotation_files.write(pointed, source / "annotations" / "key_points.json")
     (source / "annotations" / "by_hand.txt").write_text("1\n2\n")
     counts = real_subset.link(source, tmp_path / "annotated", "annotated", 0)
     assert counts == {"train": 2, "validation": 1}

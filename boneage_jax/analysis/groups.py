@@ -81,11 +81,15 @@ def _by_stage(found: SplitPredictions) -> list[str]:
     return [NAMES[number] for number in stages_of(np.asarray(found.reading), np.asarray(found.male))]
 
 
-def _by_age(found: SplitPredictions) -> list[str]:
-    # An age of 240 months belongs to the last band.
+def age_bands(reading: Float[np.ndarray, " n"]) -> list[str]:
+    """Returns the name of each reading's band of `AGE_BAND` months; 240 months belong to the last one."""
     last = int(anatomy.MAX_MONTHS) - AGE_BAND
-    first = [min(int(months // AGE_BAND) * AGE_BAND, last) for months in np.clip(found.reading, 0, None)]
+    first = [min(int(months // AGE_BAND) * AGE_BAND, last) for months in np.clip(reading, 0, None)]
     return [f"{low} to {low + AGE_BAND} months" for low in first]
+
+
+def _by_age(found: SplitPredictions) -> list[str]:
+    return age_bands(found.reading)
 
 
 KNOWN: Mapping[str, Callable[[SplitPredictions], list[str]]] = {"sex": _by_sex, "stage": _by_stage, "age": _by_age}

@@ -23,7 +23,7 @@ class Thresholds:
     """Values of the measures beyond which a hand is flagged.
 
     Thresholds belong to the networks that they were chosen for (see `thresholds`), and a bundle holds those of its own.
-    The defaults are those of the networks that are shipped: chosen on 2,000 phantoms (`hand_phantom/raw_0-2000-0`,
+    The defaults are those of the bundle `phantom_only`: chosen on 2,000 phantoms (`hand_phantom/raw_0-2000-0`,
     split `validation`) so that most failures and at most 4% of the good hands are flagged, and rounded to four digits.
     `area`, `hand`, `second`, `side`, `thumb` and `contrast` are chosen by eye, see docs/explanation/lab-notes.md.
 

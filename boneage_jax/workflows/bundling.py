@@ -70,7 +70,7 @@ def _thresholds_line(hand: HandNetworks) -> str:
     """The quality thresholds' origin, for people."""
     if hand.calibration is None:
         return (
-            "no quality thresholds: those of the shipped networks will be used, and flags marked as uncalibrated; "
+            "no quality thresholds: those of phantom_only will be used, and flags marked as uncalibrated; "
             "choose some with boneage calibrate quality, and add them with --thresholds"
         )
     return f"quality thresholds: {hand.calibration.origin or 'of unknown origin'}"

@@ -23,6 +23,9 @@ from boneage_jax.workflows.requests import CalibrateRequest
 
 Row = TypeVar("Row")
 
+CHANGES = tuple(one for one in transformations.TRANSFORMATIONS if one.kind in ("exposure", "sharpness"))
+"""What makes radiographs of other sources look otherwise, while the hand stays where it is."""
+
 FEWEST = 20
 """Hands that thresholds are chosen on, at least; chosen by eye, see docs/explanation/lab-notes.md."""
 
@@ -94,9 +97,8 @@ def by_quantile(
 
 
 def _of_another_source(records: Records, n: int) -> Grey:
-    """A radiograph after one of the changes of exposure or sharpness, by its number: each as often as the others."""
-    changes = [one for one in transformations.TRANSFORMATIONS if one.kind in ("exposure", "sharpness")]
-    return changes[n % len(changes)].change(records.image(n), np.random.default_rng(n))
+    """A radiograph after one of `CHANGES`, by its number: each as often as the others."""
+    return CHANGES[n % len(CHANGES)].change(records.image(n), np.random.default_rng(n))
 
 
 def by_failures(pipeline: HandPipeline, records: Records, source: str, share: float) -> Calibration:

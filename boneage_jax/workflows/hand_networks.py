@@ -51,7 +51,7 @@ class HandNetworks:
             return self.calibration.thresholds
         first, second = (printable(str(loaded.folder)) for loaded in (self.segmentation, self.landmarks))
         print(
-            "boneage: warning: no quality thresholds were chosen for these networks. Those of the shipped networks are "
+            "boneage: warning: no quality thresholds were chosen for these networks. Those of phantom_only are "
             "used, and flags are marked as uncalibrated. Choose some with: boneage calibrate quality DATASET "
             f"--segmentation {first} --landmarks {second} --out thresholds.json; then add --thresholds thresholds.json",
             file=sys.stderr,

@@ -255,12 +255,15 @@ def test_the_networks_have_learnt_and_the_pipeline_finds_hands(runs, radiographs
         assert hand.regions["whole"].shape == (104, 80)
 
 
+def calibrate_request(runs, radiographs, data_dir, out, **options):
+    pair = (runs / "segmentation", runs / "landmarks")
+    return CalibrateRequest(radiographs.name, *pair, out, data=data_dir, share=0.2, **options)
+
+
 def test_thresholds_of_the_networks_themselves(runs, ages, radiographs, data_dir, files, tmp_path, capsys):
     """They go into the registration and the bundle, and are refused for another pair of networks."""
     pair = (runs / "segmentation", runs / "landmarks")
-    request = CalibrateRequest(
-        radiographs.name, *pair, tmp_path / "thresholds.json", data=data_dir, split="train[:48]", share=0.2, views=2
-    )
+    request = calibrate_request(runs, radiographs, data_dir, tmp_path / "thresholds.json", split="train[:48]", views=2)
     found = calibrate.write(request)
     assert found.origin.images > 24
     assert 0 < found.origin.share <= 0.2
@@ -303,15 +306,7 @@ def test_thresholds_of_the_networks_themselves(runs, ages, radiographs, data_dir
 
 def test_thresholds_for_radiographs_of_other_sources(runs, radiographs, data_dir, tmp_path):
     """Changed copies are less certain: thresholds that allow for them flag fewer hands."""
-    request = CalibrateRequest(
-        radiographs.name,
-        *(runs / task for task in ("segmentation", "landmarks")),
-        tmp_path / "t.json",
-        data=data_dir,
-        split="train[:24]",
-        share=0.2,
-        views=1,
-    )
+    request = calibrate_request(runs, radiographs, data_dir, tmp_path / "t.json", split="train[:24]", views=1)
     as_they_are, varied = calibrate.write(request), calibrate.write(dataclasses.replace(request, varied=True))
     assert as_they_are.origin.images < varied.origin.images <= 48
     assert "as they are and changed" in varied.origin.source
@@ -323,15 +318,8 @@ def test_thresholds_for_radiographs_of_other_sources(runs, radiographs, data_dir
 def test_thresholds_that_catch_failures(runs, radiographs, data_dir, tmp_path):
     """Where the truth is known. These networks fail too often: every third hand stands for the failures."""
     pair = (runs / "segmentation", runs / "landmarks")
-    request = CalibrateRequest(
-        radiographs.name,
-        *pair,
-        tmp_path / "t.json",
-        data=data_dir,
-        split="train[:24]",
-        share=0.2,
-        views=2,
-        method="failures",
+    request = calibrate_request(
+        runs, radiographs, data_dir, tmp_path / "t.json", split="train[:24]", views=2, method="failures"
     )
     compared = []
 
