@@ -193,10 +193,11 @@ class TrainConfig:
         "run of the same network, whose weights training starts from: its folder, FILE:MEMBER of a bundle, or "
         "NAME:MEMBER of one that is shipped, as in phantom_only:age0; '' for random ones",
     )
-    start_parts: Literal["all", "backbones"] = setting(
+    start_parts: Literal["all", "backbones", "widened"] = setting(
         "all",
         "start: what is taken from that run; `backbones` leaves the head random, and gives each region the backbone of "
-        "its place, the first where the run has fewer",
+        "its place, the first where the run has fewer; `widened` repeats the channels of a narrower network, so that "
+        "the wider one starts with its answers (Net2WiderNet, Chen et al. 2015, arXiv 1511.05641)",
     )
     ema: float = setting(
         0.0, "decay of the moving average of the weights used in evaluation; 0 for none", low=0.0, high=0.99999

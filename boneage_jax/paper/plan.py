@@ -134,9 +134,8 @@ def _children_of(data: DataConfig) -> DataConfig:
 def _config(
     request: PaperRequest, features: Collection[str], experiment: Experiment, fold: int | None
 ) -> ExperimentConfig:
-    size = "-tiny" if request.tiny else "-half" if request.half else ""
     arguments = [
-        f"--config=configs/paper/experiment.py:{experiment.name}{size}",
+        f"--config=configs/paper/experiment.py:{experiment.name}{request.suffix}",
         f"--config.data.dir={request.data}",
         f"--config.data.name={request.dataset}",
     ]

@@ -18,6 +18,7 @@ from boneage_jax.models import pretrained
 from boneage_jax.runs import bundle
 from boneage_jax.runs.checkpoint import differing
 from boneage_jax.runs.state import Arrays, TrainState
+from boneage_jax.train.widening import widened
 
 
 def start_from_weights(state: TrainState, config: ExperimentConfig, mesh: Mesh) -> TrainState:
@@ -41,7 +42,7 @@ def start_from_weights(state: TrainState, config: ExperimentConfig, mesh: Mesh) 
 def start_from_run(state: TrainState, config: ExperimentConfig, mesh: Mesh) -> TrainState:
     """Returns a fresh state with the weights of `train.start`: the averaged ones, where it averaged.
 
-    `train.start_parts` says whether its head is taken too. Step, optimiser and seed are the new run's own.
+    `train.start_parts` says whether its head is taken too, and whether it is a narrower network. Step, optimiser and seed are the new run's own.
 
     Args:
       state: from `initial_state`.
@@ -53,8 +54,11 @@ def start_from_run(state: TrainState, config: ExperimentConfig, mesh: Mesh) -> T
     """
     named = config.train.start
     start = bundle.load(pathlib.Path(named), "")
+    own = {"params": state.params, "batch_stats": state.batch_stats}
+    if config.train.start_parts == "widened":
+        wide = widened(start.arrays, own, seed=config.train.seed, origin=named)
+        return _starting(state, wide["params"], wide["batch_stats"], mesh)
     if config.train.start_parts == "backbones":
-        own = {"params": state.params, "batch_stats": state.batch_stats}
         grafted = {kind: _with_backbones(arrays, start.arrays[kind]["backbones"]) for kind, arrays in own.items()}
         fail_if_any(
             differing(_shapes(grafted), _shapes(own)),
@@ -63,7 +67,7 @@ def start_from_run(state: TrainState, config: ExperimentConfig, mesh: Mesh) -> T
         )
         return _starting(state, grafted["params"], grafted["batch_stats"], mesh)
     fail_if_any(
-        differing(_shapes(start.arrays), _shapes({"params": state.params, "batch_stats": state.batch_stats})),
+        differing(_shapes(start.arrays), _shapes(own)),
         f"train.start: {named} is another network",
         "Set the keys of model, data.regions and task.age to those of its config.",
     )

@@ -26,6 +26,7 @@ from boneage_jax.paper import page as paper_page
 from boneage_jax.paper import plan as paper
 from boneage_jax.paper import results as paper_results
 from boneage_jax.paper.grid import Experiment
+from boneage_jax.paper.request import PaperRequest
 from boneage_jax.runs import run_folder
 from boneage_jax.workflows import build
 from boneage_jax.workflows.requests import BuildRequest
@@ -309,6 +310,25 @@ def test_half_of_the_papers_sizes():
         assert (half.data.height, half.data.width) == sizes[experiment.region]
         data = dataclasses.replace(half.data, height=full.data.height, width=full.data.width)
         assert dataclasses.replace(half, data=data) == full
+
+
+def test_slim_experiments_are_narrow_and_of_half_the_papers_sizes():
+    """Apart from widths and length all is the half experiment's, so that regions and heads compare as in the paper."""
+    for experiment in grid.EXPERIMENTS:
+        slim, half = (
+            loading.load([f"--config=configs/paper/experiment.py:{experiment.name}{suffix}"])
+            for suffix in ("-slim", "-half")
+        )
+        part = 2 if experiment.model == "m46" else 4
+        assert slim.model.widths == tuple(width // part for width in half.model.widths)
+        model = dataclasses.replace(slim.model, widths=half.model.widths, dense=half.model.dense)
+        train = dataclasses.replace(slim.train, length=half.train.length, batch_size=half.train.batch_size)
+        assert dataclasses.replace(slim, model=model, train=train) == half
+
+
+def test_one_size_at_a_time(tmp_path):
+    with pytest.raises(UserError, match="--tiny and --slim: expected at most one"):
+        _ = PaperRequest(out=tmp_path, tiny=True, slim=True).suffix
 
 
 def test_ensembles_reported_where_they_are_fitted_have_not_seen_the_fifth_they_report(tmp_path):
