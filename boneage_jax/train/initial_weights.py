@@ -42,7 +42,8 @@ def start_from_weights(state: TrainState, config: ExperimentConfig, mesh: Mesh) 
 def start_from_run(state: TrainState, config: ExperimentConfig, mesh: Mesh) -> TrainState:
     """Returns a fresh state with the weights of `train.start`: the averaged ones, where it averaged.
 
-    `train.start_parts` says whether its head is taken too, and whether it is a narrower network. Step, optimiser and seed are the new run's own.
+    `train.start_parts` says whether its head is taken too, and whether it is a narrower network. Step, optimiser and
+    seed are the new run's own.
 
     Args:
       state: from `initial_state`.

@@ -38,7 +38,8 @@ def widened(arrays: Arrays, shapes: Arrays, *, seed: int, origin: str) -> Arrays
         found = narrow.pop(name, None)
         apart = sexes if name == first else 0
         if found is None or not _fits(found.shape, leaf.shape, apart):
-            wrong.append(f"{name}: found {'nothing' if found is None else found.shape}, expected {leaf.shape} or a part")
+            shape = "nothing" if found is None else found.shape
+            wrong.append(f"{name}: found {shape}, expected {leaf.shape} or a part")
             continue
         made.append(_wide(found, leaf.shape, apart, generator))
     wrong += [f"{name}: found {found.shape}, expected nothing" for name, found in narrow.items()]

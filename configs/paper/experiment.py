@@ -26,8 +26,8 @@ def get_config(experiment: str = "m46-regression-A-all") -> ml_collections.Confi
     """Returns the config of an experiment, by its name.
 
     With `-half` at the end inputs have half the paper's height and width, for radiographs that carry no more; with
-    `-slim` networks are narrow as well and trained for 3 epochs, which takes a CPU core less than an hour each; with `-tiny`
-    it is that of a twin, which learns in a minute.
+    `-slim` networks are narrow as well and trained for 3 epochs, which takes a CPU core less than an hour each; with
+    `-tiny` it is that of a twin, which learns in a minute.
     """
     size = next((known for known in ("tiny", "half", "slim") if experiment.endswith(f"-{known}")), "full")
     name = experiment.removesuffix(f"-{size}")
