@@ -72,7 +72,8 @@ def sentence(found: RunComparison) -> str:
         return "The runs answer for different images: compare them by the differences, not by their own MAE."
     best = found.best.name
     worse = [pair.worse for pair in found.pairs if pair.better == best]
-    others = [run.name for run in found.runs if run.name not in (best, *worse)]
+    compared = {name for pair in found.pairs if best in (pair.first, pair.second) for name in (pair.first, pair.second)}
+    others = [run.name for run in found.runs if run.name in compared - {best, *worse}]
     message = f"{best} has the smallest error"
     if worse:
         message += f", smaller than that of {', '.join(worse)} by more than chance (p < {LEVEL:g})"

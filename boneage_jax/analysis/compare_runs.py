@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from boneage_jax.analysis import predictions, run_inputs
-from boneage_jax.analysis.paired import CHILDREN, RunComparison, paired_differences, scored
+from boneage_jax.analysis.paired import CHILDREN, RunComparison, paired_differences, pairs_of, scored
 from boneage_jax.analysis.request import CompareRequest
 from boneage_jax.data.reading import view_of
 from boneage_jax.data.sources import Dataset, Records
@@ -60,7 +60,7 @@ def compare_runs(request: CompareRequest) -> RunComparison:
         for name, network, run, dataset in zip(names, networks, loaded, datasets, strict=True)
     ]
     _check_same_labels(entries)
-    _check_common_images(entries)
+    _check_common_images(entries, with_first=request.with_first)
     notes += _check_seen(entries, request.data)
     check_writable(request.out)
     predicted = {
@@ -73,7 +73,7 @@ def compare_runs(request: CompareRequest) -> RunComparison:
             scored(one.name, one.network, one.run.chosen, one.run.config.data.sex, predicted[one.name])
             for one in entries
         ),
-        paired_differences(predicted),
+        paired_differences(predicted, with_first=request.with_first),
         tuple(notes),
     )
 
@@ -165,9 +165,10 @@ def _check_same_labels(entries: Sequence[_Entry]) -> None:
     fail_if_any(problems, "images whose labels differ between the runs' datasets", "Name one dataset with --dataset.")
 
 
-def _check_common_images(entries: Sequence[_Entry]) -> None:
-    """Raises `UserError` where no two runs have an image in common."""
-    if not any(one.labels.keys() & other.labels.keys() for one, other in itertools.combinations(entries, 2)):
+def _check_common_images(entries: Sequence[_Entry], *, with_first: bool) -> None:
+    """Raises `UserError` where no two runs that are to be compared have an image in common."""
+    pairs = pairs_of(entries, with_first=with_first)
+    if not any(one.labels.keys() & other.labels.keys() for one, other in pairs):
         counts = [f"{one.name}: {len(one.labels)} images ({CHILDREN[one.run.config.data.sex]})" for one in entries]
         raise UserError(
             f"no two of these runs answer for the same image ({'; '.join(counts)}); name runs of the same children "

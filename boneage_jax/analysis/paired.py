@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Int
@@ -14,6 +15,8 @@ from boneage_jax.analysis.comparison import compare, holm
 from boneage_jax.analysis.predictions import SplitPredictions
 from boneage_jax.analysis.scores import Score
 from boneage_jax.network_ref import NetworkRef
+
+Item = TypeVar("Item")
 
 CHILDREN = {"all": "boys and girls", "male": "boys", "female": "girls"}
 """Children that a run was trained on, by its setting `data.sex`."""
@@ -91,7 +94,7 @@ class RunComparison:
       dataset: name and split.
       is_phantom: whether the images are rendered, so that no figure may be read as one on children.
       runs: in the order in which they were named.
-      pairs: every two of them that have images in common.
+      pairs: every two of them that have images in common; or the first with each other one.
       notes: what a reader must know besides, one sentence each.
     """
 
@@ -136,14 +139,22 @@ def scored(name: str, network: NetworkRef, chosen: str, children: str, found: Sp
     )
 
 
-def paired_differences(predicted: Mapping[str, SplitPredictions]) -> tuple[PairedDifference, ...]:
+def pairs_of(items: Sequence[Item], *, with_first: bool) -> list[tuple[Item, Item]]:
+    """Returns every two items, in order; or the first with each other one."""
+    return list(itertools.combinations(items, 2))[: len(items) - 1 if with_first else None]
+
+
+def paired_differences(
+    predicted: Mapping[str, SplitPredictions], *, with_first: bool = False
+) -> tuple[PairedDifference, ...]:
     """Returns the difference of every two runs that answer for a common image.
 
     Args:
       predicted: by the name of the run.
+      with_first: only those of the first run with each other one.
     """
     found = []
-    for (first, one), (second, other) in itertools.combinations(predicted.items(), 2):
+    for (first, one), (second, other) in pairs_of(list(predicted.items()), with_first=with_first):
         rows, others = _common(one, other)
         if len(rows):
             errors = one.error[rows], other.error[others]

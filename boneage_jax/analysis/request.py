@@ -53,6 +53,7 @@ class CompareRequest:
     data: pathlib.Path | None = option(None, "folder of built datasets", default_text="the one trained from")
     dataset: str = option("", "dataset", default_text="the one that the first run was trained on")
     test_time: bool = option(False, "average over slightly turned and zoomed images")
+    with_first: bool = option(False, "compare each run with the first alone, not every two of them")
 
 
 @dataclasses.dataclass(frozen=True)

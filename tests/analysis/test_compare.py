@@ -86,6 +86,21 @@ def test_differences_are_those_of_numpy_and_scipy(three):
     assert found["bad", "boys"].better == "boys"
 
 
+def test_each_run_with_the_first_alone(three):
+    """The same differences, fewer of them: p is corrected for two pairs, not three, and nothing is said of others."""
+    every = {(pair.first, pair.second): pair for pair in paired_differences(three)}
+    found = paired_differences(three, with_first=True)
+    assert [(pair.first, pair.second) for pair in found] == [("good", "bad"), ("good", "boys")]
+    assert all(pair.difference == every[pair.first, pair.second].difference for pair in found)
+    smaller, larger = sorted(pair.p for pair in found)
+    assert sorted(pair.p_holm for pair in found) == pytest.approx([2 * smaller, max(2 * smaller, larger)])
+    network = NetworkRef(pathlib.Path("run"))
+    same = {"bad": three["bad"], "good": three["good"], "twin": three["good"]}
+    runs = tuple(scored(name, network, "step 1", "all", one) for name, one in same.items())
+    text = compare_report.as_text(RunComparison("x test", False, runs, paired_differences(same, with_first=True)))
+    assert "good has the smallest error, smaller than that of bad by more than chance (p < 0.05).\n" in text
+
+
 def test_a_difference_needs_the_test_and_the_interval(three):
     (pair, *_) = paired_differences(three)
     assert pair.better == "good"

@@ -26,7 +26,18 @@ LEAST_OPTIMISED = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensi
 
 WITH_MARK = ("bash", "console", "python")
 WITHOUT_MARK = ("", "text", "diff", "toml", "yaml", "json", "csv", "bibtex")
-OTHER_PROGRAMS = {"rsna_bundle.sh", "printf", "tensorboard", "jupyter", ".", "rm", "echo", "apt-get", "pre-commit"}
+OTHER_PROGRAMS = {
+    "rsna_bundle.sh",
+    "rsna_levers.sh",
+    "printf",
+    "tensorboard",
+    "jupyter",
+    ".",
+    "rm",
+    "echo",
+    "apt-get",
+    "pre-commit",
+}
 """Programs that the documentation names and that are not ours to check."""
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])

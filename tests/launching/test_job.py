@@ -148,20 +148,3 @@ def test_a_folder_that_is_not_there(tmp_path, capfd):
 )
 def test_the_status_is_that_of_who_failed_first(statuses, ends):
     assert local.status_of(statuses) == ends
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [([], "launch/rsna_bundle.sh downloads/rsna299 work"), (["a", "b", "data", "nope"], "found the step 'nope'")],
-)
-def test_the_bundles_script_says_how_it_is_called(tmp_path, arguments, said):
-    done = subprocess.run(
-        ["bash", ROOT / "launch" / "rsna_bundle.sh", *arguments],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2
-    assert said in done.stdout + done.stderr
-    assert not list(tmp_path.iterdir())
