@@ -97,7 +97,7 @@ def model(monkeypatch):
     def init(self, request):
         self._request, self.ensemble, self._pipeline, self._finds_hands = request, Means(), None, False
         self.networks, self.phantoms_only, self.calibrated = ("a stand-in",), True, True
-        self.remarks, self.age_calibration = (PHANTOMS_ONLY,), None
+        self.remarks, self.age_calibration, self.intervals = (PHANTOMS_ONLY,), None, None
 
     monkeypatch.setattr(Assessor, "__init__", init)
     return ba.load(batch_size=2)
@@ -126,7 +126,9 @@ def test_one_radiograph_of_every_kind(model, tmp_path):
     )
     found = model.predict(grey(80), sex="F")
     assert found.years == pytest.approx(80 / 12)
-    assert found.interval == (pytest.approx(80 - 1.96 * 2), pytest.approx(80 + 1.96 * 2))
+    assert found.intervals == ()
+    with pytest.raises(ba.UserError, match=r"found 0\.9, expected .* boneage calibrate intervals"):
+        found.interval()
     assert (found.flags, found.hand, found.regions, found.mask, found.key_points) == ((), None, {}, None, None)
     assert [one.shape for one in found.inputs] == [(2, 2)]
     assert repr(found) == "Prediction(image 0: 80.0 ± 2.0 months (6.7 years), sex F)"
@@ -194,7 +196,7 @@ def test_what_cannot_be_used(model, tmp_path):
 def test_which_networks_are_opened(monkeypatch, tmp_path):
     requests = []
     monkeypatch.setattr(Assessor, "__init__", lambda self, request: requests.append(request) or vars(self).update(
-        networks=(), phantoms_only=False, ensemble=Means(), remarks=(), age_calibration=None
+        networks=(), phantoms_only=False, ensemble=Means(), remarks=(), age_calibration=None, intervals=None
     ))  # fmt: skip
     bundle = tmp_path / "mine.safetensors"
     bundle.touch()
@@ -289,7 +291,7 @@ def test_a_radiograph_without_a_hand():
     for shown in (predicted._repr_html_(), hand._repr_html_()):
         assert "no hand (uncalibrated)" in shown
     assert "no age" in predicted._repr_html_()
-    assert all(math.isnan(end) for end in predicted.interval)
+    assert predicted.intervals == ()
 
 
 def test_defaults_are_those_of_the_command_line():

@@ -11,10 +11,8 @@ from jaxtyping import Bool, Float, UInt8
 from boneage_jax.api import notebook
 from boneage_jax.api.hands import OVERLAY_SIDE, RegisteredHand
 from boneage_jax.data.images import Grey
+from boneage_jax.errors import UserError
 from boneage_jax.workflows import assess, pictures
-
-_INTERVAL = 1.96
-"""Standard deviations of a normal distribution on either side of its mean that hold 95% of it."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -26,6 +24,8 @@ class Prediction:
       months: bone age; NaN where no hand was found. May lie outside 0 to 240 for an image that shows no hand.
       spread: its standard deviation by the networks' own estimate, in months; NaN where they give none.
       sex: of the child as the networks were told it, `M` or `F`; empty where it is not known.
+      intervals: ages that hold a promised share of readings, from the least level on: `level`, `low` and `high` in
+        months. Empty where the networks come without, or there is no age.
       flags: reasons to look at the radiograph before its age is used; empty where there are none.
       calibrated: whether the thresholds behind the flags were chosen for the networks; True where none were used.
       image: the radiograph, grey levels, uint8 of shape (height, width).
@@ -38,6 +38,7 @@ class Prediction:
     months: float
     spread: float
     sex: str
+    intervals: tuple[assess.Interval, ...]
     flags: tuple[str, ...]
     calibrated: bool
     image: Grey
@@ -51,14 +52,22 @@ class Prediction:
         """The bone age in years."""
         return self.months / 12
 
-    @property
-    def interval(self) -> tuple[float, float]:
-        """`months` minus and plus 1.96 times `spread`, in months.
+    def interval(self, level: float = 0.9) -> tuple[float, float]:
+        """Returns lower and upper end, in months, of the interval that promises to hold this share of readings.
 
-        The networks' own uncertainty, as for a normal distribution: not a calibrated interval. How often it holds the
-        reading depends on the networks and the radiographs; `boneage evaluate --report` measures it.
+        The promise is for hands like those that the intervals were fitted to: `boneage calibrate intervals`.
+
+        Args:
+          level: one of those of `intervals`.
+
+        Raises:
+          UserError: for networks without intervals, other levels, and where there is no age.
         """
-        return self.months - _INTERVAL * self.spread, self.months + _INTERVAL * self.spread
+        known = {one.level: (one.low, one.high) for one in self.intervals}
+        if level not in known:
+            levels = ", ".join(f"{one:g}" for one in known) or "none: see boneage calibrate intervals"
+            raise UserError(f"level: found {level:g}, expected one of the intervals that there are ({levels})")
+        return known[level]
 
     @property
     def regions(self) -> dict[str, Grey]:
@@ -90,6 +99,7 @@ class Prediction:
             months=assessment.months,
             spread=assessment.spread,
             sex=assessment.sex,
+            intervals=assessment.intervals,
             flags=assessment.flags,
             calibrated=assessment.calibrated,
             image=seen.image,

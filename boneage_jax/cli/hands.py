@@ -9,10 +9,10 @@ import pathlib
 from boneage_jax.cli.options import command
 from boneage_jax.options import option, request_of
 from boneage_jax.workflows.requests import (
-    AgeCalibrationRequest,
     AssessRequest,
     BundleRequest,
     CalibrateRequest,
+    LabelledRequest,
     MiningRequest,
     RegisterRequest,
     StressRequest,
@@ -40,9 +40,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         request=MiningRequest,
         takes_config=True,
     )
-    calibrate = commands.add_parser(
-        "calibrate", help="fit quality thresholds to networks, or ages to one's own readers"
-    )
+    calibrate = commands.add_parser("calibrate", help="fit quality thresholds, ages of one's own readers, intervals")
     calibrate_commands = calibrate.add_subparsers(required=True, metavar="COMMAND")
     command(
         calibrate_commands,
@@ -65,7 +63,17 @@ def add(commands: argparse._SubParsersAction) -> None:
         "boneage predict new/ --sex F --age-calibration ages.json\n"
         "boneage calibrate ages labels.csv --images radiographs --into clinic.safetensors\n"
         "boneage predict new/ --sex F --bundle clinic.safetensors",
-        request=AgeCalibrationRequest,
+        request=LabelledRequest,
+    )
+    command(
+        calibrate_commands,
+        "calibrate intervals",
+        _calibrate_intervals,
+        summary="fit intervals that hold 80% and 90% of the readings to labelled radiographs that no network has seen",
+        example="boneage calibrate intervals radiographs/labels.csv --out intervals.json     # file,male,boneage\n"
+        "boneage predict new/ --sex F --intervals intervals.json\n"
+        "boneage calibrate intervals labels.csv --images radiographs --into clinic.safetensors",
+        request=LabelledRequest,
     )
     command(
         commands,
@@ -130,7 +138,13 @@ def _mine(options: argparse.Namespace, config_arguments: list[str]) -> None:
 def _calibrate_ages(options: argparse.Namespace, _: list[str]) -> None:
     from boneage_jax.workflows import calibrate_ages
 
-    print(calibrate_ages.calibrate(request_of(AgeCalibrationRequest, options)))
+    print(calibrate_ages.ages(request_of(LabelledRequest, options)))
+
+
+def _calibrate_intervals(options: argparse.Namespace, _: list[str]) -> None:
+    from boneage_jax.workflows import calibrate_ages
+
+    print(calibrate_ages.intervals(request_of(LabelledRequest, options)))
 
 
 def _calibrate_quality(options: argparse.Namespace, _: list[str]) -> None:

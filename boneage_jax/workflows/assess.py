@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from boneage_jax import NOT_A_MEDICAL_DEVICE, parallel, resources
+from boneage_jax.analysis.conformal import LEVELS, ConformalIntervals
 from boneage_jax.analysis.ensemble import Blend
 from boneage_jax.analysis.local_calibration import LocalCalibration
 from boneage_jax.data.images import Grey
@@ -25,7 +26,8 @@ from boneage_jax.hand.pipeline import HandPipeline, Registered, Settings
 from boneage_jax.hand.quality import NO_HAND, Thresholds
 from boneage_jax.runs import bundle, run_folder
 from boneage_jax.runs.run_folder import LoadedRun
-from boneage_jax.workflows import age_calibration, radiographs
+from boneage_jax.workflows import radiographs
+from boneage_jax.workflows.fitted import INTERVALS, LINES, Found, Kind
 from boneage_jax.workflows.hand_networks import BundledNetworks, HandNetworks, terms_of
 from boneage_jax.workflows.radiographs import ChildSex, Radiograph, Read
 from boneage_jax.workflows.requests import AssessRequest
@@ -42,6 +44,21 @@ UNCALIBRATED_NOTICE = (
 
 
 @dataclasses.dataclass(frozen=True)
+class Interval:
+    """Ages that hold a promised share of readings.
+
+    Attributes:
+      level: the share, between 0 and 1.
+      low: lower end, in months.
+      high: upper end, in months.
+    """
+
+    level: float
+    low: float
+    high: float
+
+
+@dataclasses.dataclass(frozen=True)
 class Assessment:
     """One radiograph's bone age.
 
@@ -55,6 +72,7 @@ class Assessment:
       problem: why it could not be read or used; empty where it could.
       calibrated: whether the quality thresholds behind the flags were chosen for the networks that found the hand; True
         where no hand was looked for.
+      intervals: of the age, from the least level on; empty where the networks have none, or there is no age.
     """
 
     file: str
@@ -64,6 +82,7 @@ class Assessment:
     flags: tuple[str, ...] = ()
     problem: str = ""
     calibrated: bool = True
+    intervals: tuple[Interval, ...] = ()
 
     @property
     def marked_flags(self) -> tuple[str, ...]:
@@ -101,6 +120,7 @@ class Assessor:
       networks: where each network comes from, and which step of its training it is, for people.
       calibrated: whether the quality thresholds were chosen for the networks; True where no hand is looked for.
       age_calibration: lines that ages are corrected by; None for none.
+      intervals: of the ages; None for none.
       remarks: what else people must know about its ages: terms of its networks, what these have seen, corrections.
     """
 
@@ -136,6 +156,7 @@ class Assessor:
         self._networks = (*ages, *finders)
         self.networks = _origins(self._networks)
         self.age_calibration = self._age_calibration() if calibrated_ages else None
+        self.intervals = self._intervals() if calibrated_ages else None
         self.remarks = self._remarks(finders)
 
     @functools.cached_property
@@ -148,9 +169,19 @@ class Assessor:
         return self._pipeline.settings.thresholds if self._pipeline is not None else None
 
     def _age_calibration(self) -> LocalCalibration | None:
-        if self._request.age_calibration is not None:
-            return age_calibration.read(self._request.age_calibration, self.fingerprint)
-        return None if self._request.runs else self._bundled.age_calibration()
+        return self._fitted(LINES, self._request.age_calibration)
+
+    def _intervals(self) -> ConformalIntervals | None:
+        """The intervals; none where the request corrects ages otherwise than those that they were fitted to."""
+        if self._request.intervals is None and self._request.age_calibration is not None:
+            return None
+        return self._fitted(INTERVALS, self._request.intervals)
+
+    def _fitted(self, kind: Kind[Found], path: pathlib.Path | None) -> Found | None:
+        """What was fitted to the networks' ages: of a file, else of their bundle."""
+        if path is not None:
+            return kind.read(path, self.fingerprint)
+        return None if self._request.runs else self._bundled.fitted(kind)
 
     def _remarks(self, finders: Sequence[LoadedRun]) -> tuple[str, ...]:
         found = list(terms_of(self._networks))
@@ -158,14 +189,16 @@ class Assessor:
             found.append("Hands are found by networks that have seen phantoms only.")
         if self.age_calibration is not None:
             found.append(self.age_calibration.remark())
+        if self.intervals is not None:
+            found.append(self.intervals.remark())
         if self.phantoms_only:
             found.append(PHANTOMS_ONLY)
         return tuple(found)
 
     @property
     def needs_sex(self) -> bool:
-        """Whether a child's sex must be known: to the networks, or to the calibration of ages."""
-        return self.ensemble.needs_sex or self.age_calibration is not None
+        """Whether a child's sex must be known: to the networks, to the calibration of ages, or to the intervals."""
+        return self.ensemble.needs_sex or self.age_calibration is not None or self.intervals is not None
 
     def _hand_networks(self) -> HandNetworks:
         request = self._request
@@ -273,9 +306,10 @@ class Assessor:
         else:
             regions = [self.ensemble.on_canvas(image) for image in images]
         ages = self.ensemble.predict(regions, images, [sex.male for sex in sexes])
+        male = np.array([bool(sex.male) for sex in sexes])
         if self.age_calibration is not None:
-            male = np.array([bool(sex.male) for sex in sexes])
             ages = dataclasses.replace(ages, months=self.age_calibration(ages.months, male))
+        intervals = self.intervals(ages.months, ages.spread, male) if self.intervals is not None else None
         for n, (name, sex, hand) in enumerate(zip(names, sexes, hands, strict=True)):
             nowhere = hand is not None and NO_HAND in hand.quality.flags
             months, spread = (np.nan, np.nan) if nowhere else (float(ages.months[n]), float(ages.spread[n]))
@@ -288,6 +322,7 @@ class Assessor:
                     SEX_LETTERS[sex.male],
                     flags,
                     calibrated=hand is None or hand.quality.calibrated,
+                    intervals=self._ends(intervals, n) if np.isfinite(months) else (),
                 ),
                 Seen(
                     images[n],
@@ -297,6 +332,15 @@ class Assessor:
                     hand,
                 ),
             )
+
+    def _ends(self, intervals: Float[np.ndarray, "levels n 2"] | None, n: int) -> tuple[Interval, ...]:
+        """The intervals of one age."""
+        if self.intervals is None or intervals is None:
+            return ()
+        return tuple(
+            Interval(level, float(low), float(high))
+            for level, (low, high) in zip(self.intervals.levels, intervals[:, n], strict=True)
+        )
 
 
 def _origins(networks: Sequence[LoadedRun]) -> tuple[str, ...]:
@@ -310,7 +354,9 @@ def _origins(networks: Sequence[LoadedRun]) -> tuple[str, ...]:
 
 
 def write_csv(assessments: Sequence[Assessment], path: pathlib.Path) -> None:
-    """Writes `file,months,spread,sex,flags,problem`, whole or not at all, in UTF-8.
+    """Writes `file,months,spread,low_80,high_80,low_90,high_90,sex,flags,problem`, whole or not at all, in UTF-8.
+
+    The intervals' columns are those of `conformal.LEVELS`, empty where there are none.
 
     Flags of thresholds that were not chosen for the networks are marked, as in `cut off (uncalibrated)`. A file whose
     name is not UTF-8 is written as its `file:` URI, which keeps every byte.
@@ -320,11 +366,16 @@ def write_csv(assessments: Sequence[Assessment], path: pathlib.Path) -> None:
     """
     with replacing(path) as scratch, scratch.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["file", "months", "spread", "sex", "flags", "problem"])
+        ends = [f"{end}_{100 * level:.0f}" for level in LEVELS for end in ("low", "high")]
+        writer.writerow(["file", "months", "spread", *ends, "sex", "flags", "problem"])
         for a in assessments:
-            writer.writerow(
-                [faithful(a.file), _number(a.months), _number(a.spread), a.sex, ", ".join(a.marked_flags), a.problem]
-            )
+            of = {one.level: (_number(one.low), _number(one.high)) for one in a.intervals}
+            numbers = [
+                _number(a.months),
+                _number(a.spread),
+                *(end for level in LEVELS for end in of.get(level, ("", ""))),
+            ]
+            writer.writerow([faithful(a.file), *numbers, a.sex, ", ".join(a.marked_flags), a.problem])
 
 
 def faithful(name: str) -> str:
@@ -342,10 +393,13 @@ def _number(value: float) -> str:
 
 
 def shown(assessment: Assessment) -> str:
-    """Returns an age for people."""
+    """Returns an age for people: with its widest interval, or with its spread where it has none."""
     if not np.isfinite(assessment.months):
         return "no age"
     spread = f" ± {assessment.spread:.1f}" if np.isfinite(assessment.spread) else ""
+    if assessment.intervals:
+        widest = assessment.intervals[-1]
+        spread = f" [{widest.low:.1f}, {widest.high:.1f}]"
     return f"{assessment.months:.1f}{spread} months ({assessment.months / 12:.1f} years)"
 
 

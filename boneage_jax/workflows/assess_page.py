@@ -75,8 +75,12 @@ def _answer(assessments: Sequence[Assessment]) -> page.Markup:
         (one,) = known
         spread = f"± {one.spread:.1f} months, as the networks state it" if np.isfinite(one.spread) else ""
         figures = [
-            page.KeyFigure("Bone age", f"{one.months:.1f}", "months", spread),
+            page.KeyFigure("Bone age", f"{one.months:.1f}", "months", "" if one.intervals else spread),
             page.KeyFigure("The same", f"{one.months / 12:.1f}", "years"),
+            *(
+                page.KeyFigure(f"{100 * of.level:.0f}% interval", f"{of.low:.0f} to {of.high:.0f}", "months")
+                for of in one.intervals
+            ),
             page.KeyFigure("Flags", str(len(one.flags)), note=", ".join(one.marked_flags) or "none raised"),
         ]
         return page.answer(*figures)

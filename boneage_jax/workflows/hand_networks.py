@@ -12,7 +12,6 @@ from typing import Any
 
 from boneage_jax import resources
 from boneage_jax.analysis.ensemble import Blend
-from boneage_jax.analysis.local_calibration import LocalCalibration
 from boneage_jax.canvas import Canvas
 from boneage_jax.errors import UserError, printable, reason
 from boneage_jax.hand.age_ensemble import canvas_from
@@ -22,8 +21,9 @@ from boneage_jax.hand.quality import Thresholds
 from boneage_jax.network_ref import NetworkRef
 from boneage_jax.runs import bundle
 from boneage_jax.runs.run_folder import LoadedRun
-from boneage_jax.workflows import age_calibration, calibration
+from boneage_jax.workflows import calibration
 from boneage_jax.workflows.calibration import Calibration
+from boneage_jax.workflows.fitted import Found, Kind
 
 Place = NetworkRef | str | os.PathLike[str]
 """Place of a network: see `NetworkRef.parse`."""
@@ -164,22 +164,13 @@ class BundledNetworks:
         """Returns how the ages of its networks become one."""
         return Blend.of(self._bundle.about.get("blend", {}))
 
-    def age_calibration(self) -> LocalCalibration | None:
-        """Returns the lines that its ages are corrected by; None where it holds none.
+    def fitted(self, kind: Kind[Found]) -> Found | None:
+        """Returns what was fitted to its ages, of a kind; None where it holds none.
 
         Raises:
-          UserError: for lines that cannot be used.
+          UserError: for what cannot be used.
         """
-        stored = self._bundle.about.get(age_calibration.NOTES)
-        if not stored:
-            return None
-        try:
-            return LocalCalibration.from_json(stored)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise UserError(
-                f"{self._path}: its calibration of ages cannot be used ({reason(error)}); write it anew with boneage "
-                "calibrate ages"
-            ) from error
+        return kind.of_bundle(self._bundle.about, self._path)
 
 
 def _stated(notes: dict[str, Any], path: pathlib.Path) -> tuple[Calibration | None, Canvas | None]:

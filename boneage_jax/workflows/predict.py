@@ -54,7 +54,8 @@ def _check_destinations(
 ) -> None:
     """Raises `UserError` for files that cannot be written, or that would take the place of something that is read."""
     taken = {pathlib.Path(one.ref.path).resolve(): "one of the radiographs" for one in found if one.ref}
-    for source in (*request.paths, request.sex_csv, request.bundle, request.thresholds, request.age_calibration):
+    tables = (request.sex_csv, request.thresholds, request.age_calibration, request.intervals)
+    for source in (*request.paths, request.bundle, *tables):
         if source and source.is_file():
             taken[source.resolve()] = "one of the files to read"
     for option, path in wanted.items():

@@ -196,8 +196,8 @@ class CalibrateRequest:
 
 
 @dataclasses.dataclass(frozen=True)
-class AgeCalibrationRequest:
-    """Labelled radiographs of one's own, and the bundle whose ages are fitted to them."""
+class LabelledRequest:
+    """Labelled radiographs, and the bundle whose ages are fitted to them, or given intervals by them."""
 
     table: pathlib.Path = option(
         help="CSV or spreadsheet: file, male (or sex), boneage in months", positional=True, metavar="TABLE"
@@ -205,7 +205,7 @@ class AgeCalibrationRequest:
     _: dataclasses.KW_ONLY
     images: pathlib.Path | None = option(None, "folder or zip of the radiographs", default_text="the table's folder")
     bundle: pathlib.Path | None = _bundle()
-    out: pathlib.Path | None = option(None, "file for the calibration, to use with predict --age-calibration")
+    out: pathlib.Path | None = option(None, "file for the calibration, which boneage predict takes")
     into: pathlib.Path | None = option(None, "file for a bundle that holds it, to use with predict --bundle")
     views: int = option(6, "views of each hand per network, as in boneage predict", choices=VIEWS)
     batch_size: int = option(16, "radiographs at once", low=1)
@@ -276,6 +276,9 @@ class AssessRequest:
     bundle: pathlib.Path | None = _bundle()
     age_calibration: pathlib.Path | None = option(
         None, "file of boneage calibrate ages", default_text="the bundle's, where it holds one"
+    )
+    intervals: pathlib.Path | None = option(
+        None, "file of boneage calibrate intervals", default_text="the bundle's, where it holds them"
     )
     as_is: bool = option(False, "the images show registered hands on the whole canvas")
     sex: str = option("", "sex of all children: M or F", default_text="each DICOM file's PatientSex")

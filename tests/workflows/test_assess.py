@@ -49,7 +49,7 @@ class Means:
 def _means(monkeypatch):
     def init(self, request):
         self._request, self.ensemble, self._pipeline, self._finds_hands = request, Means(), None, False
-        self.networks, self.remarks, self.age_calibration = (), (), None
+        self.networks, self.remarks, self.age_calibration, self.intervals = (), (), None, None
 
     monkeypatch.setattr(Assessor, "__init__", init)
 

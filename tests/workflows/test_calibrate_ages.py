@@ -4,10 +4,11 @@ import csv
 import json
 
 import cv2
+import numpy as np
 import pytest
 
 from boneage_jax.runs import bundle
-from boneage_jax.workflows import age_calibration
+from boneage_jax.workflows import fitted
 from tests.hand_networks import build_radiographs
 from tests.test_cli import call
 
@@ -53,7 +54,7 @@ def test_from_a_table_to_calibrated_predictions(clinic, tmp_path, capsys):
     assert inside == pytest.approx(beside, abs=0.11)
     assert "Ages are corrected by a line for each sex, fitted to labels.csv" in with_file
     assert "Ages are corrected" not in without
-    assert bundle.read(into).about[age_calibration.NOTES]["source"] == "labels.csv"
+    assert bundle.read(into).about[fitted.LINES.notes]["source"] == "labels.csv"
 
     status, _, said = call(
         capsys, "predict", clinic / "00.png", "--sex", "M", "--run", "phantom_only:age0", "--age-calibration", out
@@ -79,3 +80,53 @@ def test_what_cannot_be_used_is_refused(clinic, tmp_path, capsys):
     )
     assert status == 2
     assert "expected a file of boneage calibrate ages" in said
+
+
+@pytest.mark.integration
+def test_intervals_from_a_table_to_predictions(clinic, tmp_path, capsys):
+    """24 hands are refused; four times as many make intervals that come with ages, from a file and from a bundle."""
+    out, into = tmp_path / "intervals.json", tmp_path / "clinic.safetensors"
+    fit = ("calibrate", "intervals", clinic / "labels.csv", "--bundle", "phantom_only", "--views", 1)
+    status, _, said = call(capsys, *fit, "--out", out)
+    assert status == 2
+    assert "expected 20 of each at least" in said
+    with (clinic / "labels.csv").open("a", newline="") as file:
+        rows = list(csv.reader((clinic / "labels.csv").open()))[1:]
+        for copy in range(3):
+            for name, male, months in rows:
+                # Another file of other bytes: the same hand, the other sex.
+                cv2.imwrite(str(clinic / f"{copy}-{name}"), cv2.imread(str(clinic / name), 0)[copy + 1 :])
+                csv.writer(file).writerow([f"{copy}-{name}", male == "False", months])
+    status, said, problem = call(capsys, *fit, "--out", out, "--into", into)
+    assert status == 0, problem
+    assert "80%: holds" in said
+
+    def predicted(*options):
+        arguments = ("predict", clinic / "00.png", "--sex", "M", "--views", 1, "--out", tmp_path / "p.csv", *options)
+        status, said, problem = call(capsys, *arguments)
+        assert status == 0, problem
+        (row,) = csv.DictReader((tmp_path / "p.csv").open())
+        return row, said
+
+    beside, said = predicted("--bundle", "phantom_only", "--intervals", out)
+    inside, _ = predicted("--bundle", into)
+    assert beside == inside
+    ends = {name: float(beside[name]) for name in ("months", "low_80", "high_80", "low_90", "high_90")}
+    assert ends["low_90"] <= ends["low_80"] < ends["months"] < ends["high_80"] <= ends["high_90"]
+    assert f"[{beside['low_90']}, {beside['high_90']}]" in said
+    assert "Intervals promise to hold the reading in 80% (" in said
+    stored = json.loads(out.read_text())
+    group = np.searchsorted(stored["male"]["edges"], float(beside["months"]), side="right")
+    half = stored["male"]["factors"][1][group] * float(beside["spread"])
+    assert ends["high_90"] - ends["months"] == pytest.approx(half, rel=0.02)
+
+    # Lines change the ages: intervals of the old ones go.
+    lines = tmp_path / "ages.json"
+    status, said, _ = call(
+        capsys, "calibrate", "ages", clinic / "labels.csv", "--bundle", into, "--views", 1, "--out", lines,
+        "--into", tmp_path / "lines.safetensors",
+    )  # fmt: skip
+    assert status == 0
+    assert "boneage calibrate intervals makes new ones" in said
+    assert predicted("--bundle", tmp_path / "lines.safetensors")[0]["low_90"] == ""
+    assert predicted("--bundle", into, "--age-calibration", lines)[0]["low_90"] == ""

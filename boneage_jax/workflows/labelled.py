@@ -1,0 +1,93 @@
+"""Radiographs of a labelled table with the ages that networks read from them: what calibrations are fitted to."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from boneage_jax.data.tree import Tree
+from boneage_jax.errors import UserError, listed, printable
+from boneage_jax.workflows import radiographs
+from boneage_jax.workflows.assess import Assessor
+from boneage_jax.workflows.requests import AssessRequest
+
+
+@dataclasses.dataclass(frozen=True)
+class Labelled:
+    """Ages of labelled hands.
+
+    Attributes:
+      months: predicted.
+      spread: the networks' own, in months; NaN where they give none.
+      reading: of the table, in months.
+      male: whether each child is a boy.
+      flagged: whether each hand has a quality flag.
+      fingerprint: of the networks.
+      notes: what was left out of the table and of the images, a line each, for people.
+    """
+
+    months: Float[np.ndarray, " n"]
+    spread: Float[np.ndarray, " n"]
+    reading: Float[np.ndarray, " n"]
+    male: Bool[np.ndarray, " n"]
+    flagged: Bool[np.ndarray, " n"]
+    fingerprint: str
+    notes: tuple[str, ...]
+
+    def only(self, rows: Bool[np.ndarray, " n"]) -> Labelled:
+        """Returns some of the hands."""
+        names = ("months", "spread", "reading", "male", "flagged")
+        return dataclasses.replace(self, **{name: getattr(self, name)[rows] for name in names})
+
+
+def read(
+    table: pathlib.Path, images: pathlib.Path | None, networks: AssessRequest, *, calibrated_ages: bool, flagged: bool
+) -> Labelled:
+    """Reads the radiographs that a table labels, and their ages.
+
+    Args:
+      table: of `file`, `male` (or `sex`) and `boneage` in months.
+      images: folder or zip of the radiographs; None for the table's folder.
+      networks: which, and how they are used.
+      calibrated_ages: whether ages are corrected by the calibration that comes with the networks.
+      flagged: whether flagged hands count; without, they are left out.
+
+    Raises:
+      UserError: for tables, images and networks that cannot be used.
+    """
+    with Tree() as tree:
+        found = radiographs.found(tree, [images or table.absolute().parent])
+        rows, unread = radiographs.labels_of(found, table)
+        wanted = [(one, label) for one, label in zip(found, rows, strict=True) if label is not None]
+        usable = [(one, label) for one, label in wanted if np.isfinite(label.months) and label.male is not None]
+        if not usable:
+            raise UserError(
+                f"{table}: gives none of the {len(found)} radiographs an age and a sex; expected the columns "
+                "file, male (or sex), boneage (in months)"
+            )
+        with Assessor(networks, calibrated_ages=calibrated_ages) as assessor:
+            seen = [one for one, _ in assessor.assess([o for o, _ in usable], [label.male for _, label in usable])]
+            fingerprint = assessor.fingerprint
+    kept = [n for n, one in enumerate(seen) if np.isfinite(one.months) and (flagged or not one.flags)]
+    left_out = [
+        f"{printable(one.file)}: {one.problem or ', '.join(one.flags) or 'no age'}"
+        for n, one in enumerate(seen)
+        if n not in set(kept)
+    ]
+    notes = []
+    if unread:
+        notes.append(f"warning: {unread} rows of {table.name} name none of the {len(found)} radiographs")
+    if left_out:
+        notes.append(f"{len(left_out)} of {len(usable)} left out:\n{listed(left_out)}")
+    return Labelled(
+        np.array([seen[n].months for n in kept], np.float64),
+        np.array([seen[n].spread for n in kept], np.float64),
+        np.array([usable[n][1].months for n in kept], np.float64),
+        np.array([bool(usable[n][1].male) for n in kept]),
+        np.array([bool(seen[n].flags) for n in kept]),
+        fingerprint,
+        tuple(notes),
+    )
