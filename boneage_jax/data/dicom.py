@@ -39,8 +39,6 @@ _LONGEST_FIRST = 256
 _SHORT_VRS = (b"UL", b"UI", b"CS", b"LO", b"SH", b"DA", b"TM", b"DT")
 """Value representations of the elements that come first, whose lengths have 16 bits."""
 
-_SEXES = {"M": True, "F": False}
-
 _MOST_BITS = 16
 """Most bits of an entry of a lookup table (PS3.3 C.11.1.1.1)."""
 
@@ -86,26 +84,6 @@ def is_directory(head: bytes) -> bool:
     return head[_MAGIC_AT : _MAGIC_AT + 4] == b"DICM" and _DIRECTORY_CLASS in head
 
 
-def patient_sex(data: bytes) -> bool | None:
-    """Returns whether the patient is a boy, as a DICOM file states it; None where it does not, and for other files.
-
-    Raises:
-      UserError: where pydicom is not installed.
-    """
-    if not is_dicom(data):
-        return None
-    pydicom = _pydicom()
-    with _quiet():
-        try:
-            dataset = pydicom.dcmread(
-                io.BytesIO(data), force=True, stop_before_pixels=True, specific_tags=["PatientSex"]
-            )
-            return _SEXES.get(str(dataset.get("PatientSex") or "").strip().upper())
-        # Whatever a damaged file makes pydicom run into; `decode` says what is wrong with it.
-        except Exception:
-            return None
-
-
 def entries_of_directory(data: bytes) -> list[str]:
     """Returns the images that a DICOMDIR names, as paths from its folder with `/` between the parts.
 
@@ -113,8 +91,8 @@ def entries_of_directory(data: bytes) -> list[str]:
       ImageError: for a damaged one.
       UserError: where pydicom is not installed.
     """
-    pydicom = _pydicom()
-    with _quiet():
+    pydicom = library()
+    with quiet():
         try:
             records = pydicom.dcmread(io.BytesIO(data)).get("DirectoryRecordSequence") or []
             named = [record.get("ReferencedFileID") for record in records if record.DirectoryRecordType == "IMAGE"]
@@ -134,8 +112,8 @@ def decode(data: bytes) -> Grey:
       ImageError: for files that hold no image or several, are damaged, or compressed as nothing here can decode.
       UserError: where pydicom is not installed.
     """
-    pydicom = _pydicom()
-    with _quiet():
+    pydicom = library()
+    with quiet():
         try:
             dataset = pydicom.dcmread(io.BytesIO(data), force=True)
             _check(dataset)
@@ -154,7 +132,8 @@ def decode(data: bytes) -> Grey:
             raise ImageError(f"the DICOM file cannot be read ({message[:300]})") from error
 
 
-def _pydicom() -> Any:
+def library() -> Any:
+    """Returns pydicom. Raises `UserError` where it is not installed."""
     try:
         import pydicom
         import pydicom.pixels
@@ -176,7 +155,7 @@ def _add_jpeg() -> None:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Hides pydicom's warnings of a file's small faults from the user; filters are the process's, hence the lock."""
     with _lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -291,8 +291,10 @@ class Assessor:
     def _sex(self, content: Read, given: bool | None) -> ChildSex:
         """The sex that counts; a radiograph that cannot be read is a problem too."""
         if content.image is None:
-            return ChildSex(content.male if given is None else given, problem=content.problem)
-        return radiographs.sex_that_counts(given, content.male, self._request.sex_conflict, needed=self.needs_sex)
+            return ChildSex(content.stated.male if given is None else given, problem=content.problem)
+        return radiographs.sex_that_counts(
+            given, content.stated.male, self._request.sex_conflict, needed=self.needs_sex
+        )
 
     def _ages(
         self, names: Sequence[str], images: Sequence[Grey], sexes: Sequence[ChildSex]

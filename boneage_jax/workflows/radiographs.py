@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from boneage_jax.data import decode, dicom, grey, images, labels, pairing
+from boneage_jax.data import decode, dicom, dicom_header, grey, images, labels, pairing
+from boneage_jax.data.dicom_header import Stated
 from boneage_jax.data.images import Grey, ImageError
 from boneage_jax.data.tree import ZIP_SUFFIXES, FileRef, Tree, UnreadableFile, place_of
 from boneage_jax.errors import UserError, fail_if_any, printable, reason
@@ -56,12 +57,12 @@ class Read:
 
     Attributes:
       image: grey levels; None where it cannot be used.
-      male: whether its PatientSex is male; None where it states no sex.
+      stated: what its DICOM header says of the child.
       problem: why there is no image.
     """
 
     image: Grey | None
-    male: bool | None = None
+    stated: Stated = Stated()
     problem: str = ""
 
 
@@ -213,7 +214,7 @@ def of_dicom(dataset: pydicom.Dataset, name: str = "dataset") -> Radiograph:
 
 def _of_bytes(data: bytes) -> Read:
     try:
-        return Read(images.decode(data), dicom.patient_sex(data))
+        return Read(images.decode(data), dicom_header.stated(data))
     except (ImageError, UserError) as error:
         return Read(None, problem=printable(str(error)))
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from boneage_jax.data import decode, dicom, images
+from boneage_jax.data import decode, dicom, dicom_header, images
 from boneage_jax.errors import UserError
 from tests.conftest import REAL, needs_real
 
@@ -387,7 +387,7 @@ def test_without_pydicom_the_extra_is_named(monkeypatch):
 
     data = written(dataset())
     monkeypatch.setattr(builtins, "__import__", without)
-    for read in (images.decode, dicom.patient_sex):
+    for read in (images.decode, dicom_header.stated):
         with pytest.raises(UserError, match=r"needs the package 'pydicom'.*\[dicom\]"):
             read(data)
 
@@ -416,7 +416,7 @@ def test_a_data_set_alone(little, implicit):
     assert data[:4] in (b"\x08\0\x16\0", b"\0\x08\0\x16")
     assert images.looks_like_image(data[: images.HEAD_BYTES], "")
     assert np.abs(images.decode(data) - STRETCHED).max() <= 1
-    assert dicom.patient_sex(data) is False
+    assert dicom_header.stated(data).male is False
 
 
 def test_file_meta_information_without_preamble():
@@ -469,14 +469,14 @@ def test_sex(stated, expected):
     if stated is not None:
         made.add_new("PatientSex", "LO", stated)
         made["PatientSex"].VR = "CS"
-    assert dicom.patient_sex(written(made)) is expected
+    assert dicom_header.stated(written(made)).male is expected
 
 
 @pytest.mark.parametrize(
     "data", [b"", b"\x89PNG\r\n\x1a\n", b"DICM", bytes(128) + b"DICM", bytes(128) + b"DICMjunk" * 9]
 )
 def test_no_sex_in_what_is_no_dicom_or_damaged(data):
-    assert dicom.patient_sex(data) is None
+    assert dicom_header.stated(data) == dicom_header.Stated()
 
 
 # ---- damage ----------------------------------------------------------------------------------------------------------

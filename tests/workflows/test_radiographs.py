@@ -28,7 +28,7 @@ def noise(shape, dtype=np.uint8, high=256):
 def test_an_array_is_read_as_the_file_of_it(shape, order):
     array = noise(shape)
     read = radiographs.read(radiographs.of_array(array, "mine"))
-    assert (read.male, read.problem) == (None, "")
+    assert (read.stated.male, read.problem) == (None, "")
     np.testing.assert_array_equal(read.image, images.decode(encoded(array if order is ... else array[..., order])))
 
 
@@ -67,7 +67,7 @@ def test_a_dicom_dataset_is_read_as_its_file(sex, male):
     read = radiographs.read(radiograph)
     assert radiograph.states_sex
     assert radiograph.readable
-    assert (read.male, read.problem) == (male, "")
+    assert (read.stated.male, read.problem) == (male, "")
     np.testing.assert_array_equal(read.image, images.decode(written(stored)))
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from boneage_jax import parallel
-from boneage_jax.data import dicom, images, layouts, sources
+from boneage_jax.data import dicom_header, images, layouts, sources
 from boneage_jax.data.labels import SEX_LETTERS
 from boneage_jax.data.storage import StorageConfig, image_feature
 from boneage_jax.errors import UserError, fail_if_any
@@ -63,7 +63,7 @@ def sex_of(record: layouts.Record, data: bytes) -> bool:
     Raises:
       ValueError: where they contradict each other, or neither says.
     """
-    said, stated = record.label.male, dicom.patient_sex(data)
+    said, stated = record.label.male, dicom_header.stated(data).male
     if said is None and stated is None:
         raise ValueError(f"no sex, neither in {record.where} nor in a DICOM header; expected M or F")
     if said is not None and stated is not None and said != stated:
