@@ -3,6 +3,8 @@
 import importlib.metadata
 import os
 
+import hypothesis
+
 LESS_OPTIMISED = "--xla_backend_optimization_level=0"
 """Compiling is most of what the tests do: no optimisation makes them a third faster. It rounds a little otherwise."""
 if tuple(map(int, importlib.metadata.version("jaxlib").split(".")[:2])) < (0, 11):
@@ -38,6 +40,10 @@ install_import_hook([f"boneage_jax.{room}" for room in CHECKED_ROOMS], f"{tests.
 from boneage_jax.environment import take_collectives_in_order
 
 take_collectives_in_order()
+
+# How long a case takes says how busy the machine is; pytest-timeout ends what hangs.
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 

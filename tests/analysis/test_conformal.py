@@ -49,7 +49,7 @@ def test_the_spread_of_few_hands_errs_on_the_safe_side():
 
 
 @given(st.integers(conformal.FEWEST, 60), st.integers(0, 1000), st.sampled_from([0.5, 0.8, 0.9]))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_the_quantile_is_that_of_numpy_with_the_correction_for_finite_samples(count, seed, level):
     """One group of one sex: half width over spread is NumPy's inverted distribution at ceil((n + 1) level) / n."""
     months, spread, reading, _ = hands(seed, 2 * count)

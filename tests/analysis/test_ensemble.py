@@ -40,7 +40,7 @@ def test_weights_are_the_best_that_are_not_negative():
 
 
 @given(st.floats(0.5, 1.5), st.floats(-30, 30))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_a_linear_bias_is_undone(slope, shift):
     reading = np.linspace(10, 220, 50)
     predicted = slope * reading + shift

@@ -295,7 +295,6 @@ def fresh_runs(mask, *, packed):
 
 
 @pytest.mark.parametrize("packed", [False, True])
-@settings(deadline=None)
 @given(mask=arrays(bool, st.tuples(st.integers(1, 40), st.integers(1, 40))), grow=st.integers(1, 40))
 def test_run_lengths_are_those_of_pycocotools(packed, mask, grow):
     """Any mask, with long runs too; and what we write is what it reads."""

@@ -46,7 +46,7 @@ def test_resuming_at_any_step_gives_the_same_batches():
                 np.testing.assert_array_equal(a[name], b[name])
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(
     processes=st.sampled_from([1, 2, 4, 8]),
     threads=st.integers(1, 5),

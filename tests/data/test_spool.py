@@ -21,7 +21,7 @@ def digests(folder: pathlib.Path) -> dict[str, str]:
     return {p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     records=st.dictionaries(st.text(min_size=1, max_size=8), st.binary(max_size=200), max_size=40),
     memory=st.integers(0, 3000),

@@ -72,7 +72,7 @@ def test_the_atlas_shows_where_bones_of_other_children_lie(male):
     assert np.mean(right) > 0.8
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     st.floats(-40, 40), st.floats(0.5, 2.0), st.booleans(), st.floats(-20, 20), st.floats(-20, 20), st.integers(2, 5)
 )

@@ -57,7 +57,7 @@ def test_integrated_gradients_of_squares():
     np.testing.assert_allclose(found, WEIGHTS * (x**2 - start**2), atol=1e-5)
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(st.integers(0, 10_000))
 def test_integrated_gradients_are_complete(seed):
     maps, head, _ = small_network()
@@ -151,7 +151,7 @@ def test_subsets_by_hand():
         np.testing.assert_allclose(values[:, subset], linear(mixed), atol=1e-4)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 10_000))
 def test_shapley_against_all_orders_of_four(seed):
     values = np.random.default_rng(seed).normal(size=(2, 16))

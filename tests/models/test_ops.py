@@ -58,7 +58,7 @@ def test_depthwise_convolution_in_both_forms_and_in_pytorch(shape, size):
 
 
 @pytest.mark.integration
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(height=st.integers(3, 9), width=st.integers(3, 9), window=st.sampled_from([2, 3]), ties=st.booleans())
 def test_pooling_in_both_forms(height, width, window, ties):
     """Also where many pixels are equal, as on a black background: the gradient goes to the first of them."""

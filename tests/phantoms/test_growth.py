@@ -176,7 +176,7 @@ def test_joints_lie_where_they_were_measured():
 
 
 @hypothesis.given(st.integers(0, 2**31 - 1))
-@hypothesis.settings(max_examples=25, deadline=None)
+@hypothesis.settings(max_examples=25)
 def test_layout_parameters_are_invertible(seed):
     generator = np.random.default_rng(seed)
     areas = np.asarray(layout.sample(jax.random.key(seed), jnp.float32(generator.uniform(0, 240)), jnp.float32(1)))

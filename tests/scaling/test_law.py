@@ -22,7 +22,7 @@ def tried(sizes=5):
 
 
 @given(a=exponents, b=exponents)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_without_scatter_the_law_itself_is_found(a, b):
     law = planted(a, b)
     found = fit(*tried(), law(*tried()))
@@ -61,7 +61,7 @@ def test_a_run_that_was_held_out_lies_in_its_band():
 
 
 @given(a=exponents, b=exponents, g=st.floats(0.6, 1.2), spent=st.floats(1e13, 1e17))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_frontier_is_the_least_error_that_can_be_bought(a, b, g, spent):
     law, compute = planted(a, b), Compute(50.0, g, 10.0)
     weights, images = frontier(law, compute, np.array([spent]))
