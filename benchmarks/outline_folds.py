@@ -47,7 +47,8 @@ def ious_of(run: pathlib.Path, *, bundle: str, views: Literal[1, 2, 6]) -> dict[
     found = {}
     with boneage_jax.load(bundle, segmentation=run, views=views, batch_size=1) as model:
         for n, image_id in progress(list(enumerate(records.ids())), total=len(records), label=f"{run.name}: masks"):
-            found[image_id] = iou(model.register(records.image(n)).mask, records.mask(n))
+            hand = model.register(records.image(n))
+            found[image_id] = iou(np.rot90(hand.mask, -hand.turned // 90), records.mask(n))
     return found
 
 

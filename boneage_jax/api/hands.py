@@ -30,7 +30,7 @@ class RegisteredHand:
 
     Attributes:
       name: of the radiograph.
-      image: the radiograph, grey levels, uint8 of shape (height, width).
+      image: the radiograph, turned by the degrees of `turned`, grey levels, uint8 of shape (height, width).
       mask: whether a pixel of it shows the hand, of the same shape.
       key_points: x, y of `anatomy.KEY_POINTS` (middle fingertip, thumb tip, capitate) in pixels of the radiograph, of
         shape (3, 2); None where there is no hand.
@@ -39,6 +39,8 @@ class RegisteredHand:
       calibrated: whether the thresholds behind the flags were chosen for the networks that found the hand.
       to_canvas: from pixels of the radiograph to those of the canvas; None where there is no hand.
       canvas: that the hand is laid on.
+      turned: degrees that the radiograph was turned by, counterclockwise, so that the hand stands upright: 0, 90, 180
+        or 270; `numpy.rot90(mask, -turned // 90)` lies on the radiograph as it was read.
     """
 
     name: str
@@ -50,10 +52,11 @@ class RegisteredHand:
     calibrated: bool
     to_canvas: Similarity | None
     canvas: Canvas
+    turned: int
     _registration: register.Registration | None
 
     @classmethod
-    def of(cls, name: str, image: Grey, found: Registered, canvas: Canvas) -> RegisteredHand:
+    def of(cls, name: str, image: Grey, found: Registered, canvas: Canvas, *, turned: int = 0) -> RegisteredHand:
         """Returns what the pipeline found in a radiograph."""
         placed, quality = found.registration, found.quality
         return cls(
@@ -66,6 +69,7 @@ class RegisteredHand:
             calibrated=quality.calibrated,
             to_canvas=placed.to_canvas if placed else None,
             canvas=canvas,
+            turned=turned,
             _registration=placed,
         )
 

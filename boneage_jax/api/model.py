@@ -171,7 +171,7 @@ class BoneAgeModel:
                 for assessment, seen in self._assessor.assess(found, males, progress=False):
                     if seen is not None:
                         name = assess.legible(assessment.file)
-                        hand = self._hand(name, seen.image, seen.hand) if seen.hand else None
+                        hand = self._hand(name, seen.image, seen.hand, assessment.turned) if seen.hand else None
                         yield Prediction.of(assessment, seen, hand, self.notice)
                         continue
                     message = f"{assess.legible(assessment.file)}: {assessment.problem}"
@@ -181,6 +181,8 @@ class BoneAgeModel:
 
     def register(self, image: Image) -> RegisteredHand:
         """Finds the hand in one radiograph and lays it on the common canvas, without an age.
+
+        A radiograph that stands on its head or lies on its side is turned first; see `RegisteredHand.turned`.
 
         Args:
           image: as `predict` takes it.
@@ -196,8 +198,8 @@ class BoneAgeModel:
         name = assess.legible(found[0].name)
         if read.image is None:
             raise UserError(f"{name}: {read.problem}")
-        (hand,) = self._assessor.register([read.image])
-        return self._hand(name, read.image, hand)
+        (one,) = self._assessor.register([read.image])
+        return self._hand(name, one.image, one.hand, one.turned)
 
     def close(self) -> None:
         """Ends the threads; further calls fail."""
@@ -214,8 +216,8 @@ class BoneAgeModel:
     def __repr__(self) -> str:
         return f"BoneAgeModel({'; '.join(self.networks)}). {self.notice}"
 
-    def _hand(self, name: str, image: Grey, found: Registered) -> RegisteredHand:
-        return RegisteredHand.of(name, image, found, self._assessor.ensemble.canvas)
+    def _hand(self, name: str, image: Grey, found: Registered, turned: int) -> RegisteredHand:
+        return RegisteredHand.of(name, image, found, self._assessor.ensemble.canvas, turned=turned)
 
     def _radiographs(
         self, tree: Tree, images: Iterable[Image], sex: str | Iterable[str | None] | None

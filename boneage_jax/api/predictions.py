@@ -28,7 +28,8 @@ class Prediction:
         months. Empty where the networks come without, or there is no age.
       flags: reasons to look at the radiograph before its age is used; empty where there are none.
       calibrated: whether the thresholds behind the flags were chosen for the networks; True where none were used.
-      image: the radiograph, grey levels, uint8 of shape (height, width).
+      turned: degrees that the radiograph was turned by, counterclockwise; see `RegisteredHand.turned`.
+      image: the radiograph, turned by these, grey levels, uint8 of shape (height, width).
       hand: the registered hand; None where the networks take whole radiographs, or images of the canvas.
       inputs: images that the age networks took, uint8.
       notice: what the age may not be used for.
@@ -41,6 +42,7 @@ class Prediction:
     intervals: tuple[assess.Interval, ...]
     flags: tuple[str, ...]
     calibrated: bool
+    turned: int
     image: Grey
     hand: RegisteredHand | None
     inputs: tuple[Grey, ...]
@@ -102,6 +104,7 @@ class Prediction:
             intervals=assessment.intervals,
             flags=assessment.flags,
             calibrated=assessment.calibrated,
+            turned=assessment.turned,
             image=seen.image,
             hand=hand,
             inputs=seen.regions,

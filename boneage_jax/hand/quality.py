@@ -110,6 +110,7 @@ class QualityReport:
 
 
 NO_HAND = "no hand"
+LOW_CONTRAST = "low contrast"
 
 MEASURES = (
     "area", "expected", "agreement", "change", "faint", "second", "contrast", "cut", "disagreement", "moved", "spread",
@@ -207,7 +208,7 @@ def flags_of(measures: Mapping[str, float], thresholds: Thresholds) -> tuple[str
     if measures["second"] > thresholds.second:
         found.append("two hands")
     if measures["area"] and contrast < thresholds.contrast:
-        found.append("low contrast")
+        found.append(LOW_CONTRAST)
     if "side" not in measures:
         return tuple(found or [NO_HAND])
 

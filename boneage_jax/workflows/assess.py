@@ -21,13 +21,15 @@ from boneage_jax.data.labels import SEX_LETTERS
 from boneage_jax.data.tree import Tree
 from boneage_jax.errors import listed, printable
 from boneage_jax.files import replacing
+from boneage_jax.hand import turning
 from boneage_jax.hand.age_ensemble import AgeEnsemble, trained_on_phantoms
 from boneage_jax.hand.pipeline import HandPipeline, Registered, Settings
 from boneage_jax.hand.quality import NO_HAND, Thresholds
+from boneage_jax.hand.turning import Found
 from boneage_jax.runs import bundle, run_folder
 from boneage_jax.runs.run_folder import LoadedRun
 from boneage_jax.workflows import radiographs
-from boneage_jax.workflows.fitted import INTERVALS, LINES, Found, Kind
+from boneage_jax.workflows.fitted import INTERVALS, LINES, Fit, Kind
 from boneage_jax.workflows.hand_networks import BundledNetworks, HandNetworks, terms_of
 from boneage_jax.workflows.radiographs import ChildSex, Radiograph, Read
 from boneage_jax.workflows.requests import AssessRequest
@@ -73,6 +75,7 @@ class Assessment:
       calibrated: whether the quality thresholds behind the flags were chosen for the networks that found the hand; True
         where no hand was looked for.
       intervals: of the age, from the least level on; empty where the networks have none, or there is no age.
+      turned: degrees that the radiograph was turned by, counterclockwise, before its hand was found.
     """
 
     file: str
@@ -83,6 +86,12 @@ class Assessment:
     problem: str = ""
     calibrated: bool = True
     intervals: tuple[Interval, ...] = ()
+    turned: int = 0
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What people must know of how it was read, and is no reason for doubt."""
+        return (f"turned by {self.turned} degrees",) if self.turned else ()
 
     @property
     def marked_flags(self) -> tuple[str, ...]:
@@ -97,7 +106,7 @@ class Seen:
     """What an assessment was made from, for pages and overlays.
 
     Attributes:
-      image: the radiograph.
+      image: the radiograph, turned by the degrees of its assessment.
       mask: of the hand; None where no hand was looked for.
       key_points: in the radiograph's pixels; None where there are none.
       regions: that the age networks took.
@@ -177,7 +186,7 @@ class Assessor:
             return None
         return self._fitted(INTERVALS, self._request.intervals)
 
-    def _fitted(self, kind: Kind[Found], path: pathlib.Path | None) -> Found | None:
+    def _fitted(self, kind: Kind[Fit], path: pathlib.Path | None) -> Fit | None:
         """What was fitted to the networks' ages: of a file, else of their bundle."""
         if path is not None:
             return kind.read(path, self.fingerprint)
@@ -259,8 +268,8 @@ class Assessor:
                 if bar is not None:
                     bar.update(len(batch))
 
-    def register(self, images: Sequence[Grey]) -> list[Registered]:
-        """Returns the registered hands of radiographs, without ages; with any age networks.
+    def register(self, images: Sequence[Grey]) -> list[Found]:
+        """Returns the registered hands of radiographs, turned where needed, without ages; with any age networks.
 
         Args:
           images: any number of radiographs, of any sizes.
@@ -270,9 +279,9 @@ class Assessor:
             radiographs whole need none that find hands.
         """
         self._pipeline = self._pipeline or self._opened(self._hand_networks())
-        pipeline = self._pipeline
         batches = parallel.in_batches(len(images), self._request.batch_size)
-        return [hand for batch in batches for hand in pipeline.register([images[n] for n in batch])]
+        register = self._pipeline.register
+        return [found for batch in batches for found in turning.found_upright(register, [images[n] for n in batch])]
 
     def _batch(
         self, names: Sequence[str], contents: Sequence[Read], given: Sequence[bool | None]
@@ -302,9 +311,15 @@ class Assessor:
         if not images:
             return
         hands: Sequence[Registered | None] = [None] * len(images)
+        turned = [0] * len(images)
         if self._finds_hands:
-            registered = self.register(images)
-            hands, regions = registered, [hand.regions for hand in registered]
+            found = self.register(images)
+            hands, images, turned = (
+                [one.hand for one in found],
+                [one.image for one in found],
+                [one.turned for one in found],
+            )
+            regions = [one.hand.regions for one in found]
         else:
             regions = [self.ensemble.on_canvas(image) for image in images]
         ages = self.ensemble.predict(regions, images, [sex.male for sex in sexes])
@@ -325,6 +340,7 @@ class Assessor:
                     flags,
                     calibrated=hand is None or hand.quality.calibrated,
                     intervals=self._ends(intervals, n) if np.isfinite(months) else (),
+                    turned=turned[n],
                 ),
                 Seen(
                     images[n],
@@ -416,7 +432,9 @@ def as_text(
     """Returns the ages for people, with their networks, and notes on what they may be used for."""
     read = [a for a in assessments if not a.problem]
     lines = [
-        f"{shown(a):>32}  {a.sex or '-'}  {legible(a.file)}" + (f"  [{', '.join(a.marked_flags)}]" if a.flags else "")
+        f"{shown(a):>32}  {a.sex or '-'}  {legible(a.file)}"
+        + "".join(f"  ({remark})" for remark in a.remarks)
+        + (f"  [{', '.join(a.marked_flags)}]" if a.flags else "")
         for a in read[:20]
     ]
     if len(read) > 20:

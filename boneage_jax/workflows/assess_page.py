@@ -36,7 +36,7 @@ class Drawn:
                     page.picture(over, "radiograph"),
                     *(page.picture(pictures.reduced(region, 320), "seen by a network") for region in shapes.values()),
                 ],
-                [assess.shown(assessment)],
+                [assess.shown(assessment), *assessment.remarks],
                 page.flags(assessment.marked_flags),
             )
         )
@@ -111,7 +111,7 @@ def _table(assessments: Sequence[Assessment], beside: pathlib.Path) -> page.Mark
     rows = [
         [
             assess.legible(_file(one.file, beside)),
-            assess.shown(one),
+            ", ".join([assess.shown(one), *one.remarks]),
             one.sex or "-",
             page.badges(page.badge("not used", "failed")) if one.problem else page.flags(one.marked_flags),
             one.problem or "-",

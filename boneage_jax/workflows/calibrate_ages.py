@@ -10,7 +10,7 @@ from boneage_jax.errors import UserError
 from boneage_jax.files import check_writable
 from boneage_jax.runs import bundle
 from boneage_jax.workflows import labelled
-from boneage_jax.workflows.fitted import INTERVALS, LINES, Found, Kind
+from boneage_jax.workflows.fitted import INTERVALS, LINES, Fit, Kind
 from boneage_jax.workflows.requests import AssessRequest, LabelledRequest
 
 
@@ -74,8 +74,8 @@ def _check(request: LabelledRequest) -> None:
 
 def _kept(
     request: LabelledRequest,
-    kind: Kind[Found],
-    fitted: Found,
+    kind: Kind[Fit],
+    fitted: Fit,
     fingerprint: str,
     *,
     option: str,

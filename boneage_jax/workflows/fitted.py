@@ -16,11 +16,11 @@ from boneage_jax.analysis.local_calibration import LocalCalibration
 from boneage_jax.errors import UserError, reason
 from boneage_jax.files import write_text
 
-Found = TypeVar("Found", LocalCalibration, ConformalIntervals)
+Fit = TypeVar("Fit", LocalCalibration, ConformalIntervals)
 
 
 @dataclasses.dataclass(frozen=True)
-class Kind(Generic[Found]):
+class Kind(Generic[Fit]):
     """A kind of what is fitted.
 
     Attributes:
@@ -30,12 +30,12 @@ class Kind(Generic[Found]):
       what: it does, for messages.
     """
 
-    form: type[Found]
+    form: type[Fit]
     notes: str
     command: str
     what: str
 
-    def write(self, found: Found, fingerprint: str, path: pathlib.Path) -> None:
+    def write(self, found: Fit, fingerprint: str, path: pathlib.Path) -> None:
         """Writes a file, whole or not at all.
 
         Args:
@@ -48,7 +48,7 @@ class Kind(Generic[Found]):
         """
         write_text(path, json.dumps({**found.to_json(), "networks": fingerprint}, indent=2) + "\n")
 
-    def read(self, path: pathlib.Path, fingerprint: str) -> Found:
+    def read(self, path: pathlib.Path, fingerprint: str) -> Fit:
         """Reads a file of `write`.
 
         Args:
@@ -69,7 +69,7 @@ class Kind(Generic[Found]):
             )
         return found
 
-    def of_bundle(self, about: Mapping[str, Any], path: pathlib.Path) -> Found | None:
+    def of_bundle(self, about: Mapping[str, Any], path: pathlib.Path) -> Fit | None:
         """Returns what a bundle's notes hold; None where they hold none.
 
         Args:

@@ -23,7 +23,7 @@ from boneage_jax.runs import bundle
 from boneage_jax.runs.run_folder import LoadedRun
 from boneage_jax.workflows import calibration
 from boneage_jax.workflows.calibration import Calibration
-from boneage_jax.workflows.fitted import Found, Kind
+from boneage_jax.workflows.fitted import Fit, Kind
 
 Place = NetworkRef | str | os.PathLike[str]
 """Place of a network: see `NetworkRef.parse`."""
@@ -164,7 +164,7 @@ class BundledNetworks:
         """Returns how the ages of its networks become one."""
         return Blend.of(self._bundle.about.get("blend", {}))
 
-    def fitted(self, kind: Kind[Found]) -> Found | None:
+    def fitted(self, kind: Kind[Fit]) -> Fit | None:
         """Returns what was fitted to its ages, of a kind; None where it holds none.
 
         Raises:
