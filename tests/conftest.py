@@ -34,6 +34,7 @@ CHECKED_ROOMS = (
     "paper",
     "scaling",
     "api",
+    "clinical",
 )
 install_import_hook([f"boneage_jax.{room}" for room in CHECKED_ROOMS], f"{tests.type_checker.__name__}.check")
 

@@ -21,7 +21,7 @@ FLOORS = (
     {"distributed"},
     {"runs"},
     {"train"},
-    {"analysis", "planning"},
+    {"analysis", "planning", "clinical"},
     {"hand"},
     {"workflows", "paper", "importance", "scaling", "sweeps", "launching"},
     {"api"},

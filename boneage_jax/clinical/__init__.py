@@ -1,0 +1,1 @@
+"""Bone ages for clinical systems: DICOM structured reports and secondary captures, and FHIR observations."""
