@@ -22,12 +22,14 @@ from boneage_jax.api.hands import RegisteredHand
 from boneage_jax.api.predictions import Prediction
 from boneage_jax.canvas import Canvas
 from boneage_jax.data import images
+from boneage_jax.hand import quality
 from boneage_jax.hand.age_ensemble import Ages
 from boneage_jax.hand.masks import Mask
 from boneage_jax.hand.pipeline import Registered
 from boneage_jax.hand.quality import QualityReport
 from boneage_jax.phantoms import export
-from boneage_jax.workflows.assess import PHANTOMS_ONLY, Assessment, Assessor, Seen
+from boneage_jax.workflows.assess import Assessor
+from boneage_jax.workflows.assessment import PHANTOMS_ONLY, Assessment, Seen
 from boneage_jax.workflows.requests import AssessRequest
 from tests.conftest import LESS_OPTIMISED
 from tests.test_cli import call
@@ -277,6 +279,29 @@ def test_a_registered_hand(shipped, hands):
         assert ba.NOT_A_MEDICAL_DEVICE in one._repr_html_()
     assert f"{predicted.months:.1f}" in predicted._repr_html_()
     assert repr(found).startswith("RegisteredHand(phantom F 60 months, seed 0: key points at [[")
+
+
+@pytest.mark.integration
+def test_no_age_without_a_whole_hand_unless_it_is_forced(shipped, hands):
+    """Fingers alone are refused with the flags that say so, and a hand upside down is turned and read."""
+    hand = hands[1]
+    knuckles = int(hand.key_points[:2, 1].max())
+    (fingers,) = shipped.predict_many([hand.image[:knuckles]], sex="M")
+    assert math.isnan(fingers.months)
+    assert fingers.refused
+    assert set(fingers.refused) <= set(fingers.flags) & quality.REFUSING
+    assert fingers.intervals == ()
+    with ba.load("phantom_only", views=1, batch_size=8, force=True) as forced:
+        (other,) = forced.predict_many([hand.image[:knuckles]], sex="M")
+    assert (other.flags, other.refused) == (fingers.flags, ())
+    assert math.isfinite(other.months) == (other.key_points is not None)
+
+    upright = shipped.predict(hand)
+    assert (upright.turned, upright.refused) == (0, ())
+    turned = shipped.predict(np.rot90(hand.image, 2).copy(), sex="M")
+    assert turned.turned == 180
+    np.testing.assert_array_equal(turned.image, hand.image)
+    assert turned.months == pytest.approx(upright.months, abs=0.01)
 
 
 def test_a_radiograph_without_a_hand():

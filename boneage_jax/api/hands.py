@@ -18,7 +18,8 @@ from boneage_jax.hand import register
 from boneage_jax.hand.pipeline import Registered
 from boneage_jax.hand.regions import named
 from boneage_jax.region_spec import WHOLE
-from boneage_jax.workflows import assess, pictures
+from boneage_jax.workflows import pictures
+from boneage_jax.workflows.assessment import UNCALIBRATED
 
 OVERLAY_SIDE = 640
 """Largest height and width of an overlay, in pixels."""
@@ -107,7 +108,7 @@ class RegisteredHand:
 
     @property
     def _shown_flags(self) -> str:
-        mark = "" if self.calibrated else f" ({assess.UNCALIBRATED})"
+        mark = "" if self.calibrated else f" ({UNCALIBRATED})"
         return ", ".join(f"{flag}{mark}" for flag in self.flags) or "none"
 
     def __repr__(self) -> str:

@@ -25,7 +25,7 @@ from boneage_jax.data.tree import Tree
 from boneage_jax.errors import UserError, printable
 from boneage_jax.hand.pipeline import Registered
 from boneage_jax.network_ref import NetworkRef
-from boneage_jax.workflows import assess, radiographs
+from boneage_jax.workflows import assess_text, radiographs
 from boneage_jax.workflows.assess import Assessor
 from boneage_jax.workflows.radiographs import Radiograph
 from boneage_jax.workflows.requests import AssessRequest
@@ -55,6 +55,7 @@ def load(
     thresholds: str | os.PathLike[str] | None = None,
     step: int | None = None,
     as_is: bool = False,
+    force: bool = False,
     sex_conflict: SexConflict = "error",
     views: Literal[1, 2, 6] = 6,
     batch_size: int = 16,
@@ -70,6 +71,7 @@ def load(
       thresholds: file of `boneage calibrate quality`: quality thresholds chosen for these two; None for the bundle's.
       step: checkpoint of a single run; None for the best by its evaluation.
       as_is: whether images show registered hands on the whole canvas, so that no hand is looked for.
+      force: whether an age is given even where quality flags say that no whole hand was found.
       sex_conflict: what counts where the given sex contradicts the PatientSex of a DICOM file: `error`, the radiograph
         is refused; `keep-given`; `use-dicom`.
       views: that every network takes of a hand: 1, 2 with the mirror image, 6 with turned ones too.
@@ -96,6 +98,7 @@ def load(
         thresholds=None if thresholds is None else pathlib.Path(thresholds),
         bundle=bundles[0].place if bundles else None,
         as_is=as_is,
+        force=force,
         sex_conflict=sex_conflict,
         step=step,
         views=views,
@@ -170,11 +173,11 @@ class BoneAgeModel:
                 found, males = zip(*chunk, strict=True)
                 for assessment, seen in self._assessor.assess(found, males, progress=False):
                     if seen is not None:
-                        name = assess.legible(assessment.file)
+                        name = assess_text.legible(assessment.file)
                         hand = self._hand(name, seen.image, seen.hand, assessment.turned) if seen.hand else None
                         yield Prediction.of(assessment, seen, hand, self.notice)
                         continue
-                    message = f"{assess.legible(assessment.file)}: {assessment.problem}"
+                    message = f"{assess_text.legible(assessment.file)}: {assessment.problem}"
                     if unusable == "raise":
                         raise UserError(message)
                     warnings.warn(message, stacklevel=2)
@@ -195,7 +198,7 @@ class BoneAgeModel:
             if len(found) != 1:
                 raise UserError(f"{image}: holds {len(found)} radiographs, expected one")
             read = radiographs.read(found[0])
-        name = assess.legible(found[0].name)
+        name = assess_text.legible(found[0].name)
         if read.image is None:
             raise UserError(f"{name}: {read.problem}")
         (one,) = self._assessor.register([read.image])

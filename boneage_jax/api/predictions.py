@@ -12,7 +12,8 @@ from boneage_jax.api import notebook
 from boneage_jax.api.hands import OVERLAY_SIDE, RegisteredHand
 from boneage_jax.data.images import Grey
 from boneage_jax.errors import UserError
-from boneage_jax.workflows import assess, pictures
+from boneage_jax.workflows import assess_text, pictures
+from boneage_jax.workflows.assessment import Assessment, Interval, Seen
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -21,12 +22,13 @@ class Prediction:
 
     Attributes:
       name: of the radiograph: its path, or as in `image 3`, its place in what was given, from 0.
-      months: bone age; NaN where no hand was found. May lie outside 0 to 240 for an image that shows no hand.
+      months: bone age; NaN where flags refuse it.
       spread: its standard deviation by the networks' own estimate, in months; NaN where they give none.
       sex: of the child as the networks were told it, `M` or `F`; empty where it is not known.
       intervals: ages that hold a promised share of readings, from the least level on: `level`, `low` and `high` in
         months. Empty where the networks come without, or there is no age.
       flags: reasons to look at the radiograph before its age is used; empty where there are none.
+      refused: those of the flags for which no age is given; empty where there is an age.
       calibrated: whether the thresholds behind the flags were chosen for the networks; True where none were used.
       turned: degrees that the radiograph was turned by, counterclockwise; see `RegisteredHand.turned`.
       image: the radiograph, turned by these, grey levels, uint8 of shape (height, width).
@@ -39,15 +41,16 @@ class Prediction:
     months: float
     spread: float
     sex: str
-    intervals: tuple[assess.Interval, ...]
+    intervals: tuple[Interval, ...]
     flags: tuple[str, ...]
+    refused: tuple[str, ...]
     calibrated: bool
     turned: int
     image: Grey
     hand: RegisteredHand | None
     inputs: tuple[Grey, ...]
     notice: str
-    _assessment: assess.Assessment
+    _assessment: Assessment
 
     @property
     def years(self) -> float:
@@ -92,17 +95,16 @@ class Prediction:
         return pictures.overlay(self.image, self.mask, self.key_points, side=OVERLAY_SIDE)
 
     @classmethod
-    def of(
-        cls, assessment: assess.Assessment, seen: assess.Seen, hand: RegisteredHand | None, notice: str
-    ) -> Prediction:
+    def of(cls, assessment: Assessment, seen: Seen, hand: RegisteredHand | None, notice: str) -> Prediction:
         """Returns the prediction for a radiograph that an assessor could use."""
         return cls(
-            name=assess.legible(assessment.file),
+            name=assess_text.legible(assessment.file),
             months=assessment.months,
             spread=assessment.spread,
             sex=assessment.sex,
             intervals=assessment.intervals,
             flags=assessment.flags,
+            refused=assessment.refused,
             calibrated=assessment.calibrated,
             turned=assessment.turned,
             image=seen.image,
@@ -114,7 +116,7 @@ class Prediction:
 
     def __repr__(self) -> str:
         flags = f"; flags: {', '.join(self._assessment.marked_flags)}" if self.flags else ""
-        return f"Prediction({self.name}: {assess.shown(self._assessment)}, sex {self.sex or 'not given'}{flags})"
+        return f"Prediction({self.name}: {assess_text.shown(self._assessment)}, sex {self.sex or 'not given'}{flags})"
 
     def _repr_png_(self) -> bytes:
         return notebook.png(self.overlay)
@@ -122,7 +124,7 @@ class Prediction:
     def _repr_html_(self) -> str:
         facts = {
             "radiograph": self.name,
-            "bone age": assess.shown(self._assessment),
+            "bone age": assess_text.shown(self._assessment),
             "sex": self.sex or "not given",
             "flags": ", ".join(self._assessment.marked_flags) or "none",
         }

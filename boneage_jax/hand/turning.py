@@ -11,12 +11,18 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from boneage_jax.canvas import CAPITATE, FINGERTIP
 from boneage_jax.data.images import Grey
 from boneage_jax.hand.pipeline import Registered
-from boneage_jax.hand.quality import LOW_CONTRAST, NO_HAND
+from boneage_jax.hand.quality import CUT_OFF, IMPLAUSIBLE, NO_HAND, TWO_HANDS, UNCERTAIN_MASK, WRONG_SIDE
 
 TURNS = (90, 180, 270)
 """Degrees, counterclockwise. Mirror images need no try of their own: key points tell left hands from right ones."""
+
+
+TURNED_AWAY = frozenset({NO_HAND, UNCERTAIN_MASK, CUT_OFF, WRONG_SIDE, IMPLAUSIBLE})
+"""Flags that hands raise which do not stand upright: 48 real ones upside down and on their sides raised these, and two
+of them `TWO_HANDS`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,25 +43,41 @@ class Found:
 def found_upright(register: Callable[[Sequence[Grey]], list[Registered]], images: Sequence[Grey]) -> list[Found]:
     """Returns the hands of radiographs, each turned so that it raises the fewest flags.
 
-    Radiographs without flags, or with a low contrast alone, are taken as they are; the others are tried three times
-    more. A turned one counts only where it raises fewer flags.
+    Radiographs with flags that a turn may take away (`TURNED_AWAY`) are tried three times more, unless they show two
+    hands: whatever is found in a turned one, the second hand is still there. A turned one counts where it raises fewer
+    flags; of several the one whose hand stands most upright.
 
     Args:
       register: finds the hands of any number of images: `HandPipeline.register`.
       images: radiographs.
     """
     best = [Found(image, hand) for image, hand in zip(images, register(images), strict=True)]
-    doubtful = [n for n, one in enumerate(best) if set(one.hand.quality.flags) - {LOW_CONTRAST}]
+    flags = [set(one.hand.quality.flags) for one in best]
+    doubtful = [n for n, raised in enumerate(flags) if raised & TURNED_AWAY and TWO_HANDS not in raised]
     if not doubtful:
         return best
     for degrees in TURNS:
         turned = [np.ascontiguousarray(np.rot90(images[n], degrees // 90)) for n in doubtful]
         for n, image, hand in zip(doubtful, turned, register(turned), strict=True):
-            if _rank(hand) < _rank(best[n].hand):
-                best[n] = Found(image, hand, degrees)
+            found = Found(image, hand, degrees)
+            if _flags(hand) < _flags(best[n].hand) or (best[n].turned and _rank(found) < _rank(best[n])):
+                best[n] = found
     return best
 
 
-def _rank(hand: Registered) -> tuple[bool, int]:
+def _flags(hand: Registered) -> tuple[bool, int]:
     """Whether no hand was found, and the number of flags: less is better."""
     return NO_HAND in hand.quality.flags, len(hand.quality.flags)
+
+
+def _rank(found: Found) -> tuple[bool, int, float]:
+    """The same, and how far the hand leans: less is better."""
+    return *_flags(found.hand), _lean(found.hand)
+
+
+def _lean(hand: Registered) -> float:
+    """Angle between the axis of the hand, from capitate to middle fingertip, and the upright, in radians, 0 to pi."""
+    if hand.registration is None:
+        return np.pi
+    x, y = hand.registration.key_points[FINGERTIP] - hand.registration.key_points[CAPITATE]
+    return abs(float(np.arctan2(x, -y)))

@@ -3,121 +3,34 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import dataclasses
 import functools
 import pathlib
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
-from boneage_jax import NOT_A_MEDICAL_DEVICE, parallel, resources
-from boneage_jax.analysis.conformal import LEVELS, ConformalIntervals
+from boneage_jax import parallel, resources
+from boneage_jax.analysis.conformal import ConformalIntervals
 from boneage_jax.analysis.ensemble import Blend
 from boneage_jax.analysis.local_calibration import LocalCalibration
 from boneage_jax.data.images import Grey
 from boneage_jax.data.labels import SEX_LETTERS
 from boneage_jax.data.tree import Tree
-from boneage_jax.errors import listed, printable
-from boneage_jax.files import replacing
 from boneage_jax.hand import turning
 from boneage_jax.hand.age_ensemble import AgeEnsemble, trained_on_phantoms
 from boneage_jax.hand.pipeline import HandPipeline, Registered, Settings
-from boneage_jax.hand.quality import NO_HAND, Thresholds
+from boneage_jax.hand.quality import NO_HAND, REFUSING, Thresholds
 from boneage_jax.hand.turning import Found
 from boneage_jax.runs import bundle, run_folder
 from boneage_jax.runs.run_folder import LoadedRun
-from boneage_jax.workflows import radiographs
+from boneage_jax.workflows import assess_text, radiographs
+from boneage_jax.workflows.assessment import PHANTOMS_ONLY, Assessment, Interval, Seen
 from boneage_jax.workflows.fitted import INTERVALS, LINES, Fit, Kind
 from boneage_jax.workflows.hand_networks import BundledNetworks, HandNetworks, terms_of
 from boneage_jax.workflows.radiographs import ChildSex, Radiograph, Read
 from boneage_jax.workflows.requests import AssessRequest
-
-PHANTOMS_ONLY = "Trained on phantoms only, research demonstration: no reading of these radiographs."
-
-UNCALIBRATED = "uncalibrated"
-"""Mark of flags whose thresholds were not chosen for the networks."""
-
-UNCALIBRATED_NOTICE = (
-    "Quality flags are uncalibrated: their thresholds were not chosen for these networks. "
-    "See boneage calibrate quality."
-)
-
-
-@dataclasses.dataclass(frozen=True)
-class Interval:
-    """Ages that hold a promised share of readings.
-
-    Attributes:
-      level: the share, between 0 and 1.
-      low: lower end, in months.
-      high: upper end, in months.
-    """
-
-    level: float
-    low: float
-    high: float
-
-
-@dataclasses.dataclass(frozen=True)
-class Assessment:
-    """One radiograph's bone age.
-
-    Attributes:
-      file: name of the radiograph, as it was given; not always printable.
-      months: bone age; NaN where no hand was found, or there is a problem. May lie outside 0 to 240 for an image that
-        shows no hand.
-      spread: its standard deviation by the networks' own estimate, in months; NaN where they give none.
-      sex: `M`, `F`, or empty where it was not given.
-      flags: reasons to look at the radiograph before its age is used.
-      problem: why it could not be read or used; empty where it could.
-      calibrated: whether the quality thresholds behind the flags were chosen for the networks that found the hand; True
-        where no hand was looked for.
-      intervals: of the age, from the least level on; empty where the networks have none, or there is no age.
-      turned: degrees that the radiograph was turned by, counterclockwise, before its hand was found.
-    """
-
-    file: str
-    months: float
-    spread: float
-    sex: str
-    flags: tuple[str, ...] = ()
-    problem: str = ""
-    calibrated: bool = True
-    intervals: tuple[Interval, ...] = ()
-    turned: int = 0
-
-    @property
-    def remarks(self) -> tuple[str, ...]:
-        """What people must know of how it was read, and is no reason for doubt."""
-        return (f"turned by {self.turned} degrees",) if self.turned else ()
-
-    @property
-    def marked_flags(self) -> tuple[str, ...]:
-        """The flags for people and tables: those of uncalibrated thresholds say so, as in `cut off (uncalibrated)`."""
-        if self.calibrated:
-            return self.flags
-        return tuple(flag if flag == radiographs.SEX_DIFFERS else f"{flag} ({UNCALIBRATED})" for flag in self.flags)
-
-
-@dataclasses.dataclass(frozen=True)
-class Seen:
-    """What an assessment was made from, for pages and overlays.
-
-    Attributes:
-      image: the radiograph, turned by the degrees of its assessment.
-      mask: of the hand; None where no hand was looked for.
-      key_points: in the radiograph's pixels; None where there are none.
-      regions: that the age networks took.
-      hand: as it was registered; None where no hand was looked for.
-    """
-
-    image: Grey
-    mask: Bool[np.ndarray, "h w"] | None
-    key_points: Float[np.ndarray, "3 2"] | None
-    regions: tuple[Grey, ...]
-    hand: Registered | None = None
 
 
 class Assessor:
@@ -328,8 +241,8 @@ class Assessor:
             ages = dataclasses.replace(ages, months=self.age_calibration(ages.months, male))
         intervals = self.intervals(ages.months, ages.spread, male) if self.intervals is not None else None
         for n, (name, sex, hand) in enumerate(zip(names, sexes, hands, strict=True)):
-            nowhere = hand is not None and NO_HAND in hand.quality.flags
-            months, spread = (np.nan, np.nan) if nowhere else (float(ages.months[n]), float(ages.spread[n]))
+            refused = self._refused(hand)
+            months, spread = (np.nan, np.nan) if refused else (float(ages.months[n]), float(ages.spread[n]))
             flags = (*(hand.quality.flags if hand else ()), *sex.flags)
             yield (
                 Assessment(
@@ -339,7 +252,8 @@ class Assessor:
                     SEX_LETTERS[sex.male],
                     flags,
                     calibrated=hand is None or hand.quality.calibrated,
-                    intervals=self._ends(intervals, n) if np.isfinite(months) else (),
+                    intervals=() if refused else self._ends(intervals, n),
+                    refused=refused,
                     turned=turned[n],
                 ),
                 Seen(
@@ -350,6 +264,17 @@ class Assessor:
                     hand,
                 ),
             )
+
+    def _refused(self, hand: Registered | None) -> tuple[str, ...]:
+        """The flags for which a hand gets no age. Thresholds that were not chosen for the networks refuse none."""
+        if hand is None:
+            return ()
+        if hand.registration is None:
+            return (NO_HAND,)
+        if self._request.force:
+            return ()
+        refusing = REFUSING if hand.quality.calibrated else {NO_HAND}
+        return tuple(flag for flag in hand.quality.flags if flag in refusing)
 
     def _ends(self, intervals: Float[np.ndarray, "levels n 2"] | None, n: int) -> tuple[Interval, ...]:
         """The intervals of one age."""
@@ -366,97 +291,6 @@ def _origins(networks: Sequence[LoadedRun]) -> tuple[str, ...]:
     found: dict[str, list[str]] = {}
     for loaded in networks:
         shipped = loaded.folder in map(resources.shipped_bundle, resources.shipped_bundles())
-        place = f"the shipped bundle {loaded.folder.stem}" if shipped else legible(str(loaded.folder))
+        place = f"the shipped bundle {loaded.folder.stem}" if shipped else assess_text.legible(str(loaded.folder))
         found.setdefault(place, []).append(loaded.chosen)
     return tuple(f"{place}: {'; '.join(dict.fromkeys(chosen))}" for place, chosen in found.items())
-
-
-def write_csv(assessments: Sequence[Assessment], path: pathlib.Path) -> None:
-    """Writes `file,months,spread,low_80,high_80,low_90,high_90,sex,flags,problem`, whole or not at all, in UTF-8.
-
-    The intervals' columns are those of `conformal.LEVELS`, empty where there are none.
-
-    Flags of thresholds that were not chosen for the networks are marked, as in `cut off (uncalibrated)`. A file whose
-    name is not UTF-8 is written as its `file:` URI, which keeps every byte.
-
-    Raises:
-      UserError: where that is impossible.
-    """
-    with replacing(path) as scratch, scratch.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        ends = [f"{end}_{100 * level:.0f}" for level in LEVELS for end in ("low", "high")]
-        writer.writerow(["file", "months", "spread", *ends, "sex", "flags", "problem"])
-        for a in assessments:
-            of = {one.level: (_number(one.low), _number(one.high)) for one in a.intervals}
-            numbers = [
-                _number(a.months),
-                _number(a.spread),
-                *(end for level in LEVELS for end in of.get(level, ("", ""))),
-            ]
-            writer.writerow([faithful(a.file), *numbers, a.sex, ", ".join(a.marked_flags), a.problem])
-
-
-def faithful(name: str) -> str:
-    """Returns a file's name, or its `file:` URI where the name is not UTF-8."""
-    return name if printable(name) == name else pathlib.Path(name).absolute().as_uri()
-
-
-def legible(name: str) -> str:
-    """Returns a file's name for people: what cannot be displayed, as line ends, in the form `\\xff`."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in printable(name))
-
-
-def _number(value: float) -> str:
-    return f"{value:.1f}" if np.isfinite(value) else ""
-
-
-def shown(assessment: Assessment) -> str:
-    """Returns an age for people: with its widest interval, or with its spread where it has none."""
-    if not np.isfinite(assessment.months):
-        return "no age"
-    spread = f" ± {assessment.spread:.1f}" if np.isfinite(assessment.spread) else ""
-    if assessment.intervals:
-        widest = assessment.intervals[-1]
-        spread = f" [{widest.low:.1f}, {widest.high:.1f}]"
-    return f"{assessment.months:.1f}{spread} months ({assessment.months / 12:.1f} years)"
-
-
-def as_text(
-    assessments: Sequence[Assessment],
-    out: pathlib.Path | None,
-    page: pathlib.Path | None,
-    *,
-    networks: Sequence[str],
-    remarks: Sequence[str],
-) -> str:
-    """Returns the ages for people, with their networks, and notes on what they may be used for."""
-    read = [a for a in assessments if not a.problem]
-    lines = [
-        f"{shown(a):>32}  {a.sex or '-'}  {legible(a.file)}"
-        + "".join(f"  ({remark})" for remark in a.remarks)
-        + (f"  [{', '.join(a.marked_flags)}]" if a.flags else "")
-        for a in read[:20]
-    ]
-    if len(read) > 20:
-        lines.append(f"... and {len(read) - 20} more")
-    if len(read) < len(assessments):
-        lines.append(f"{len(assessments) - len(read)} of {len(assessments)} could not be used:")
-        lines.append(problems_listed(assessments))
-    flagged = sum(bool(a.flags) for a in read)
-    if flagged:
-        lines.append(f"{flagged} of {len(assessments)} flagged: look at them before you use them")
-    if not all(a.calibrated for a in read):
-        lines.append(UNCALIBRATED_NOTICE)
-    lines += [f"networks of {network}" for network in networks]
-    lines += remarks
-    lines.append(NOT_A_MEDICAL_DEVICE)
-    if out:
-        lines.append(f"{len(read)} predictions lie in {legible(str(out))}")
-    if page:
-        lines.append(f"page      {legible(str(page))}")
-    return "\n".join(lines)
-
-
-def problems_listed(assessments: Sequence[Assessment]) -> str:
-    """Returns the radiographs that could not be used, with the reason, one a line."""
-    return listed([f"{legible(a.file)}: {a.problem}" for a in assessments if a.problem])

@@ -9,8 +9,8 @@ import numpy as np
 
 from boneage_jax import page
 from boneage_jax.files import write_text
-from boneage_jax.workflows import assess, pictures
-from boneage_jax.workflows.assess import Assessment, Seen
+from boneage_jax.workflows import assess_text, pictures
+from boneage_jax.workflows.assessment import UNCALIBRATED_NOTICE, Assessment, Seen
 
 _MOST = 60
 """Most radiographs on the page; chosen by eye."""
@@ -31,12 +31,12 @@ class Drawn:
         shapes = {(region.shape, region.tobytes()): region for region in seen.regions}
         self.cards.append(
             page.Card(
-                assess.legible(pathlib.PurePath(assessment.file).stem),
+                assess_text.legible(pathlib.PurePath(assessment.file).stem),
                 [
                     page.picture(over, "radiograph"),
                     *(page.picture(pictures.reduced(region, 320), "seen by a network") for region in shapes.values()),
                 ],
-                [assess.shown(assessment), *assessment.remarks],
+                [assess_text.shown(assessment), *assessment.remarks],
                 page.flags(assessment.marked_flags),
             )
         )
@@ -57,7 +57,7 @@ def write(
     models = "; ".join(_network(line, path.parent) for line in networks)
     notices = list(remarks)
     if not all(one.calibrated for one in assessments if not one.problem):
-        notices.append(assess.UNCALIBRATED_NOTICE)
+        notices.append(UNCALIBRATED_NOTICE)
     write_text(path, page.document(title, body, about={"Networks": models}, notice=" ".join(notices)))
 
 
@@ -110,8 +110,8 @@ def _radiographs(assessments: Sequence[Assessment], drawn: Drawn) -> page.Markup
 def _table(assessments: Sequence[Assessment], beside: pathlib.Path) -> page.Markup:
     rows = [
         [
-            assess.legible(_file(one.file, beside)),
-            ", ".join([assess.shown(one), *one.remarks]),
+            assess_text.legible(_file(one.file, beside)),
+            ", ".join([assess_text.shown(one), *one.remarks]),
             one.sex or "-",
             page.badges(page.badge("not used", "failed")) if one.problem else page.flags(one.marked_flags),
             one.problem or "-",

@@ -19,7 +19,7 @@ from boneage_jax.hand.age_ensemble import canvas_of, of_known_sex, trained_on_ph
 from boneage_jax.hand.network import expect_task
 from boneage_jax.runs import bundle, run_folder
 from boneage_jax.runs.inference import predict_ages
-from boneage_jax.workflows.assess import PHANTOMS_ONLY
+from boneage_jax.workflows.assessment import PHANTOMS_ONLY
 from boneage_jax.workflows.hand_networks import TERMS, HandNetworks, open_networks, terms_of
 from boneage_jax.workflows.requests import BundleRequest
 

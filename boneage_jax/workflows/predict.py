@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from boneage_jax.data.tree import Tree
 from boneage_jax.errors import EXIT_PARTIAL, UserError
 from boneage_jax.files import check_writable
-from boneage_jax.workflows import assess, assess_page, radiographs
-from boneage_jax.workflows.assess import Assessment, Assessor
+from boneage_jax.workflows import assess_page, assess_text, radiographs
+from boneage_jax.workflows.assess import Assessor
+from boneage_jax.workflows.assessment import Assessment
 from boneage_jax.workflows.radiographs import Radiograph
 from boneage_jax.workflows.requests import AssessRequest
 
@@ -40,12 +41,14 @@ def predict(request: AssessRequest, out: pathlib.Path | None, page: pathlib.Path
                 drawn.add(assessment, seen)
     failed = sum(bool(a.problem) for a in assessments)
     if failed == len(assessments):
-        raise UserError(f"no radiograph could be used, nothing was written:\n{assess.problems_listed(assessments)}")
+        raise UserError(
+            f"no radiograph could be used, nothing was written:\n{assess_text.problems_listed(assessments)}"
+        )
     if out:
-        assess.write_csv(assessments, out)
+        assess_text.write_csv(assessments, out)
     if page:
         assess_page.write(assessments, drawn, page, networks=assessor.networks, remarks=assessor.remarks)
-    text = assess.as_text(assessments, out, page, networks=assessor.networks, remarks=assessor.remarks)
+    text = assess_text.as_text(assessments, out, page, networks=assessor.networks, remarks=assessor.remarks)
     return text, EXIT_PARTIAL if failed else 0
 
 
@@ -61,7 +64,7 @@ def _check_destinations(
     for option, path in wanted.items():
         if path is None:
             continue
-        name = assess.legible(str(path))
+        name = assess_text.legible(str(path))
         if path.is_dir():
             raise UserError(f"{option} {name}: this is a folder, expected the name of a file to write")
         if what := taken.get(path.resolve()):

@@ -9,7 +9,7 @@ from boneage_jax.data.sources import Dataset
 from boneage_jax.hand.pipeline import HandPipeline, Settings
 from boneage_jax.hand.regions import named
 from boneage_jax.workflows import calibration, derive, sheets
-from boneage_jax.workflows.assess import UNCALIBRATED_NOTICE
+from boneage_jax.workflows.assessment import UNCALIBRATED_NOTICE
 from boneage_jax.workflows.derive import Derived
 from boneage_jax.workflows.hand_networks import open_networks
 from boneage_jax.workflows.requests import RegisterRequest

@@ -281,6 +281,7 @@ class AssessRequest:
         None, "file of boneage calibrate intervals", default_text="the bundle's, where it holds them"
     )
     as_is: bool = option(False, "the images show registered hands on the whole canvas")
+    force: bool = option(False, "give an age even where quality flags say that no whole hand was found")
     sex: str = option("", "sex of all children: M or F", default_text="each DICOM file's PatientSex")
     sex_csv: pathlib.Path | None = option(None, "CSV with the columns file,male")
     sex_conflict: SexConflict = option(

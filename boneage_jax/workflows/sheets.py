@@ -16,7 +16,7 @@ from boneage_jax.data.sources import Dataset, Records, as_str
 from boneage_jax.files import write_text
 from boneage_jax.region_spec import WHOLE
 from boneage_jax.workflows import derive, pictures
-from boneage_jax.workflows.assess import UNCALIBRATED_NOTICE
+from boneage_jax.workflows.assessment import UNCALIBRATED_NOTICE
 from boneage_jax.workflows.derive import Derived, Flagged
 
 PAGE = "register.html"

@@ -235,6 +235,29 @@ def test_reasons_are_named():
     assert "two hands" in quality.check(np.zeros((100, 200), np.uint8), two, None, None).flags
 
 
+def test_few_pixels_are_told_by_the_length_of_the_hand():
+    picture, mask, points, _ = turned_hand()
+    mask = with_fingers(mask, points)
+    length = float(np.linalg.norm(points[0] - points[2]))
+    assert report(picture, mask, points).measures["pixels"] == pytest.approx(length)
+    for limit, flagged in ((length - 1, False), (length + 1, True)):
+        flags = quality.flags_of(report(picture, mask, points).measures, quality.Thresholds(pixels=limit))
+        assert (quality.FEW_PIXELS in flags) == flagged
+
+
+def test_every_flag_is_explained():
+    """Each that `flags_of` can raise: all measures beyond all thresholds, with and without key points."""
+    low = dict.fromkeys(quality.MEASURES, -1e9)
+    high = dict.fromkeys(quality.MEASURES, 1e9) | {"side": 0.0}
+    raised = {
+        flag
+        for row in (low, high, {"area": 1.0, "expected": 1.0} | low)
+        for flag in quality.flags_of(row, quality.Thresholds())
+    }
+    assert raised == set(quality.MEANINGS)
+    assert raised > quality.REFUSING
+
+
 def test_the_box_of_a_hand_holds_it_whole():
     mask = disc((400, 300), 180, 220, 70)
     laid_out = input_layout.lay("masked_hand_box", mask.astype(np.uint8) * 99, 256, 192, mask=mask)

@@ -29,9 +29,10 @@ from boneage_jax.hand.regions import named
 from boneage_jax.region_spec import parse_regions
 from boneage_jax.runs import bundle, run_folder
 from boneage_jax.train.loop import train
-from boneage_jax.workflows import assess, bundling, calibrate, derive, register
+from boneage_jax.workflows import bundling, calibrate, derive, register
 from boneage_jax.workflows import predict as predict_command
 from boneage_jax.workflows.assess import Assessor
+from boneage_jax.workflows.assessment import PHANTOMS_ONLY, UNCALIBRATED_NOTICE
 from boneage_jax.workflows.calibration import Calibration
 from boneage_jax.workflows.hand_networks import open_networks
 from boneage_jax.workflows.requests import AssessRequest, BundleRequest, CalibrateRequest, RegisterRequest
@@ -96,7 +97,7 @@ def test_ages_through_the_whole_pipeline(runs, ages, files, tmp_path, capsys):
     said = bundling.make(
         BundleRequest(runs / "segmentation", runs / "landmarks", tuple(ages), tmp_path / "b.safetensors")
     )
-    assert assess.PHANTOMS_ONLY in said
+    assert PHANTOMS_ONLY in said
     networks = {"segmentation": runs / "segmentation", "landmarks": runs / "landmarks"}
     by_folder = AssessRequest((files,), tuple(ages), **networks, sex="F", views=2, batch_size=8)
     by_bundle = AssessRequest((files,), bundle=tmp_path / "b.safetensors", sex="F", views=2, batch_size=8)
@@ -117,9 +118,9 @@ def test_ages_through_the_whole_pipeline(runs, ages, files, tmp_path, capsys):
     flags = [flag for row in one for flag in row["flags"].split(", ") if flag]
     assert flags
     assert all(flag.endswith(" (uncalibrated)") for flag in flags)
-    assert assess.UNCALIBRATED_NOTICE in text
+    assert UNCALIBRATED_NOTICE in text
     for shown in (text, (tmp_path / "a.html").read_text()):
-        assert assess.PHANTOMS_ONLY in shown
+        assert PHANTOMS_ONLY in shown
         assert NOT_A_MEDICAL_DEVICE in shown
 
 

@@ -19,7 +19,8 @@ from boneage_jax.hand.quality import Thresholds
 from boneage_jax.network_ref import NetworkRef
 from boneage_jax.runs import bundle, run_folder
 from boneage_jax.workflows import bundling
-from boneage_jax.workflows.assess import PHANTOMS_ONLY, Assessor
+from boneage_jax.workflows.assess import Assessor
+from boneage_jax.workflows.assessment import PHANTOMS_ONLY
 from boneage_jax.workflows.hand_networks import open_networks
 from boneage_jax.workflows.requests import AssessRequest, BundleRequest
 

@@ -19,7 +19,8 @@ from boneage_jax.errors import EXIT_PARTIAL, UserError
 from boneage_jax.hand.age_ensemble import Ages
 from boneage_jax.workflows import pictures, radiographs
 from boneage_jax.workflows import predict as predict_command
-from boneage_jax.workflows.assess import Assessment, Assessor
+from boneage_jax.workflows.assess import Assessor
+from boneage_jax.workflows.assessment import Assessment
 from boneage_jax.workflows.requests import AssessRequest
 
 pydicom = pytest.importorskip("pydicom")

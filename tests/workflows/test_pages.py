@@ -8,8 +8,8 @@ import pytest
 
 from boneage_jax import NOT_A_MEDICAL_DEVICE, anatomy
 from boneage_jax.data import images
-from boneage_jax.workflows import assess, assess_page, mining_page, pictures
-from boneage_jax.workflows.assess import Assessment, Seen
+from boneage_jax.workflows import assess_page, mining_page, pictures
+from boneage_jax.workflows.assessment import PHANTOMS_ONLY, UNCALIBRATED_NOTICE, Assessment, Seen
 
 GREY = np.full((120, 90), 60, np.uint8)
 
@@ -34,12 +34,12 @@ def written(tmp_path, *assessments, regions=(GREY,), remarks=()):
 
 
 def test_one_radiograph_is_answered_by_its_age(tmp_path):
-    source = written(tmp_path, Assessment(f"{tmp_path}/in/hand.png", 132.44, 6.1, "F"), remarks=[assess.PHANTOMS_ONLY])
+    source = written(tmp_path, Assessment(f"{tmp_path}/in/hand.png", 132.44, 6.1, "F"), remarks=[PHANTOMS_ONLY])
     assert "<h1>Bone age of a radiograph</h1>" in source
     assert source.index('class="value">132.4') < source.index("<img") < source.index("<table")
     assert "6.1 months" in source
     assert "no flags" in source
-    assert f"{NOT_A_MEDICAL_DEVICE} {assess.PHANTOMS_ONLY}" in source
+    assert f"{NOT_A_MEDICAL_DEVICE} {PHANTOMS_ONLY}" in source
     assert "outline of the hand" in source
 
 
@@ -55,7 +55,7 @@ def test_many_radiographs_are_answered_by_how_many_were_read(tmp_path):
     assert "from 100.0 to 200.0 months" in source
     for said in ("cut off (uncalibrated)", "dim (uncalibrated)", "not used", "the file is empty"):
         assert f"<span>{said}</span>" in source or f">{said}<" in source
-    assert assess.UNCALIBRATED_NOTICE in source
+    assert UNCALIBRATED_NOTICE in source
     assert "1 more without pictures" in source
 
 

@@ -95,10 +95,11 @@ def test_the_study_agrees_with_single_predictions_and_goes_on(data_dir, tmp_path
     with (tmp_path / "s" / "ages" / "mirrored.csv").open() as file:
         found = [float(row["months"]) for row in csv.DictReader(file)]
     np.testing.assert_allclose(found, alone, atol=0.01)
+    assert np.isfinite(found).sum() >= 2, "phantoms that flags refuse get no age in either"
     facts = json.loads((tmp_path / "s" / "stress.json").read_text())
     row = facts["changes"][0]
     assert row["change"] == "mirrored"
-    assert row["mae"]["value"] == pytest.approx(np.abs(np.array(found) - reading).mean(), abs=0.01)
+    assert row["mae"]["value"] == pytest.approx(np.nanmean(np.abs(np.array(found) - reading)), abs=0.01)
     assert facts["phantom"]
     before = (tmp_path / "s" / "ages" / "mirrored.csv").stat().st_mtime_ns
     assert call(capsys, *arguments)[0] == 0

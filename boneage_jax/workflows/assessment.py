@@ -1,0 +1,99 @@
+"""The bone age of one radiograph as an assessor gives it, and what must be said with it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from boneage_jax.data.images import Grey
+from boneage_jax.hand.pipeline import Registered
+from boneage_jax.workflows import radiographs
+
+PHANTOMS_ONLY = "Trained on phantoms only, research demonstration: no reading of these radiographs."
+
+UNCALIBRATED = "uncalibrated"
+"""Mark of flags whose thresholds were not chosen for the networks."""
+
+UNCALIBRATED_NOTICE = (
+    "Quality flags are uncalibrated: their thresholds were not chosen for these networks. "
+    "See boneage calibrate quality."
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Interval:
+    """Ages that hold a promised share of readings.
+
+    Attributes:
+      level: the share, between 0 and 1.
+      low: lower end, in months.
+      high: upper end, in months.
+    """
+
+    level: float
+    low: float
+    high: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Assessment:
+    """One radiograph's bone age.
+
+    Attributes:
+      file: name of the radiograph, as it was given; not always printable.
+      months: bone age; NaN where flags refuse it, or there is a problem. May lie outside 0 to 240 for an image that
+        shows no hand.
+      spread: its standard deviation by the networks' own estimate, in months; NaN where they give none.
+      sex: `M`, `F`, or empty where it was not given.
+      flags: reasons to look at the radiograph before its age is used.
+      problem: why it could not be read or used; empty where it could.
+      calibrated: whether the quality thresholds behind the flags were chosen for the networks that found the hand; True
+        where no hand was looked for.
+      intervals: of the age, from the least level on; empty where the networks have none, or there is no age.
+      refused: those of the flags for which no age is given; empty where there is an age.
+      turned: degrees that the radiograph was turned by, counterclockwise, before its hand was found.
+    """
+
+    file: str
+    months: float
+    spread: float
+    sex: str
+    flags: tuple[str, ...] = ()
+    problem: str = ""
+    calibrated: bool = True
+    intervals: tuple[Interval, ...] = ()
+    refused: tuple[str, ...] = ()
+    turned: int = 0
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What people must know of how it was read, and is no reason for doubt."""
+        return (f"turned by {self.turned} degrees",) if self.turned else ()
+
+    @property
+    def marked_flags(self) -> tuple[str, ...]:
+        """The flags for people and tables: those of uncalibrated thresholds say so, as in `cut off (uncalibrated)`."""
+        if self.calibrated:
+            return self.flags
+        return tuple(flag if flag == radiographs.SEX_DIFFERS else f"{flag} ({UNCALIBRATED})" for flag in self.flags)
+
+
+@dataclasses.dataclass(frozen=True)
+class Seen:
+    """What an assessment was made from, for pages and overlays.
+
+    Attributes:
+      image: the radiograph, turned by the degrees of its assessment.
+      mask: of the hand; None where no hand was looked for.
+      key_points: in the radiograph's pixels; None where there are none.
+      regions: that the age networks took.
+      hand: as it was registered; None where no hand was looked for.
+    """
+
+    image: Grey
+    mask: Bool[np.ndarray, "h w"] | None
+    key_points: Float[np.ndarray, "3 2"] | None
+    regions: tuple[Grey, ...]
+    hand: Registered | None = None
