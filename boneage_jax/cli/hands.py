@@ -23,7 +23,7 @@ from boneage_jax.workflows.requests import (
 class PredictOptions(AssessRequest):
     """What to read, and where the ages go."""
 
-    out: pathlib.Path | None = option(None, "CSV to write: file,months,spread,sex,flags,problem")
+    out: pathlib.Path | None = option(None, "CSV to write: file, months, spread, intervals, SD score, sex, flags, problem")
     page: pathlib.Path | None = option(None, "HTML page to write, with pictures of what was found")
 
 

@@ -12,9 +12,11 @@ import numpy as np
 from jaxtyping import Float
 
 from boneage_jax import parallel, resources
+from boneage_jax.analysis import sd_score
 from boneage_jax.analysis.conformal import ConformalIntervals
 from boneage_jax.analysis.ensemble import Blend
 from boneage_jax.analysis.local_calibration import LocalCalibration
+from boneage_jax.data.dicom_header import Stated
 from boneage_jax.data.images import Grey
 from boneage_jax.data.labels import SEX_LETTERS
 from boneage_jax.data.tree import Tree
@@ -203,7 +205,11 @@ class Assessor:
         sexes = [self._sex(content, male) for content, male in zip(contents, given, strict=True)]
         usable = [n for n, sex in enumerate(sexes) if not sex.problem]
         images = [image for n in usable if (image := contents[n].image) is not None]
-        ages = iter(self._ages([names[n] for n in usable], images, [sexes[n] for n in usable]))
+        ages = iter(
+            self._ages(
+                [names[n] for n in usable], images, [sexes[n] for n in usable], [contents[n].stated for n in usable]
+            )
+        )
         for name, sex in zip(names, sexes, strict=True):
             if sex.problem:
                 yield Assessment(name, np.nan, np.nan, SEX_LETTERS[sex.male], problem=sex.problem), None
@@ -219,7 +225,7 @@ class Assessor:
         )
 
     def _ages(
-        self, names: Sequence[str], images: Sequence[Grey], sexes: Sequence[ChildSex]
+        self, names: Sequence[str], images: Sequence[Grey], sexes: Sequence[ChildSex], stated: Sequence[Stated]
     ) -> Iterator[tuple[Assessment, Seen]]:
         if not images:
             return
@@ -244,6 +250,7 @@ class Assessor:
             refused = self._refused(hand)
             months, spread = (np.nan, np.nan) if refused else (float(ages.months[n]), float(ages.spread[n]))
             flags = (*(hand.quality.flags if hand else ()), *sex.flags)
+            chronological, source = self._chronological(stated[n])
             yield (
                 Assessment(
                     name,
@@ -255,6 +262,10 @@ class Assessor:
                     intervals=() if refused else self._ends(intervals, n),
                     refused=refused,
                     turned=turned[n],
+                    stated=stated[n],
+                    chronological_months=chronological,
+                    chronological_source=source,
+                    sd_score=_sd_score(months, chronological, sex.male),
                 ),
                 Seen(
                     images[n],
@@ -264,6 +275,15 @@ class Assessor:
                     hand,
                 ),
             )
+
+    def _chronological(self, stated: Stated) -> tuple[float | None, str]:
+        """The chronological age in months, and where it comes from: what is given counts for more than the header."""
+        if self._request.chronological_age is None:
+            return stated.age_months, stated.age_source
+        given = self._request.chronological_age
+        if stated.age_months is None or abs(stated.age_months - given) < 1:
+            return given, "as given"
+        return given, f"as given; {stated.age_source} has {stated.age_months:.1f}"
 
     def _refused(self, hand: Registered | None) -> tuple[str, ...]:
         """The flags for which a hand gets no age. Thresholds that were not chosen for the networks refuse none."""
@@ -284,6 +304,15 @@ class Assessor:
             Interval(level, float(low), float(high))
             for level, (low, high) in zip(self.intervals.levels, intervals[:, n], strict=True)
         )
+
+
+def _sd_score(months: float, chronological: float | None, male: bool | None) -> float | None:
+    if chronological is None or male is None or not np.isfinite(months):
+        return None
+    try:
+        return sd_score.sd_score(months, chronological, male)
+    except ValueError:  # the reference has no children of that age
+        return None
 
 
 def _origins(networks: Sequence[LoadedRun]) -> tuple[str, ...]:

@@ -14,11 +14,18 @@ from boneage_jax.errors import listed, printable
 from boneage_jax.files import replacing
 from boneage_jax.workflows.assessment import UNCALIBRATED_NOTICE, Assessment
 
+COLUMNS = (
+    *("file", "months", "spread"),
+    *(f"{end}_{100 * level:.0f}" for level in LEVELS for end in ("low", "high")),
+    *("chronological_months", "sd_score", "sex", "turned", "flags", "refused", "problem"),
+)
+"""Columns of the table of ages; those of intervals are of `conformal.LEVELS`."""
+
 
 def write_csv(assessments: Sequence[Assessment], path: pathlib.Path) -> None:
-    """Writes `file,months,spread,low_80,high_80,low_90,high_90,sex,flags,problem`, whole or not at all, in UTF-8.
+    """Writes `COLUMNS`, whole or not at all, in UTF-8.
 
-    The intervals' columns are those of `conformal.LEVELS`, empty where there are none.
+    Numbers that are not known are empty.
 
     Flags of thresholds that were not chosen for the networks are marked, as in `cut off (uncalibrated)`. A file whose
     name is not UTF-8 is written as its `file:` URI, which keeps every byte.
@@ -28,16 +35,18 @@ def write_csv(assessments: Sequence[Assessment], path: pathlib.Path) -> None:
     """
     with replacing(path) as scratch, scratch.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        ends = [f"{end}_{100 * level:.0f}" for level in LEVELS for end in ("low", "high")]
-        writer.writerow(["file", "months", "spread", *ends, "sex", "flags", "problem"])
+        writer.writerow(COLUMNS)
         for a in assessments:
             of = {one.level: (_number(one.low), _number(one.high)) for one in a.intervals}
             numbers = [
                 _number(a.months),
                 _number(a.spread),
                 *(end for level in LEVELS for end in of.get(level, ("", ""))),
+                "" if a.chronological_months is None else _number(a.chronological_months),
+                "" if a.sd_score is None else f"{a.sd_score:.2f}",
             ]
-            writer.writerow([faithful(a.file), *numbers, a.sex, ", ".join(a.marked_flags), a.problem])
+            flags = [", ".join(a.marked_flags), ", ".join(a.refused)]
+            writer.writerow([faithful(a.file), *numbers, a.sex, str(a.turned), *flags, a.problem])
 
 
 def faithful(name: str) -> str:

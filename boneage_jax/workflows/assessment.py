@@ -7,6 +7,8 @@ import dataclasses
 import numpy as np
 from jaxtyping import Bool, Float
 
+from boneage_jax.analysis import sd_score
+from boneage_jax.data.dicom_header import Stated
 from boneage_jax.data.images import Grey
 from boneage_jax.hand.pipeline import Registered
 from boneage_jax.workflows import radiographs
@@ -54,6 +56,11 @@ class Assessment:
       intervals: of the age, from the least level on; empty where the networks have none, or there is no age.
       refused: those of the flags for which no age is given; empty where there is an age.
       turned: degrees that the radiograph was turned by, counterclockwise, before its hand was found.
+      stated: what its DICOM header states.
+      chronological_months: age since birth, in months; None where it is not known.
+      chronological_source: where that comes from, for people.
+      sd_score: how many standard deviations the bone age lies above that of children of this sex and chronological age;
+        None where one of them is not known, or the reference has no children of the age. See `sd_score.REFERENCE`.
     """
 
     file: str
@@ -66,11 +73,20 @@ class Assessment:
     intervals: tuple[Interval, ...] = ()
     refused: tuple[str, ...] = ()
     turned: int = 0
+    stated: Stated = Stated()
+    chronological_months: float | None = None
+    chronological_source: str = ""
+    sd_score: float | None = None
 
     @property
     def remarks(self) -> tuple[str, ...]:
         """What people must know of how it was read, and is no reason for doubt."""
-        return (f"turned by {self.turned} degrees",) if self.turned else ()
+        found = [f"turned by {self.turned} degrees"] if self.turned else []
+        if self.chronological_months is not None:
+            found.append(f"chronological age {self.chronological_months:.1f} months, {self.chronological_source}")
+        if self.sd_score is not None:
+            found.append(f"SD score {self.sd_score:+.1f}, {sd_score.REFERENCE}")
+        return tuple(found)
 
     @property
     def marked_flags(self) -> tuple[str, ...]:

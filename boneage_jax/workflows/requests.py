@@ -284,6 +284,14 @@ class AssessRequest:
     force: bool = option(False, "give an age even where quality flags say that no whole hand was found")
     sex: str = option("", "sex of all children: M or F", default_text="each DICOM file's PatientSex")
     sex_csv: pathlib.Path | None = option(None, "CSV with the columns file,male")
+    chronological_age: float | None = option(
+        None,
+        "age since birth of all children, for the SD score",
+        low=0.0,
+        high=1560.0,
+        unit="months",
+        default_text="each DICOM file's dates, else its PatientAge",
+    )
     sex_conflict: SexConflict = option(
         "error",
         "which sex counts where --sex or --sex-csv contradict a PatientSex",

@@ -66,11 +66,13 @@ def png(level):
     return images.encode(grey(level), "png")
 
 
+WINDOW = {"WindowCenter": "127.5", "WindowWidth": "255", "VOILUTFunction": "LINEAR_EXACT"}
+"""By which 8 of 16 bits come out as they are."""
+
+
 def dcm(level, sex=None):
     """Of 16 bits, so windowed that 8 of them come out as they are."""
-    pixels = grey(level).astype(np.uint16)
-    window = {"WindowCenter": "127.5", "WindowWidth": "255", "VOILUTFunction": "LINEAR_EXACT"}
-    return written(dataset(pixels, PatientSex=sex, **window))
+    return written(dataset(grey(level).astype(np.uint16), PatientSex=sex, **WINDOW))
 
 
 def rows_of(path):
@@ -463,3 +465,29 @@ def test_an_overlay_of_a_narrow_picture(shape):
     drawn = pictures.overlay(np.zeros(shape, np.uint8), np.ones(shape, bool), None)
     assert max(drawn.shape) <= 320
     assert min(drawn.shape[:2]) >= 1
+
+
+def test_chronological_ages_and_sd_scores(tmp_path):
+    """From the header, else as given; both where they differ; none where the reference ends."""
+    files = {
+        "dates.dcm": dataset(grey(90).astype(np.uint16), PatientBirthDate="20100101", StudyDate="20180101", **WINDOW),
+        "months.dcm": dataset(grey(90).astype(np.uint16), PatientAge="096M", **WINDOW),
+        "adult.dcm": dataset(grey(90).astype(np.uint16), PatientAge="030Y", **WINDOW),
+        "none.dcm": dataset(grey(90).astype(np.uint16), **WINDOW),
+    }
+    for name, made in files.items():
+        (tmp_path / name).write_bytes(written(made))
+    rows, text, _ = predict(tmp_path, *(tmp_path / name for name in files))
+    scores = {pathlib.Path(name).name: (row["chronological_months"], row["sd_score"]) for name, row in rows.items()}
+    # A girl of 96 months: 10.23 months in the Brush Foundation's table; 90 - 96 months are -0.59 of them.
+    assert scores == {
+        "dates.dcm": ("96.0", "-0.59"),
+        "months.dcm": ("96.0", "-0.59"),
+        "adult.dcm": ("366.0", ""),
+        "none.dcm": ("", ""),
+    }
+    assert "(chronological age 96.0 months, PatientBirthDate and StudyDate)  (SD score -0.6, Brush Foundation" in text
+    rows, text, _ = predict(tmp_path, tmp_path / "months.dcm", tmp_path / "none.dcm", chronological_age=100.0)
+    assert [row["chronological_months"] for row in rows.values()] == ["100.0"] * 2
+    assert "(chronological age 100.0 months, as given; PatientAge has 96.0)" in text
+    assert "(chronological age 100.0 months, as given)" in text
