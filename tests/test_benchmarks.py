@@ -17,10 +17,13 @@ from benchmarks import (
     real_key_points,
     real_outlines,
     real_subset,
+    wrong_inputs,
+    wrong_sets,
 )
 from boneage_jax.anatomy import OSSIFICATION_AREAS
 from boneage_jax.data import annotations as annotation_files
 from boneage_jax.data.annotations import Annotation
+from boneage_jax.workflows import radiographs
 from tests.conftest import REAL, boneage, needs_real
 
 BENCHMARKS = (
@@ -44,6 +47,7 @@ BENCHMARKS = (
     "phantom_realism",
     "phantom_speed",
     "rsna_hours",
+    "wrong_inputs",
 )
 
 START_ALL = """
@@ -264,3 +268,48 @@ def test_parts_of_the_real_radiographs(tmp_path):
     assert first <= {"3", "4", "6", "7", "8"}
     assert real_subset.link(source, tmp_path / "others", "others", 3) == {"train": 3}, "the same ones again"
     assert {path.stem for path in (tmp_path / "others").rglob("*.png")} == first
+
+
+def test_wrong_inputs_are_the_same_each_time_and_differ_from_one_another():
+    """Kinds that need nothing but what the project installs are always there, and are enough."""
+    upright = np.random.default_rng(0).integers(0, 256, (40, 90, 60), np.uint8)
+    kinds = wrong_sets.kinds([radiographs.of_array(image, f"folder/{n}.png") for n, image in enumerate(upright)])
+    names = {kind.name for kind in kinds}
+    assert len(names) == len(kinds)
+    assert {"MR slices", "photographs", "noise", "chest-like shapes", "foot-like shapes", "drawings of hands"} <= names
+    assert {f"{cut}, {source}" for cut in wrong_sets.CUTS for source in ("phantoms", "real")} <= names
+    assert sum(kind.count for kind in wrong_sets.kinds()) >= 300
+    for kind in kinds:
+        first, second = kind.images(2)
+        (again,) = kind.images(1)
+        assert first.name == again.name
+        np.testing.assert_array_equal(first.image, again.image)
+        assert not np.array_equal(first.image, second.image), kind.name
+        for one in (first, second):
+            assert (one.kind, one.image.dtype) == (kind.name, np.uint8)
+            assert one.image.ndim == 2 or one.image.shape[2] == 3
+            assert min(one.image.shape[:2]) >= 8
+
+
+def test_refused_flagged_and_silent_inputs_are_counted(tmp_path):
+    def said(kind, months, *flags, **measures):
+        return wrong_inputs.Reading(kind, "a", "M", months, flags, "", measures, np.zeros((168, 168), np.uint8))
+
+    readings = [
+        said("noise", np.nan, "no hand", area=0.0),
+        said("noise", 40.0, "cut off", area=0.2, side=0.3),
+        said("noise", np.nan),
+        said("noise", 61.0, area=0.3),
+        said(wrong_inputs.REAL_HANDS, 120.0),
+    ]
+    assert wrong_inputs.table(readings)[2:] == [
+        "| noise | 4 | 50.0 | 50.0 | 25.0 | 40 to 61, median 50 |",
+        "| all wrong inputs | 4 | 50.0 | 50.0 | 25.0 | 40 to 61, median 50 |",
+        f"| {wrong_inputs.REAL_HANDS} | 1 | 0.0 | 0.0 | 100.0 | 120 to 120, median 120 |",
+    ]
+    wrong_inputs.write_csv(readings, tmp_path / "all.csv")
+    assert (tmp_path / "all.csv").read_text().splitlines()[:3] == [
+        "kind,name,sex,months,flags,problem,area,side",
+        "noise,a,M,,no hand,,0,",
+        "noise,a,M,40.0,cut off,,0.2,0.3",
+    ]
