@@ -38,6 +38,7 @@ COMMANDS = [
     ["annotations", "convert"],
     ["predict"],
     ["bundle"],
+    ["export"],
     ["importance"],
     ["plan"],
     ["scaling"],

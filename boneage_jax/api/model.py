@@ -57,7 +57,7 @@ def load(
     as_is: bool = False,
     force: bool = False,
     sex_conflict: SexConflict = "error",
-    views: Literal[1, 2, 6] = 6,
+    views: Literal[1, 2, 6] | None = None,
     batch_size: int = 16,
 ) -> BoneAgeModel:
     """Opens trained networks from radiograph to bone age.
@@ -74,7 +74,8 @@ def load(
       force: whether an age is given even where quality flags say that no whole hand was found.
       sex_conflict: what counts where the given sex contradicts the PatientSex of a DICOM file: `error`, the radiograph
         is refused; `keep-given`; `use-dicom`.
-      views: that every network takes of a hand: 1, 2 with the mirror image, 6 with turned ones too.
+      views: that every network takes of a hand: 1, 2 with the mirror image, 6 with turned ones too; None for those that
+        the quality thresholds were chosen with, else 6.
       batch_size: radiographs that the networks take at once. Each call computes a whole batch: 1 is fastest for single
         radiographs. With another batch size, or place in a batch, an age may differ by about 0.01 months.
 

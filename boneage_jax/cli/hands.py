@@ -12,6 +12,7 @@ from boneage_jax.workflows.requests import (
     AssessRequest,
     BundleRequest,
     CalibrateRequest,
+    ExportRequest,
     LabelledRequest,
     MiningRequest,
     RegisterRequest,
@@ -23,7 +24,9 @@ from boneage_jax.workflows.requests import (
 class PredictOptions(AssessRequest):
     """What to read, and where the ages go."""
 
-    out: pathlib.Path | None = option(None, "CSV to write: file, months, spread, intervals, SD score, sex, flags, problem")
+    out: pathlib.Path | None = option(
+        None, "CSV to write: file, months, spread, intervals, SD score, sex, flags, problem"
+    )
     page: pathlib.Path | None = option(None, "HTML page to write, with pictures of what was found")
 
 
@@ -125,6 +128,16 @@ def add(commands: argparse._SubParsersAction) -> None:
         "--out bundle.safetensors",
         request=BundleRequest,
     )
+    command(
+        commands,
+        "export",
+        _export,
+        summary="write a trained network so that it runs without this package: StableHLO, and ONNX",
+        example="boneage export rsna:age0 --out age0\n"
+        "boneage export runs/fine-0 --out fine-0 --batch-size 16 --platforms cpu,cuda,tpu\n"
+        "boneage export rsna:segmentation --out segmentation --onnx",
+        request=ExportRequest,
+    )
 
 
 def _mine(options: argparse.Namespace, config_arguments: list[str]) -> None:
@@ -179,3 +192,9 @@ def _bundle(options: argparse.Namespace, _: list[str]) -> None:
     from boneage_jax.workflows import bundling
 
     print(bundling.make(request_of(BundleRequest, options)))
+
+
+def _export(options: argparse.Namespace, _: list[str]) -> None:
+    from boneage_jax.workflows import exporting
+
+    print(exporting.make(request_of(ExportRequest, options)))

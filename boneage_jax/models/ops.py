@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jax import lax
+from jax import export, lax
 from jaxtyping import Array, Float
 
 Images = Float[Array, "b h w c"]
@@ -56,7 +56,9 @@ def conv2d(
         return lax.conv_general_dilated(
             x_bhwc, kernel_hwio, (stride, stride), (border, border), dimension_numbers=("NHWC", "HWIO", "NHWC")
         )
-    if kernels == "cpu" and math.prod(x_bhwc.shape[:3]) >= _MIN_PIXELS_FOR_BLOCKS:
+    # An exported network has a batch of any size: it is small or large for nobody, and wants no gradient.
+    any_size = export.is_symbolic_dim(x_bhwc.shape[0])
+    if kernels == "cpu" and not any_size and math.prod(x_bhwc.shape[:3]) >= _MIN_PIXELS_FOR_BLOCKS:
         return _conv2d_block_gradient(x_bhwc, kernel_hwio)
     return _conv2d_plain(x_bhwc, kernel_hwio)
 

@@ -88,8 +88,12 @@ def predict_ages(loaded: LoadedRun, source: Source, *, moves: Sequence[Move] = (
 def ages_of(loaded: LoadedRun, predicted: Float[np.ndarray, "n 2"]) -> Ages:
     """Converts a run's predictions to ages; see `predict_ages`."""
     months, spread = np.asarray(predicted, np.float64).T
-    constant = math.sqrt(2) * loaded.score
-    return Ages(months, np.where(np.isnan(spread), constant, spread))
+    return Ages(months, np.where(np.isnan(spread), constant_spread(loaded), spread))
+
+
+def constant_spread(loaded: LoadedRun) -> float:
+    """Returns the spread of a regression's ages, in months; see `predict_ages`. NaN for a run without evaluation."""
+    return math.sqrt(2) * loaded.score
 
 
 def predict_with(loaded: LoadedRun, step: EvalStep, source: Source) -> Any:

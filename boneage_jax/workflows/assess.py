@@ -29,10 +29,11 @@ from boneage_jax.runs import bundle, run_folder
 from boneage_jax.runs.run_folder import LoadedRun
 from boneage_jax.workflows import assess_text, radiographs
 from boneage_jax.workflows.assessment import PHANTOMS_ONLY, Assessment, Interval, Seen
+from boneage_jax.workflows.calibration import Calibration
 from boneage_jax.workflows.fitted import INTERVALS, LINES, Fit, Kind
 from boneage_jax.workflows.hand_networks import BundledNetworks, HandNetworks, terms_of
 from boneage_jax.workflows.radiographs import ChildSex, Radiograph, Read
-from boneage_jax.workflows.requests import AssessRequest
+from boneage_jax.workflows.requests import MOST_VIEWS, AssessRequest
 
 
 class Assessor:
@@ -64,7 +65,7 @@ class Assessor:
         self.ensemble = AgeEnsemble(
             ages,
             batch_size=request.batch_size,
-            views=request.views,
+            views=request.views or MOST_VIEWS,
             blend=Blend() if request.runs else self._bundled.blend(),
         )
         finders: list[LoadedRun] = []
@@ -128,13 +129,18 @@ class Assessor:
         request = self._request
         return self._bundled.hand_networks(request.segmentation, request.landmarks, request.thresholds)
 
+    def _views(self, calibration: Calibration | None) -> int:
+        """Views of the request, else those that the thresholds were chosen with: others flag more hands, or fewer."""
+        stated = calibration.origin.views if calibration is not None and calibration.origin is not None else None
+        return self._request.views or stated or MOST_VIEWS
+
     def _opened(self, networks: HandNetworks) -> HandPipeline:
         settings = Settings(
             self.ensemble.regions,
             self.ensemble.canvas,
             networks.thresholds(),
             networks.calibration is not None,
-            views=self._request.views,
+            views=self._views(networks.calibration),
             batch_size=self._request.batch_size,
         )
         return HandPipeline(networks.segmentation, networks.landmarks, settings)

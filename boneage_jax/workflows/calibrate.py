@@ -93,7 +93,7 @@ def by_quantile(
         measures += [row for row in again if row is not None]
         source += ", as they are and changed in exposure or sharpness"
     chosen, reached = thresholds.by_quantile(measures, share)
-    return Calibration(chosen, Origin(source, len(measures), reached))
+    return Calibration(chosen, Origin(source, len(measures), reached, views=pipeline.settings.views))
 
 
 def _of_another_source(records: Records, n: int) -> Grey:
@@ -127,7 +127,8 @@ def by_failures(pipeline: HandPipeline, records: Records, source: str, share: fl
         )
     chosen = thresholds.by_failures(measures, failed, share)
     reached = thresholds.outcome(measures, failed, chosen)
-    return Calibration(chosen, Origin(source, len(rows), reached.flagged, "failures", reached.failures, reached.caught))
+    flagged, found = reached.flagged, (reached.failures, reached.caught)
+    return Calibration(chosen, Origin(source, len(rows), flagged, "failures", *found, views=pipeline.settings.views))
 
 
 def _registered(

@@ -36,6 +36,7 @@ class Origin:
       method: how the thresholds were chosen.
       failures: number of hands that failed; None where that is not known.
       caught: share of these that is flagged; None where that is not known.
+      views: of each network with which the hands were measured; None where that is not known.
     """
 
     source: str
@@ -44,6 +45,7 @@ class Origin:
     method: CalibrationMethod = "quantile"
     failures: int | None = None
     caught: float | None = None
+    views: int | None = None
 
     def __str__(self) -> str:
         if self.failures is None or self.caught is None:
@@ -149,4 +151,5 @@ def _origin(stored: Mapping[str, Any]) -> Origin:
         method,
         int(stored["failures"]) if "failures" in stored else None,
         float(stored["caught"]) if "caught" in stored else None,
+        int(stored["views"]) if "views" in stored else None,
     )

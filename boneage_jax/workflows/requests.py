@@ -1,5 +1,5 @@
 """Options of `boneage data build`, `data info`, `annotations convert`, `mine`, `calibrate`, `register`, `predict`,
-`stress`, `bundle` and `demo`.
+`stress`, `bundle`, `export` and `demo`.
 
 They stand apart from the workflows, which load JAX: a command's help needs only what is here.
 """
@@ -15,7 +15,7 @@ from boneage_jax import resources
 from boneage_jax.config import ExperimentConfig
 from boneage_jax.data.choices import Encoding, Missing
 from boneage_jax.network_ref import NetworkRef
-from boneage_jax.options import option, size
+from boneage_jax.options import names, option, size
 from boneage_jax.region_spec import RegionSpec, parse_regions
 from boneage_jax.workflows.choices import CalibrationMethod
 from boneage_jax.workflows.sexes import SexConflict
@@ -23,8 +23,14 @@ from boneage_jax.workflows.sexes import SexConflict
 VIEWS = (1, 2, 6)
 """Numbers of views that a network may take of a hand: see `pipeline.Settings` and `augment.TEST_TIME`."""
 
+MOST_VIEWS = VIEWS[-1]
+"""Views where neither the user nor the quality thresholds say how many."""
+
 SHARE = 0.04
 """Share of ordinary hands that measures of the networks' predictions may flag; those of the image flag some more."""
+
+PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
+"""Kinds of devices that JAX lowers programs for: see `jax.export.Exported.platforms`."""
 
 _CANVAS = "HEIGHT,WIDTH,TIP_X,TIP_Y,CAPITATE_X,CAPITATE_Y"
 
@@ -69,6 +75,23 @@ def _canvas(text: str) -> CanvasNumbers:
         raise ValueError(_CANVAS)
     height, width, tip_x, tip_y, capitate_x, capitate_y = map(float, parts)
     return height, width, tip_x, tip_y, capitate_x, capitate_y
+
+
+def _batch_size(text: str) -> int | None:
+    """Reads a number of images, None for any. Raises `ValueError` for other texts."""
+    if text == "symbolic":
+        return None
+    if not re.fullmatch("[1-9][0-9]*", text):
+        raise ValueError("a whole number above 0, or symbolic for any")
+    return int(text)
+
+
+def _platforms(text: str) -> tuple[str, ...]:
+    """Reads platforms with commas between, each once. Raises `ValueError` for other texts."""
+    found = tuple(dict.fromkeys(names(text)))
+    if not found or not set(found) <= set(PLATFORMS):
+        raise ValueError(f"one or more of {', '.join(PLATFORMS)}, with commas between")
+    return found
 
 
 def _counts(text: str) -> dict[str, int]:
@@ -207,7 +230,12 @@ class LabelledRequest:
     bundle: pathlib.Path | None = _bundle()
     out: pathlib.Path | None = option(None, "file for the calibration, which boneage predict takes")
     into: pathlib.Path | None = option(None, "file for a bundle that holds it, to use with predict --bundle")
-    views: int = option(6, "views of each hand per network, as in boneage predict", choices=VIEWS)
+    views: int | None = option(
+        None,
+        "views of each hand per network, as in boneage predict",
+        choices=VIEWS,
+        default_text="those that the quality thresholds were chosen with, else 6",
+    )
     batch_size: int = option(16, "radiographs at once", low=1)
 
 
@@ -298,7 +326,12 @@ class AssessRequest:
         default_text="error, and such a file gets no age",
     )
     step: int | None = option(None, "checkpoint of --run", low=1, default_text="the best by evaluation MAE")
-    views: int = option(6, "views of each hand per network: 1, 2 (mirrored) or 6 (turned too)", choices=VIEWS)
+    views: int | None = option(
+        None,
+        "views of each hand per network: 1, 2 (mirrored) or 6 (turned too)",
+        choices=VIEWS,
+        default_text="those that the quality thresholds were chosen with, else 6",
+    )
     batch_size: int = option(16, "radiographs at once", low=1)
 
 
@@ -361,6 +394,28 @@ class BundleRequest:
     )
     split: str = option("validation", "split of the first run's dataset that --weights and --debias are fitted on")
     data: pathlib.Path | None = option(None, "folder of built datasets", default_text="the first run's")
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportRequest:
+    """A network to write so that it runs without this package, and where it goes."""
+
+    network: NetworkRef | pathlib.Path = _network(
+        help="run's folder, FILE:MEMBER of a bundle, or NAME:MEMBER of a shipped one, as in rsna:age0", positional=True
+    )
+    out: pathlib.Path = option(help="folder to write")
+    _: dataclasses.KW_ONLY
+    batch_size: int | None = option(
+        None,
+        "images at once: a number, or symbolic for any",
+        metavar="N|symbolic",
+        parse=_batch_size,
+        default_text="symbolic",
+    )
+    platforms: tuple[str, ...] = option(
+        ("cpu",), f"devices that it will run on, of {', '.join(PLATFORMS)}, separated by commas", parse=_platforms
+    )
+    onnx: bool = option(False, "write network.onnx too; needs the extra onnx")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
