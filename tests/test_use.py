@@ -92,7 +92,10 @@ def test_evaluation_and_prediction_agree(trained, data_dir, tmp_path, capsys):
     assert NOT_A_MEDICAL_DEVICE in out
     with (tmp_path / "p.csv").open() as file:
         header, *rows = csv.reader(file)
-    assert header == ["file", "months", "spread", "sex", "flags", "problem"]
+    assert header == [
+        "file", "months", "spread", "low_80", "high_80", "low_90", "high_90", "chronological_months", "sd_score", "sex",
+        "turned", "flags", "refused", "problem",
+    ]  # fmt: skip
     assert call(capsys, "evaluate", trained, "--split", "validation[:6]")[0] == 0
     (folder,) = (trained / "evaluation").glob("*/validation[[]:6[]]")
     evaluated = {r["id"]: float(r["months"]) for r in csv.DictReader((folder / "predictions.csv").open())}
