@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from boneage_jax.clinical import codes
-from boneage_jax.clinical.measurement import AUTHORS, Measurement
+from boneage_jax.clinical.instance import own_attributes
+from boneage_jax.clinical.measurement import Measurement
 from boneage_jax.clinical.source import concept, header, highdicom, refusing, with_least_character_set
-from boneage_jax.clinical.sr import DESCRIPTION
 from boneage_jax.errors import UserError
 
 if TYPE_CHECKING:
@@ -44,7 +43,6 @@ def secondary_capture(picture: np.ndarray, measurement: Measurement, source: pyd
     hd = highdicom()
     _check(picture)
     image = header(source)
-    now = datetime.datetime.now()
     with refusing():
         made = hd.sc.SCImage.from_ref_dataset(
             ref_dataset=image,
@@ -52,22 +50,10 @@ def secondary_capture(picture: np.ndarray, measurement: Measurement, source: pyd
             photometric_interpretation="RGB",
             bits_allocated=8,
             coordinate_system="PATIENT",
-            series_instance_uid=hd.UID(),
-            series_number=SERIES_NUMBER,
-            series_description=DESCRIPTION,
-            sop_instance_uid=hd.UID(),
-            instance_number=1,
-            manufacturer=AUTHORS,
-            manufacturer_model_name=measurement.algorithm_name,
-            software_versions=measurement.algorithm_version,
+            **own_attributes(measurement, SERIES_NUMBER),
             laterality=measurement.laterality or None,
             patient_orientation=("L", "F"),  # highdicom wants one
             transfer_syntax_uid=hd.UID("1.2.840.10008.1.2.1"),  # Explicit VR Little Endian
-            content_date=now.date(),
-            content_time=now.time(),
-            series_date=now.date(),
-            series_time=now.time(),
-            specific_character_set="ISO_IR 192",
         )
         made.copy_patient_and_study_information(image)
     # A picture may be turned, cut or laid beside others: how the patient lies in it is not known (type 2C).

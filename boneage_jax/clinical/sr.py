@@ -21,11 +21,11 @@ The content tree (PS3.16 Annex A; codes and their sources: `codes`):
 
 from __future__ import annotations
 
-import datetime
 import uuid
 from typing import TYPE_CHECKING, Any
 
 from boneage_jax.clinical import codes
+from boneage_jax.clinical.instance import own_attributes
 from boneage_jax.clinical.measurement import AUTHORS, Measurement
 from boneage_jax.clinical.source import concept, header, highdicom, refusing, with_least_character_set
 
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
 
 SERIES_NUMBER = 9001
 """Of the report's series: above what machines use, so that it comes last in a study."""
-
-DESCRIPTION = "Bone age, research software, not a medical device"
-"""Of the series of reports and pictures."""
 
 _FOR_LIBRARY = ("Rows", "Columns", "PatientOrientation", "ImagerPixelSpacing")
 """Attributes that highdicom puts into the image library for radiographs (PS3.16 TID 1602, 1603)."""
@@ -57,7 +54,6 @@ def structured_report(measurement: Measurement, source: pydicom.Dataset) -> pydi
     """
     hd = highdicom()
     image = header(source)
-    now = datetime.datetime.now()
     with refusing():
         group = _group(measurement, image)
         report = hd.sr.MeasurementReport(
@@ -69,22 +65,10 @@ def structured_report(measurement: Measurement, source: pydicom.Dataset) -> pydi
         made = hd.sr.EnhancedSR(
             evidence=[image],
             content=report,
-            series_instance_uid=hd.UID(),
-            series_number=SERIES_NUMBER,
-            series_description=DESCRIPTION,
-            sop_instance_uid=hd.UID(),
-            instance_number=1,
-            manufacturer=AUTHORS,
-            manufacturer_model_name=measurement.algorithm_name,
-            software_versions=measurement.algorithm_version,
+            **own_attributes(measurement, SERIES_NUMBER),
             is_complete=True,
             is_verified=False,
             is_final=False,
-            series_date=now.date(),
-            series_time=now.time(),
-            content_date=now.date(),
-            content_time=now.time(),
-            specific_character_set="ISO_IR 192",
         )
     return with_least_character_set(made)
 

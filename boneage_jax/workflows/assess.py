@@ -235,16 +235,10 @@ class Assessor:
     ) -> Iterator[tuple[Assessment, Seen]]:
         if not images:
             return
-        hands: Sequence[Registered | None] = [None] * len(images)
-        turned = [0] * len(images)
+        found: Sequence[Found | None] = [None] * len(images)
         if self._finds_hands:
-            found = self.register(images)
-            hands, images, turned = (
-                [one.hand for one in found],
-                [one.image for one in found],
-                [one.turned for one in found],
-            )
-            regions = [one.hand.regions for one in found]
+            upright = self.register(images)
+            found, images, regions = upright, [one.image for one in upright], [one.hand.regions for one in upright]
         else:
             regions = [self.ensemble.on_canvas(image) for image in images]
         ages = self.ensemble.predict(regions, images, [sex.male for sex in sexes])
@@ -252,7 +246,8 @@ class Assessor:
         if self.age_calibration is not None:
             ages = dataclasses.replace(ages, months=self.age_calibration(ages.months, male))
         intervals = self.intervals(ages.months, ages.spread, male) if self.intervals is not None else None
-        for n, (name, sex, hand) in enumerate(zip(names, sexes, hands, strict=True)):
+        for n, (name, sex, one) in enumerate(zip(names, sexes, found, strict=True)):
+            hand = one.hand if one else None
             refused = self._refused(hand)
             months, spread = (np.nan, np.nan) if refused else (float(ages.months[n]), float(ages.spread[n]))
             flags = (*(hand.quality.flags if hand else ()), *sex.flags)
@@ -267,7 +262,7 @@ class Assessor:
                     calibrated=hand is None or hand.quality.calibrated,
                     intervals=() if refused else self._ends(intervals, n),
                     refused=refused,
-                    turned=turned[n],
+                    turned=one.turned if one else 0,
                     stated=stated[n],
                     chronological_months=chronological,
                     chronological_source=source,

@@ -24,7 +24,6 @@ class Labelled:
       spread: the networks' own, in months; NaN where they give none.
       reading: of the table, in months.
       male: whether each child is a boy.
-      flagged: whether each hand has a quality flag.
       fingerprint: of the networks.
       notes: what was left out of the table and of the images, a line each, for people.
     """
@@ -33,14 +32,8 @@ class Labelled:
     spread: Float[np.ndarray, " n"]
     reading: Float[np.ndarray, " n"]
     male: Bool[np.ndarray, " n"]
-    flagged: Bool[np.ndarray, " n"]
     fingerprint: str
     notes: tuple[str, ...]
-
-    def only(self, rows: Bool[np.ndarray, " n"]) -> Labelled:
-        """Returns some of the hands."""
-        names = ("months", "spread", "reading", "male", "flagged")
-        return dataclasses.replace(self, **{name: getattr(self, name)[rows] for name in names})
 
 
 def read(
@@ -71,23 +64,23 @@ def read(
         with Assessor(networks, calibrated_ages=calibrated_ages) as assessor:
             seen = [one for one, _ in assessor.assess([o for o, _ in usable], [label.male for _, label in usable])]
             fingerprint = assessor.fingerprint
-    kept = [n for n, one in enumerate(seen) if np.isfinite(one.months) and (flagged or not one.flags)]
+    keep = [bool(np.isfinite(one.months)) and (flagged or not one.flags) for one in seen]
     left_out = [
         f"{printable(one.file)}: {one.problem or ', '.join(one.flags) or 'no age'}"
-        for n, one in enumerate(seen)
-        if n not in set(kept)
+        for one, kept in zip(seen, keep, strict=True)
+        if not kept
     ]
+    hands = [(one, label) for one, (_, label), kept in zip(seen, usable, keep, strict=True) if kept]
     notes = []
     if unread:
         notes.append(f"warning: {unread} rows of {table.name} name none of the {len(found)} radiographs")
     if left_out:
         notes.append(f"{len(left_out)} of {len(usable)} left out:\n{listed(left_out)}")
     return Labelled(
-        np.array([seen[n].months for n in kept], np.float64),
-        np.array([seen[n].spread for n in kept], np.float64),
-        np.array([usable[n][1].months for n in kept], np.float64),
-        np.array([bool(usable[n][1].male) for n in kept]),
-        np.array([bool(seen[n].flags) for n in kept]),
+        np.array([one.months for one, _ in hands], np.float64),
+        np.array([one.spread for one, _ in hands], np.float64),
+        np.array([label.months for _, label in hands], np.float64),
+        np.array([label.male for _, label in hands], bool),
         fingerprint,
         tuple(notes),
     )

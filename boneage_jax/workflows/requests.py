@@ -68,6 +68,16 @@ def _data() -> Any:
     return option(pathlib.Path("data"), "folder of built datasets")
 
 
+def _views(help: str) -> Any:
+    """Returns a field for the number of views, that of the quality thresholds where none is given."""
+    return option(
+        None,
+        help,
+        choices=VIEWS,
+        default_text=f"those that the quality thresholds were chosen with, else {MOST_VIEWS}",
+    )
+
+
 def _canvas(text: str) -> CanvasNumbers:
     """Reads a canvas's six numbers. Raises `ValueError` for other texts."""
     parts = text.split(",")
@@ -230,12 +240,7 @@ class LabelledRequest:
     bundle: pathlib.Path | None = _bundle()
     out: pathlib.Path | None = option(None, "file for the calibration, which boneage predict takes")
     into: pathlib.Path | None = option(None, "file for a bundle that holds it, to use with predict --bundle")
-    views: int | None = option(
-        None,
-        "views of each hand per network, as in boneage predict",
-        choices=VIEWS,
-        default_text="those that the quality thresholds were chosen with, else 6",
-    )
+    views: int | None = _views("views of each hand per network, as in boneage predict")
     batch_size: int = option(16, "radiographs at once", low=1)
 
 
@@ -326,12 +331,7 @@ class AssessRequest:
         default_text="error, and such a file gets no age",
     )
     step: int | None = option(None, "checkpoint of --run", low=1, default_text="the best by evaluation MAE")
-    views: int | None = option(
-        None,
-        "views of each hand per network: 1, 2 (mirrored) or 6 (turned too)",
-        choices=VIEWS,
-        default_text="those that the quality thresholds were chosen with, else 6",
-    )
+    views: int | None = _views("views of each hand per network: 1, 2 (mirrored) or 6 (turned too)")
     batch_size: int = option(16, "radiographs at once", low=1)
 
 
