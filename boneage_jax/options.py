@@ -47,6 +47,7 @@ class Option:
 
     help: str
     flag: str
+    short: str
     positional: bool
     metavar: str
     choices: tuple[Any, ...]
@@ -65,6 +66,7 @@ def option(
     help: str = "",
     *,
     flag: str = "",
+    short: str = "",
     positional: bool = False,
     metavar: str = "",
     choices: Collection[Any] = (),
@@ -83,6 +85,7 @@ def option(
       default: the field's; without one the option is required.
       help: what it means; the default is added to it.
       flag: as in `--run`; the field's name with dashes where empty.
+      short: a second flag of one letter, as in `-o`; empty for none.
       positional: whether it is given by its place, without a flag.
       metavar: what stands for its value in the help; the flag in capitals where empty.
       choices: values that it may have; those of a `Literal` where empty.
@@ -98,6 +101,7 @@ def option(
     declared = Option(
         help=help,
         flag=flag,
+        short=short,
         positional=positional,
         metavar=metavar,
         choices=tuple(choices),
@@ -193,7 +197,9 @@ def _add(parser: argparse._ActionsContainer, field: dataclasses.Field, hint: Any
     if several:
         parser.add_argument(flag, dest=field.name, action="append", required=required, **how)
         return
-    parser.add_argument(flag, dest=field.name, required=required, default=None if required else field.default, **how)
+    flags = [declared.short, flag] if declared.short else [flag]
+    default = None if required else field.default
+    parser.add_argument(*flags, dest=field.name, required=required, default=default, **how)
 
 
 def _hint(request: type, field: dataclasses.Field) -> Any:

@@ -223,6 +223,90 @@ def _image(picture: bytes | Picture, alt: str, kind: str) -> str:
 
 
 @dataclasses.dataclass(frozen=True)
+class Layer:
+    """Something drawn over a picture that a reader can switch on and off.
+
+    Attributes:
+      label: of the switch.
+      content: SVG in the picture's pixels, or another picture of the same size.
+      shown: whether it is switched on at first.
+      mark: how it is marked, shown beside its label; None for none.
+    """
+
+    label: str
+    content: Markup | Picture
+    shown: bool = True
+    mark: Mark | None = None
+
+
+def layers(base: Picture, members: Sequence[Layer]) -> Markup:
+    """Returns a large picture on a dark mat, with a switch for each of its layers; needs no script.
+
+    Args:
+      base: the picture.
+      members: from the lowest layer to the highest; at most 4.
+    """
+    if len(members) > _MOST_LAYERS:
+        raise ValueError(f"found {len(members)} layers, expected {_MOST_LAYERS} at most")
+    switches = "".join(
+        f'<label><input type="checkbox" class="layer{n}"{" checked" if one.shown else ""}>'
+        f"{_sign(one.mark) if one.mark else ''}{text(one.label)}</label>"
+        for n, one in enumerate(members)
+    )
+    over = "".join(f'<div class="layer{n}">{_layer(one.content, base)}</div>' for n, one in enumerate(members))
+    head = f'<fieldset><legend class="hidden">Shown on the picture</legend>{switches}</fieldset>' if members else ""
+    below = f"<figcaption>{text(base.label)}</figcaption>" if base.label else ""
+    return Markup(
+        f'<figure class="layers">{head}<div class="mat"><div class="stacked" style="--ratio: '
+        f'{base.width / base.height:.4f}">{_image(base, base.label, base.kind)}{over}</div></div>{below}</figure>'
+    )
+
+
+_MOST_LAYERS = 4
+"""As many as the stylesheet has switches for."""
+
+
+def _layer(content: Markup | Picture, base: Picture) -> str:
+    if isinstance(content, Picture):
+        return _image(content, content.label, content.kind)
+    return (
+        f'<svg viewBox="0 0 {base.width} {base.height}" aria-hidden="true" preserveAspectRatio="none">{content}</svg>'
+    )
+
+
+def links(members: Sequence[tuple[str, str]], *, name: str) -> Markup:
+    """Returns links in a row.
+
+    Args:
+      members: text and address of each; an empty address for one that leads nowhere.
+      name: of the row, for those who cannot see it.
+    """
+    shown = "".join(
+        f'<a href="{html.escape(address)}">{text(label)}</a>' if address else f"<span>{text(label)}</span>"
+        for label, address in members
+    )
+    return Markup(f'<nav class="links" aria-label="{html.escape(name)}">{shown}</nav>')
+
+
+def link(label: str, address: str) -> Markup:
+    """Returns a link."""
+    return Markup(f'<a href="{html.escape(address)}">{text(label)}</a>')
+
+
+def facts(members: Mapping[str, str]) -> Markup:
+    """Returns facts by name, one a line; those without a value are left out."""
+    shown = "".join(
+        f"<div><dt>{text(name)}</dt><dd>{text(value)}</dd></div>" for name, value in members.items() if value
+    )
+    return Markup(f'<dl class="facts">{shown}</dl>')
+
+
+def small_picture(one: Picture) -> Markup:
+    """Returns a picture for a table's cell, on a dark mat."""
+    return Markup(f'<span class="mat small">{_image(one, one.label, one.kind)}</span>')
+
+
+@dataclasses.dataclass(frozen=True)
 class Card:
     """Pictures of one thing, with text about it below them.
 
@@ -358,14 +442,31 @@ class Mark:
 def legend(marks: Sequence[Mark]) -> Markup:
     """Returns the legend of marks: each by its shape, colour and name."""
     return Markup(
-        '<ul class="legend">'
-        + "".join(
-            f'<li><svg viewBox="0 0 16 16" aria-hidden="true" fill="{mark.colour}" '
-            f'stroke="{mark.colour if mark.shape == "line" else "#17212b"}">{_SHAPES[mark.shape]}</svg>'
-            f"{text(mark.label)}</li>"
-            for mark in marks
-        )
-        + "</ul>"
+        '<ul class="legend">' + "".join(f"<li>{_sign(mark)}{text(mark.label)}</li>" for mark in marks) + "</ul>"
+    )
+
+
+def _sign(mark: Mark) -> str:
+    """A mark as it is drawn on pictures."""
+    edge = mark.colour if mark.shape == "line" else "#17212b"
+    return (
+        f'<svg viewBox="0 0 16 16" aria-hidden="true" fill="{mark.colour}" stroke="{edge}">{_SHAPES[mark.shape]}</svg>'
+    )
+
+
+def drawn_mark(mark: Mark, x: float, y: float, size: float) -> Markup:
+    """Returns a mark as SVG about a place of a picture.
+
+    Args:
+      mark: circle, square or triangle.
+      x: to the right, in pixels of the picture.
+      y: down.
+      size: height and width, in pixels.
+    """
+    scale = size / 16
+    return Markup(
+        f'<g transform="translate({x - size / 2:.1f} {y - size / 2:.1f}) scale({scale:.3f})" fill="{mark.colour}" '
+        f'stroke="#0d1216">{_SHAPES[mark.shape]}</g>'
     )
 
 

@@ -23,9 +23,13 @@ LEVELS = (0.8, 0.9)
 GROUP = 60
 """Hands of a group, at least: with 60 the quantile of 90% still has six scores beyond it. Chosen by eye."""
 
+WIDENED = 1.5
+"""How many times wider intervals of flagged hands are where too few labelled hands were flagged to say; by eye."""
+
 FEWEST = 20
 """Hands of a sex that intervals need. Below 9 no interval keeps the promise of 90% ((n + 1) 0.9 > n), and with few more
-it is as wide as the worst error; chosen by eye."""
+it is as wide as the worst error; chosen by eye. As many flagged hands tell how much wider
+theirs are."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,9 +69,14 @@ class ConformalIntervals:
     source: str
     hands: Mapping[str, int]
     coverage: tuple[float, ...]
+    widened: tuple[float, ...]
 
     def __call__(
-        self, months: Float[np.ndarray, " n"], spread: Float[np.ndarray, " n"], male: Bool[np.ndarray, " n"]
+        self,
+        months: Float[np.ndarray, " n"],
+        spread: Float[np.ndarray, " n"],
+        male: Bool[np.ndarray, " n"],
+        flagged: Bool[np.ndarray, " n"],
     ) -> Float[np.ndarray, "levels n 2"]:
         """Returns lower and upper end of each level's interval, in months, not below 0; NaN where there is no age.
 
@@ -75,8 +84,10 @@ class ConformalIntervals:
           months: predicted.
           spread: the networks' own, in months; NaN where they give none.
           male: whether each child is a boy.
+          flagged: whether each radiograph raises a flag.
         """
         half = np.where(male, self.male(months), self.female(months)) * _scale(spread)
+        half *= np.where(flagged, np.array(self.widened)[:, None], 1.0)
         return np.maximum(np.stack([months - half, months + half], axis=-1), 0.0)
 
     def remark(self) -> str:
@@ -110,7 +121,10 @@ class ConformalIntervals:
         ):
             raise ValueError("expected a factor for each level and group")
         hands = {str(sex): int(count) for sex, count in stored["hands"].items()}
-        return cls(levels, girls, boys, str(stored["source"]), hands, tuple(map(float, stored["coverage"])))
+        coverage, widened = (tuple(map(float, stored[name])) for name in ("coverage", "widened"))
+        if len(widened) != len(levels) or min(widened) < 1:
+            raise ValueError(f"found {widened} for widened, expected a number of 1 or more for each level")
+        return cls(levels, girls, boys, str(stored["source"]), hands, coverage, widened)
 
 
 def fit(
@@ -118,17 +132,23 @@ def fit(
     spread: Float[np.ndarray, " n"],
     reading: Float[np.ndarray, " n"],
     male: Bool[np.ndarray, " n"],
+    flagged: Bool[np.ndarray, " n"],
     source: str,
     *,
     levels: Sequence[float] = LEVELS,
 ) -> ConformalIntervals:
     """Returns intervals from labelled hands that no network has learnt from, with their cross-validated coverage.
 
+    Groups are made of all hands. Where `FEWEST` of them are flagged, their intervals are widened until they hold the
+    promised share of the flagged hands' readings; else by `WIDENED`. The coverage is that without widening for hands
+    without flags, with it for the others.
+
     Args:
       months: predicted; finite.
       spread: the networks' own, in months; NaN where they give none.
       reading: in months.
       male: whether each child is a boy.
+      flagged: whether each radiograph raises a flag.
       source: see `ConformalIntervals`.
       levels: shares to promise, each between 0 and 1.
 
@@ -139,15 +159,12 @@ def fit(
     if fewest < FEWEST:
         raise ValueError(f"{int((~male).sum())} girls and {int(male.sum())} boys, expected {FEWEST} of each at least")
     levels = tuple(sorted(levels))
-    found = held_out(months, spread, reading, male, levels=levels)
+    of = (months, spread, reading, male, flagged)
+    found = held_out(*of, levels=levels)
     inside = (found[..., 0] <= reading) & (reading <= found[..., 1])
-    return ConformalIntervals(
-        levels,
-        *_fitted(months, spread, reading, male, levels),
-        source,
-        {"F": int((~male).sum()), "M": int(male.sum())},
-        tuple(map(float, inside.mean(-1))),
-    )
+    hands = {"F": int((~male).sum()), "M": int(male.sum())}
+    girls, boys, widened = _fitted(*of, levels)
+    return ConformalIntervals(levels, girls, boys, source, hands, tuple(map(float, inside.mean(-1))), widened)
 
 
 FOLDS = 5
@@ -159,6 +176,7 @@ def held_out(
     spread: Float[np.ndarray, " n"],
     reading: Float[np.ndarray, " n"],
     male: Bool[np.ndarray, " n"],
+    flagged: Bool[np.ndarray, " n"],
     *,
     levels: Sequence[float] = LEVELS,
 ) -> Float[np.ndarray, "levels n 2"]:
@@ -167,9 +185,10 @@ def held_out(
     found = np.empty((len(levels), len(months), 2))
     for number in range(FOLDS):
         inside = part == number
-        girls, boys = _fitted(months[~inside], spread[~inside], reading[~inside], male[~inside], levels)
-        one = ConformalIntervals(tuple(levels), girls, boys, "", {}, ())
-        found[:, inside] = one(months[inside], spread[inside], male[inside])
+        rest = ~inside
+        girls, boys, widened = _fitted(months[rest], spread[rest], reading[rest], male[rest], flagged[rest], levels)
+        one = ConformalIntervals(tuple(levels), girls, boys, "", {}, (), widened)
+        found[:, inside] = one(months[inside], spread[inside], male[inside], flagged[inside])
     return found
 
 
@@ -178,12 +197,17 @@ def _fitted(
     spread: Float[np.ndarray, " n"],
     reading: Float[np.ndarray, " n"],
     male: Bool[np.ndarray, " n"],
+    flagged: Bool[np.ndarray, " n"],
     levels: Sequence[float],
-) -> tuple[Groups, Groups]:
-    """Groups of girls and of boys."""
+) -> tuple[Groups, Groups, tuple[float, ...]]:
+    """Groups of girls and of boys, and how much wider intervals of flagged hands are."""
     score = np.abs(reading - months) / _scale(spread)
     girls, boys = (_groups(months[male == sex], score[male == sex], levels) for sex in (False, True))
-    return girls, boys
+    if flagged.sum() < FEWEST:
+        return girls, boys, (WIDENED,) * len(levels)
+    # A hand's interval holds its reading where it is widened by this, or more.
+    needed = (score / np.where(male, boys(months), girls(months)))[:, flagged]
+    return girls, boys, tuple(max(1.0, _quantile(of, level)) for of, level in zip(needed, levels, strict=True))
 
 
 def _groups(months: Float[np.ndarray, " n"], score: Float[np.ndarray, " n"], levels: Sequence[float]) -> Groups:

@@ -21,13 +21,14 @@ from boneage_jax.workflows.requests import (
 
 
 @dataclasses.dataclass(frozen=True)
-class PredictOptions(AssessRequest):
+class AssessOptions(AssessRequest):
     """What to read, and where the ages go."""
 
     out: pathlib.Path | None = option(
-        None, "CSV to write: file, months, spread, intervals, SD score, sex, flags, problem"
+        None,
+        "folder for tables (CSV, JSON), a page of all ages and one for each radiograph, and a manifest",
+        short="-o",
     )
-    page: pathlib.Path | None = option(None, "HTML page to write, with pictures of what was found")
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -63,9 +64,9 @@ def add(commands: argparse._SubParsersAction) -> None:
         _calibrate_ages,
         summary="fit a line for each sex to about 100 radiographs that one's own readers have labelled",
         example="boneage calibrate ages radiographs/labels.csv --out ages.json     # file,male,boneage\n"
-        "boneage predict new/ --sex F --age-calibration ages.json\n"
+        "boneage assess new/ --sex F --age-calibration ages.json\n"
         "boneage calibrate ages labels.csv --images radiographs --into clinic.safetensors\n"
-        "boneage predict new/ --sex F --bundle clinic.safetensors",
+        "boneage assess new/ --sex F --bundle clinic.safetensors",
         request=LabelledRequest,
     )
     command(
@@ -74,7 +75,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         _calibrate_intervals,
         summary="fit intervals that hold 80% and 90% of the readings to labelled radiographs that no network has seen",
         example="boneage calibrate intervals radiographs/labels.csv --out intervals.json     # file,male,boneage\n"
-        "boneage predict new/ --sex F --intervals intervals.json\n"
+        "boneage assess new/ --sex F --intervals intervals.json\n"
         "boneage calibrate intervals labels.csv --images radiographs --into clinic.safetensors",
         request=LabelledRequest,
     )
@@ -95,19 +96,21 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     command(
         commands,
-        "predict",
-        _predict,
+        "assess",
+        _assess,
         summary="bone age of radiographs (PNG, JPEG, DICOM, TIFF, BMP, WebP), by the whole pipeline",
-        example="boneage predict hand.png --sex F\n"
-        "boneage predict radiographs/ --sex-csv sexes.csv --out predictions.csv --page predictions.html\n"
-        "boneage predict radiographs/ --sex F --run runs/whole --run runs/carpals \\\n"
+        example="boneage assess hand.png --sex F\n"
+        "boneage assess hand.png --sex F --chronological-age 96 -o ages\n"
+        "boneage assess radiographs/ --sex-csv sexes.csv -o ages\n"
+        "boneage assess radiographs/ --sex F --run runs/whole --run runs/carpals \\\n"
         "    --segmentation runs/segmentation --landmarks runs/landmarks\n"
-        "boneage predict registered/ --as-is --sex F --run runs/tiny\n\n"
+        "boneage assess registered/ --as-is --sex F --run runs/tiny\n\n"
+        "with -o the same command goes on where it was cut short\n\n"
         "networks that are not named are those of the bundle rsna, which learnt from the RSNA challenge's images;\n"
         "--bundle phantom_only takes those that learnt from phantoms only: a research demonstration\n\n"
         "exit status: 0 every radiograph was read; 4 some could not be used, each has its reason in the table; 2 none "
         "could,\nor the command cannot be carried out",
-        request=PredictOptions,
+        request=AssessOptions,
     )
     command(
         commands,
@@ -123,7 +126,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         commands,
         "bundle",
         _bundle,
-        summary="put networks into one small file for boneage predict",
+        summary="put networks into one small file for boneage assess",
         example="boneage bundle --segmentation runs/s --landmarks runs/l --run runs/phantom-only "
         "--out bundle.safetensors",
         request=BundleRequest,
@@ -173,11 +176,11 @@ def _register(options: argparse.Namespace, _: list[str]) -> None:
     print(register.register(request_of(RegisterRequest, options)))
 
 
-def _predict(options: argparse.Namespace, _: list[str]) -> int:
-    from boneage_jax.workflows import predict
+def _assess(options: argparse.Namespace, _: list[str]) -> int:
+    from boneage_jax.workflows import assess_command
 
-    request = request_of(PredictOptions, options)
-    text, status = predict.predict(request, request.out, request.page)
+    request = request_of(AssessOptions, options)
+    text, status = assess_command.assess(request, request.out)
     print(text)
     return status
 

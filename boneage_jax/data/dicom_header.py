@@ -1,6 +1,7 @@
 """What a DICOM file states of child and examination, beside the image. Needs the extra `dicom`.
 
-Only numbers and the standard's own terms leave this module: no name, id, date or free text.
+Only numbers and the standard's own terms leave it by `stated`: no name, id, date or free text. `identifiers` is for
+those who ask for these.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import dataclasses
 import datetime
 import io
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from boneage_jax.data import dicom
@@ -81,16 +83,11 @@ def stated(data: bytes) -> Stated:
     Raises:
       UserError: for a DICOM file where pydicom is not installed.
     """
-    if not dicom.is_dicom(data):
-        return Stated()
-    pydicom = dicom.library()
     with dicom.quiet():
-        try:
-            header = pydicom.dcmread(io.BytesIO(data), force=True, stop_before_pixels=True, specific_tags=list(_TAGS))
-        # Whatever a damaged file makes pydicom run into; `dicom.decode` says what is wrong with it.
-        except Exception:
+        header = _header(data, _TAGS)
+        if header is None:
             return Stated()
-        texts = {name: _text(header, name) for name in _TAGS}
+        texts = {name: _text(header, name).upper() for name in _TAGS}
         spacing, spacing_source = _spacing(header)
     age, age_source = _age(texts)
     part = " ".join(texts["BodyPartExamined"].split())
@@ -107,10 +104,45 @@ def stated(data: bytes) -> Stated:
     )
 
 
+IDENTIFIERS = (
+    *("PatientName", "PatientID", "PatientBirthDate", "AccessionNumber", "StudyDate", "StudyTime", "StudyDescription"),
+    *("SeriesDescription", "ProtocolName", "InstitutionName", "ReferringPhysicianName"),
+)
+"""Attributes by which people tell examinations apart, and that may tell who a patient is."""
+
+
+def identifiers(data: bytes) -> tuple[tuple[str, str], ...]:
+    """Returns what a file holds of `IDENTIFIERS`, by attribute, in their order; nothing where it is no DICOM file.
+
+    Args:
+      data: of any file.
+
+    Raises:
+      UserError: for a DICOM file where pydicom is not installed.
+    """
+    with dicom.quiet():
+        header = _header(data, IDENTIFIERS)
+        found = [(name, _text(header, name)) for name in IDENTIFIERS] if header is not None else []
+    return tuple((name, text) for name, text in found if text)
+
+
+def _header(data: bytes, tags: Sequence[str]) -> Any:
+    """Some attributes of a file; None where it is no DICOM file, or cannot be read."""
+    if not dicom.is_dicom(data):
+        return None
+    pydicom = dicom.library()
+    try:
+        wanted = ["SpecificCharacterSet", *tags]
+        return pydicom.dcmread(io.BytesIO(data), force=True, stop_before_pixels=True, specific_tags=wanted)
+    # Whatever a damaged file makes pydicom run into; `dicom.decode` says what is wrong with it.
+    except Exception:
+        return None
+
+
 def _text(header: Any, name: str) -> str:
     """An attribute as text, empty where it cannot be read: one damaged value hides no other."""
     try:
-        return str(header.get(name) or "").strip().upper()
+        return str(header.get(name) or "").strip()
     except Exception:
         return ""
 

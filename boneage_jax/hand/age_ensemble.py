@@ -24,6 +24,19 @@ from boneage_jax.runs.inference import Ages, ages_of
 from boneage_jax.runs.run_folder import LoadedRun
 
 
+@dataclasses.dataclass(frozen=True)
+class EnsembleAges:
+    """What networks read of some children.
+
+    Attributes:
+      blended: the answer.
+      members: of each network alone; NaN for children of a sex that it was not trained on.
+    """
+
+    blended: Ages
+    members: tuple[Ages, ...]
+
+
 class AgeEnsemble:
     """Age networks whose predictions are blended into one.
 
@@ -33,6 +46,8 @@ class AgeEnsemble:
       canvas: that hands are laid on for them.
       regions: of the canvas that the networks take; empty where all of them take whole radiographs.
       needs_sex: whether a child's sex must be known.
+      members: what each network takes, for people: its regions of the canvas, as in `B and C`, or the whole radiograph.
+      labels: of `regions`, for people, as in `B`.
     """
 
     def __init__(self, runs: Sequence[LoadedRun], *, batch_size: int = 16, views: int = 1, blend: Blend = Blend()):
@@ -57,6 +72,8 @@ class AgeEnsemble:
             for n, loaded in enumerate(runs)
         ]
         self.regions = tuple(region for member in self._members for region in member.regions)
+        self.members = tuple(" and ".join(_taken(loaded)) for loaded in runs)
+        self.labels = tuple(label for member in self._members if member.regions for label in _taken(member.loaded))
         self.needs_sex = any(
             member.loaded.config.model.sex != "none" or member.loaded.config.data.sex != "all"
             for member in self._members
@@ -66,7 +83,9 @@ class AgeEnsemble:
         """Returns the regions of an image that shows a registered hand on the whole canvas, by name."""
         return {name: cut for member in self._members for name, cut in member.on_canvas(image, self.canvas).items()}
 
-    def predict(self, regions: Sequence[dict[str, Grey]], images: Sequence[Grey], males: Sequence[bool | None]) -> Ages:
+    def predict(
+        self, regions: Sequence[dict[str, Grey]], images: Sequence[Grey], males: Sequence[bool | None]
+    ) -> EnsembleAges:
         """Returns the ages of at most `batch_size` children.
 
         Args:
@@ -76,7 +95,7 @@ class AgeEnsemble:
         """
         predicted = [member.predict(regions, images, males) for member in self._members]
         months, spread = (np.stack([getattr(ages, name) for ages in predicted]) for name in ("months", "spread"))
-        return Ages(*self._blend(months, spread))
+        return EnsembleAges(Ages(*self._blend(months, spread)), tuple(predicted))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,6 +127,15 @@ class _Member:
         stack = np.stack([one[0] if len(one) == 1 else np.stack(one, axis=-1) for one in planes])
         male = np.array([float(bool(one)) for one in males], np.float32)
         return of_known_sex(self.loaded, ages_of(self.loaded, self.network.predict(stack, male)), male > 0)
+
+
+def _taken(loaded: LoadedRun) -> list[str]:
+    """What a network takes, for people: regions of the canvas, or the whole radiograph."""
+    data = loaded.config.data
+    if _canvas_of(loaded) is None:
+        return ["whole radiograph"]
+    names = data.regions.split("+") if data.regions else [f.removeprefix("region_") for f in data.feature.split("+")]
+    return ["whole canvas" if name in ("image", "whole") else name for name in names]
 
 
 def of_known_sex(loaded: LoadedRun, ages: Ages, male: Bool[np.ndarray, " n"]) -> Ages:

@@ -9,26 +9,28 @@ import pathlib
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool
 
 from boneage_jax import parallel, resources
 from boneage_jax.analysis import sd_score
 from boneage_jax.analysis.conformal import ConformalIntervals
 from boneage_jax.analysis.ensemble import Blend
 from boneage_jax.analysis.local_calibration import LocalCalibration
+from boneage_jax.canvas import hand_length
 from boneage_jax.data.dicom_header import Stated
 from boneage_jax.data.images import Grey
 from boneage_jax.data.labels import SEX_LETTERS
 from boneage_jax.data.tree import Tree
-from boneage_jax.hand import turning
+from boneage_jax.hand import quality, turning
 from boneage_jax.hand.age_ensemble import AgeEnsemble, trained_on_phantoms
 from boneage_jax.hand.pipeline import HandPipeline, Registered, Settings
-from boneage_jax.hand.quality import NO_HAND, REFUSING, Thresholds
+from boneage_jax.hand.quality import NO_HAND, Thresholds
 from boneage_jax.hand.turning import Found
 from boneage_jax.runs import bundle, run_folder
+from boneage_jax.runs.inference import Ages
 from boneage_jax.runs.run_folder import LoadedRun
-from boneage_jax.workflows import assess_text, radiographs
-from boneage_jax.workflows.assessment import PHANTOMS_ONLY, Assessment, Interval, Seen
+from boneage_jax.workflows import assess_text, flags, radiographs
+from boneage_jax.workflows.assessment import PHANTOMS_ONLY, Assessment, Interval, NetworkAge, Seen
 from boneage_jax.workflows.calibration import Calibration
 from boneage_jax.workflows.fitted import INTERVALS, LINES, Fit, Kind
 from boneage_jax.workflows.hand_networks import BundledNetworks, HandNetworks, terms_of
@@ -184,7 +186,8 @@ class Assessor:
                 radiographs.expect_sexes(found, given)
             batches = parallel.in_batches(len(found), self._request.batch_size)
             bar = stack.enter_context(parallel.progress_of(total=len(found), label=label)) if progress else None
-            for batch, contents in parallel.read_ahead(lambda n: radiographs.read(found[n]), batches):
+            keep = self._request.keep_identifiers
+            for batch, contents in parallel.read_ahead(lambda n: radiographs.read(found[n], identifiers=keep), batches):
                 yield from self._batch([found[n].name for n in batch], contents, [given[n] for n in batch])
                 if bar is not None:
                     bar.update(len(batch))
@@ -212,9 +215,7 @@ class Assessor:
         usable = [n for n, sex in enumerate(sexes) if not sex.problem]
         images = [image for n in usable if (image := contents[n].image) is not None]
         ages = iter(
-            self._ages(
-                [names[n] for n in usable], images, [sexes[n] for n in usable], [contents[n].stated for n in usable]
-            )
+            self._ages([names[n] for n in usable], images, [sexes[n] for n in usable], [contents[n] for n in usable])
         )
         for name, sex in zip(names, sexes, strict=True):
             if sex.problem:
@@ -231,7 +232,7 @@ class Assessor:
         )
 
     def _ages(
-        self, names: Sequence[str], images: Sequence[Grey], sexes: Sequence[ChildSex], stated: Sequence[Stated]
+        self, names: Sequence[str], images: Sequence[Grey], sexes: Sequence[ChildSex], contents: Sequence[Read]
     ) -> Iterator[tuple[Assessment, Seen]]:
         if not images:
             return
@@ -241,41 +242,56 @@ class Assessor:
             found, images, regions = upright, [one.image for one in upright], [one.hand.regions for one in upright]
         else:
             regions = [self.ensemble.on_canvas(image) for image in images]
-        ages = self.ensemble.predict(regions, images, [sex.male for sex in sexes])
+        read = self.ensemble.predict(regions, images, [sex.male for sex in sexes])
         male = np.array([bool(sex.male) for sex in sexes])
-        if self.age_calibration is not None:
-            ages = dataclasses.replace(ages, months=self.age_calibration(ages.months, male))
-        intervals = self.intervals(ages.months, ages.spread, male) if self.intervals is not None else None
-        for n, (name, sex, one) in enumerate(zip(names, sexes, found, strict=True)):
-            hand = one.hand if one else None
-            refused = self._refused(hand)
+        ages, members = self._corrected(read.blended, male), [self._corrected(one, male) for one in read.members]
+        for n, (name, sex, one, content) in enumerate(zip(names, sexes, found, contents, strict=True)):
+            hand, stated = one.hand if one else None, content.stated
+            chronological, source = self._chronological(stated)
+            raised = (*(hand.quality.flags if hand else ()), *sex.flags, *flags.of_header(stated))
+            refused = self._refused(hand, raised)
             months, spread = (np.nan, np.nan) if refused else (float(ages.months[n]), float(ages.spread[n]))
-            flags = (*(hand.quality.flags if hand else ()), *sex.flags)
-            chronological, source = self._chronological(stated[n])
+            read_as = Assessment(
+                name,
+                months,
+                spread,
+                SEX_LETTERS[sex.male],
+                (*raised, *flags.of_age(months, chronological)),
+                calibrated=hand is None or hand.quality.calibrated,
+                refused=refused,
+                turned=one.turned if one else 0,
+                stated=stated,
+                chronological_months=chronological,
+                chronological_source=source,
+                sd_score=_sd_score(months, chronological, sex.male),
+                networks=() if refused else self._of_each(members, n),
+                hand_mm=_length(hand, stated),
+                identifiers=content.identifiers,
+            )
             yield (
-                Assessment(
-                    name,
-                    months,
-                    spread,
-                    SEX_LETTERS[sex.male],
-                    flags,
-                    calibrated=hand is None or hand.quality.calibrated,
-                    intervals=() if refused else self._ends(intervals, n),
-                    refused=refused,
-                    turned=one.turned if one else 0,
-                    stated=stated[n],
-                    chronological_months=chronological,
-                    chronological_source=source,
-                    sd_score=_sd_score(months, chronological, sex.male),
-                ),
+                dataclasses.replace(read_as, intervals=self._ends(read_as, sex.male)),
                 Seen(
                     images[n],
                     hand.mask.inside if hand else None,
                     hand.registration.key_points if hand and hand.registration else None,
                     tuple(regions[n].values()),
                     hand,
+                    self.ensemble.labels,
                 ),
             )
+
+    def _corrected(self, ages: Ages, male: Bool[np.ndarray, " n"]) -> Ages:
+        """Ages by the lines of the request or of the bundle."""
+        if self.age_calibration is None:
+            return ages
+        return dataclasses.replace(ages, months=self.age_calibration(ages.months, male))
+
+    def _of_each(self, members: Sequence[Ages], n: int) -> tuple[NetworkAge, ...]:
+        """What each network reads of one child."""
+        return tuple(
+            NetworkAge(region, float(one.months[n]), float(one.spread[n]))
+            for region, one in zip(self.ensemble.members, members, strict=True)
+        )
 
     def _chronological(self, stated: Stated) -> tuple[float | None, str]:
         """The chronological age in months, and where it comes from: what is given counts for more than the header."""
@@ -286,25 +302,34 @@ class Assessor:
             return given, "as given"
         return given, f"as given; {stated.age_source} has {stated.age_months:.1f}"
 
-    def _refused(self, hand: Registered | None) -> tuple[str, ...]:
-        """The flags for which a hand gets no age. Thresholds that were not chosen for the networks refuse none."""
-        if hand is None:
-            return ()
-        if hand.registration is None:
+    def _refused(self, hand: Registered | None, raised: Sequence[str]) -> tuple[str, ...]:
+        """The flags for which there is no age. Thresholds that were not chosen for the networks refuse none."""
+        if hand is not None and hand.registration is None:
             return (NO_HAND,)
         if self._request.force:
             return ()
-        refusing = REFUSING if hand.quality.calibrated else {NO_HAND}
-        return tuple(flag for flag in hand.quality.flags if flag in refusing)
+        refusing = flags.REFUSING
+        if hand is not None and not hand.quality.calibrated:
+            refusing = (refusing - quality.REFUSING) | {NO_HAND}
+        return tuple(flag for flag in raised if flag in refusing)
 
-    def _ends(self, intervals: Float[np.ndarray, "levels n 2"] | None, n: int) -> tuple[Interval, ...]:
+    def _ends(self, one: Assessment, male: bool | None) -> tuple[Interval, ...]:
         """The intervals of one age."""
-        if self.intervals is None or intervals is None:
+        if self.intervals is None or not np.isfinite(one.months):
             return ()
+        of = (np.array([one.months]), np.array([one.spread]), np.array([bool(male)]), np.array([one.doubtful]))
+        ends = self.intervals(*of)
         return tuple(
             Interval(level, float(low), float(high))
-            for level, (low, high) in zip(self.intervals.levels, intervals[:, n], strict=True)
+            for level, (low, high) in zip(self.intervals.levels, ends[:, 0], strict=True)
         )
+
+
+def _length(hand: Registered | None, stated: Stated) -> float | None:
+    """Length of a hand in millimetres, where the header states the spacing of pixels."""
+    if hand is None or hand.registration is None or stated.spacing_mm is None:
+        return None
+    return float(hand_length(hand.registration.key_points)) * stated.spacing_mm
 
 
 def _sd_score(months: float, chronological: float | None, male: bool | None) -> float | None:

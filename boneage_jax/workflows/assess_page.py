@@ -1,7 +1,8 @@
-"""The page of predicted ages: each radiograph with what was found on it, and what the networks saw."""
+"""The page of all ages: what came out, a picture of each of the first radiographs, and a table that leads to each."""
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 from collections.abc import Sequence
 
@@ -10,115 +11,119 @@ import numpy as np
 from boneage_jax import page
 from boneage_jax.files import write_text
 from boneage_jax.workflows import assess_text, pictures
-from boneage_jax.workflows.assessment import UNCALIBRATED_NOTICE, Assessment, Seen
+from boneage_jax.workflows.assessment import UNCALIBRATED_NOTICE, Assessment, Seen, as_years_and_months
 
-_MOST = 60
-"""Most radiographs on the page; chosen by eye."""
+MOST_PICTURES = 200
+"""Most radiographs with a picture on the page, of 4 KB each; chosen by eye."""
 
+_SIDE = 150
+"""Longest side of a picture, in pixels; chosen by eye."""
 
-class Drawn:
-    """Pictures of the first radiographs; small and encoded, so that memory does not grow with their number."""
-
-    def __init__(self) -> None:
-        self.cards: list[page.Card] = []
-
-    def add(self, assessment: Assessment, seen: Seen | None) -> None:
-        """Draws one more, up to a number; nothing where nothing was seen."""
-        if seen is None or len(self.cards) == _MOST:
-            return
-        over = pictures.overlay(seen.image, seen.mask, seen.key_points)
-        # Several networks may have seen the same region: each once.
-        shapes = {(region.shape, region.tobytes()): region for region in seen.regions}
-        self.cards.append(
-            page.Card(
-                assess_text.legible(pathlib.PurePath(assessment.file).stem),
-                [
-                    page.picture(over, "radiograph"),
-                    *(page.picture(pictures.reduced(region, 320), "seen by a network") for region in shapes.values()),
-                ],
-                [assess_text.shown(assessment), *assessment.remarks],
-                page.flags(assessment.marked_flags),
-            )
-        )
+_QUALITY = 75
 
 
-def write(
-    assessments: Sequence[Assessment],
-    drawn: Drawn,
-    path: pathlib.Path,
-    *,
-    networks: Sequence[str],
-    remarks: Sequence[str],
-) -> None:
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A radiograph of the page.
+
+    Attributes:
+      assessment: of it.
+      address: of its own page, from this one.
+      picture: small JPEG of it; None for none.
+    """
+
+    assessment: Assessment
+    address: str
+    picture: bytes | None = None
+
+
+def picture(seen: Seen | None, *, keep_identifiers: bool = False) -> page.Picture | None:
+    """Returns the small picture of a radiograph, or of the hand in it alone; None where nothing was seen."""
+    if seen is None:
+        return None
+    if keep_identifiers:
+        return page.picture(pictures.overlay(seen.image, seen.mask, seen.key_points, side=_SIDE), quality=_QUALITY)
+    shown = pictures.covered(seen.image, seen.mask)
+    return page.picture(pictures.reduced(shown.image, _SIDE), quality=_QUALITY)
+
+
+def write(rows: Sequence[Row], path: pathlib.Path, *, networks: Sequence[str], remarks: Sequence[str]) -> None:
     """Writes the page, whole or not at all. Raises `UserError` where that is impossible."""
-    body = _answer(assessments) + _radiographs(assessments, drawn) + _table(assessments, path.parent)
-    count = len(assessments)
-    title = "Bone age of a radiograph" if count == 1 else f"Bone ages of {count:,} radiographs"
-    models = "; ".join(_network(line, path.parent) for line in networks)
+    assessments = [row.assessment for row in rows]
+    count = len(rows)
+    title = "Bone age of one radiograph" if count == 1 else f"Bone ages of {count:,} radiographs"
     notices = list(remarks)
     if not all(one.calibrated for one in assessments if not one.problem):
         notices.append(UNCALIBRATED_NOTICE)
+    files = page.links(
+        [("ages.csv", "ages.csv"), ("ages.json", "ages.json"), ("manifest.json", "manifest.json")], name="files"
+    )
+    body = page.Markup(_answer(assessments) + _table(rows, path.parent) + page.section("The same as files", files))
+    models = "; ".join(place_of(line, path.parent) for line in networks)
     write_text(path, page.document(title, body, about={"Networks": models}, notice=" ".join(notices)))
 
 
-def _network(line: str, beside: pathlib.Path) -> str:
-    """A line of `Assessor.networks`, its folder written as `page.place` does."""
-    place, colon, chosen = line.partition(": ")
-    return (page.place(place, beside) if pathlib.PurePath(place).is_absolute() else place) + colon + chosen
+def place_of(line: str, beside: pathlib.Path) -> str:
+    """Returns the place of a line of `Assessor.networks`, as `page.place` writes it; the manifest says the rest."""
+    place, _, _ = line.partition(": ")
+    return page.place(place, beside) if pathlib.PurePath(place).is_absolute() else place
 
 
 def _answer(assessments: Sequence[Assessment]) -> page.Markup:
-    known = [one for one in assessments if np.isfinite(one.months)]
-    flagged = sum(bool(one.flags) for one in assessments)
+    known = [one.months for one in assessments if np.isfinite(one.months)]
+    refused = sum(bool(one.refused) for one in assessments)
+    flagged = sum(bool(one.flags) and not one.refused for one in assessments)
     problems = sum(bool(one.problem) for one in assessments)
-    if len(assessments) == 1 and known:
-        (one,) = known
-        spread = f"± {one.spread:.1f} months, as the networks state it" if np.isfinite(one.spread) else ""
-        figures = [
-            page.KeyFigure("Bone age", f"{one.months:.1f}", "months", "" if one.intervals else spread),
-            page.KeyFigure("The same", f"{one.months / 12:.1f}", "years"),
-            *(
-                page.KeyFigure(f"{100 * of.level:.0f}% interval", f"{of.low:.0f} to {of.high:.0f}", "months")
-                for of in one.intervals
-            ),
-            page.KeyFigure("Flags", str(len(one.flags)), note=", ".join(one.marked_flags) or "none raised"),
-        ]
-        return page.answer(*figures)
-    span = f"from {min(a.months for a in known):.1f} to {max(a.months for a in known):.1f} months" if known else ""
+    span = f"{as_years_and_months(min(known))} to {as_years_and_months(max(known))}" if known else ""
     return page.answer(
         page.KeyFigure("Ages read", f"{len(known):,}", f"of {len(assessments):,}", span),
         page.KeyFigure("Flagged", f"{flagged:,}", note="look at them before you use them" if flagged else ""),
+        page.KeyFigure("Refused", f"{refused:,}", note="no whole hand was found" if refused else ""),
         page.KeyFigure("Could not be used", f"{problems:,}", note="reasons stand in the table" if problems else ""),
     )
 
 
-def _radiographs(assessments: Sequence[Assessment], drawn: Drawn) -> page.Markup:
-    if not drawn.cards:
-        return page.Markup("")
-    left_out = len(assessments) - len(drawn.cards)
-    more = page.paragraph(f"{left_out:,} more without pictures, in the table alone.") if left_out else ""
-    columns = max(len(card.pictures) for card in drawn.cards)
-    return page.section(
-        "Radiographs",
-        pictures.legend(),
-        page.cards(drawn.cards, width=min(9.0 * columns, 30.0) if columns > 1 else 14.0, height=11.0),
-        more,
-        lead="Each radiograph with the outline and the key points found, and beside it what the age networks saw.",
+def _table(rows: Sequence[Row], beside: pathlib.Path) -> page.Markup:
+    cells = []
+    for row in rows:
+        one = row.assessment
+        name = page.link(assess_text.legible(_file(one.file, beside)), row.address)
+        shown = page.small_picture(page.Picture(row.picture, 0, 0, "radiograph")) if row.picture else "-"
+        cells.append([name, shown, _age(one), one.sex or "-", _score(one), _raised(one), one.problem or "-"])
+    head = ["radiograph", "picture", "bone age", "sex", "SD score", "flags", "problem"]
+    pictured = sum(row.picture is not None for row in rows)
+    lead = "Each name leads to the radiograph's own page."
+    if len(rows) > MOST_PICTURES and pictured:
+        lead += f" The first {MOST_PICTURES} have a picture here."
+    return page.section("All ages", page.table(head, cells, stack=True), lead=lead)
+
+
+def _age(one: Assessment) -> page.Markup:
+    if not np.isfinite(one.months):
+        return page.Markup("none")
+    below = [f"{one.months:.1f} months"]
+    if one.intervals:
+        widest = one.intervals[-1]
+        below.append(f"{100 * widest.level:.0f}%: {widest.low:.0f} to {widest.high:.0f} months")
+    small = "".join(f"<small>{page.text(line)}</small>" for line in below)
+    return page.Markup(f"{page.text(as_years_and_months(one.months))}{small}")
+
+
+def _score(one: Assessment) -> str:
+    return page.rounded(one.sd_score, 1) if one.sd_score is not None else "-"
+
+
+def _raised(one: Assessment) -> page.Markup:
+    if one.problem:
+        return page.badges(page.badge("not used", "failed"))
+    if not one.flags:
+        return page.flags(())
+    return page.badges(
+        *(
+            page.badge(marked, "failed" if name in one.refused else "flag")
+            for name, marked in zip(one.flags, one.marked_flags, strict=True)
+        )
     )
-
-
-def _table(assessments: Sequence[Assessment], beside: pathlib.Path) -> page.Markup:
-    rows = [
-        [
-            assess_text.legible(_file(one.file, beside)),
-            ", ".join([assess_text.shown(one), *one.remarks]),
-            one.sex or "-",
-            page.badges(page.badge("not used", "failed")) if one.problem else page.flags(one.marked_flags),
-            one.problem or "-",
-        ]
-        for one in assessments
-    ]
-    return page.section("All ages", page.table(["radiograph", "bone age", "sex", "flags", "problem"], rows, stack=True))
 
 
 def _file(name: str, beside: pathlib.Path) -> str:

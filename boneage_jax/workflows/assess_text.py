@@ -77,7 +77,6 @@ def shown(assessment: Assessment) -> str:
 def as_text(
     assessments: Sequence[Assessment],
     out: pathlib.Path | None,
-    page: pathlib.Path | None,
     *,
     networks: Sequence[str],
     remarks: Sequence[str],
@@ -107,9 +106,8 @@ def as_text(
     lines += remarks
     lines.append(NOT_A_MEDICAL_DEVICE)
     if out:
-        lines.append(f"{len(read)} predictions lie in {legible(str(out))}")
-    if page:
-        lines.append(f"page      {legible(str(page))}")
+        lines.append(f"ages      {legible(str(out / 'ages.csv'))} and .json: {len(read)} of {len(assessments)}")
+        lines.append(f"page      {legible(str(out / 'index.html'))}")
     return "\n".join(lines)
 
 

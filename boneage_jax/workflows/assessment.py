@@ -10,8 +10,9 @@ from jaxtyping import Bool, Float
 from boneage_jax.analysis import sd_score
 from boneage_jax.data.dicom_header import Stated
 from boneage_jax.data.images import Grey
+from boneage_jax.hand import quality
 from boneage_jax.hand.pipeline import Registered
-from boneage_jax.workflows import radiographs
+from boneage_jax.workflows.flags import MATURE
 
 PHANTOMS_ONLY = "Trained on phantoms only, research demonstration: no reading of these radiographs."
 
@@ -22,6 +23,15 @@ UNCALIBRATED_NOTICE = (
     "Quality flags are uncalibrated: their thresholds were not chosen for these networks. "
     "See boneage calibrate quality."
 )
+
+
+def as_years_and_months(months: float) -> str:
+    """Returns an age in whole months, as in `10 years 3 months`; the months alone below two years."""
+    whole = round(months)
+    if whole < 24:
+        return f"{whole} month" + ("" if whole == 1 else "s")
+    years, rest = divmod(whole, 12)
+    return f"{years} years" + (f" {rest} month{'' if rest == 1 else 's'}" if rest else "")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +47,21 @@ class Interval:
     level: float
     low: float
     high: float
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkAge:
+    """What one network of several reads.
+
+    Attributes:
+      region: that it takes, for people, as in `B and C`.
+      months: bone age; NaN for children of a sex that it was not trained on.
+      spread: its standard deviation by the network's own estimate, in months; NaN where it gives none.
+    """
+
+    region: str
+    months: float
+    spread: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +86,10 @@ class Assessment:
       chronological_source: where that comes from, for people.
       sd_score: how many standard deviations the bone age lies above that of children of this sex and chronological age;
         None where one of them is not known, or the reference has no children of the age. See `sd_score.REFERENCE`.
+      networks: what each network reads by itself; empty where there is no age.
+      hand_mm: length of the hand, from middle fingertip to capitate, in millimetres; None where the header states no
+        spacing of pixels, or no hand was found.
+      identifiers: of patient and examination, by DICOM attribute, where they were asked for.
     """
 
     file: str
@@ -77,6 +106,20 @@ class Assessment:
     chronological_months: float | None = None
     chronological_source: str = ""
     sd_score: float | None = None
+    networks: tuple[NetworkAge, ...] = ()
+    hand_mm: float | None = None
+    identifiers: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def disagreement(self) -> float | None:
+        """Months between the youngest and the oldest age of its networks; None for fewer than two."""
+        ages = [one.months for one in self.networks if np.isfinite(one.months)]
+        return max(ages) - min(ages) if len(ages) > 1 else None
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether a flag says that the age may be wrong; that of a nearly mature skeleton says nothing of the kind."""
+        return any(flag != MATURE for flag in self.flags)
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -93,7 +136,7 @@ class Assessment:
         """The flags for people and tables: those of uncalibrated thresholds say so, as in `cut off (uncalibrated)`."""
         if self.calibrated:
             return self.flags
-        return tuple(flag if flag == radiographs.SEX_DIFFERS else f"{flag} ({UNCALIBRATED})" for flag in self.flags)
+        return tuple(f"{flag} ({UNCALIBRATED})" if flag in quality.MEANINGS else flag for flag in self.flags)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,6 +149,7 @@ class Seen:
       key_points: in the radiograph's pixels; None where there are none.
       regions: that the age networks took.
       hand: as it was registered; None where no hand was looked for.
+      labels: of the regions, for people.
     """
 
     image: Grey
@@ -113,3 +157,4 @@ class Seen:
     key_points: Float[np.ndarray, "3 2"] | None
     regions: tuple[Grey, ...]
     hand: Registered | None = None
+    labels: tuple[str, ...] = ()

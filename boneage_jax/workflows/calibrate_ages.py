@@ -46,16 +46,19 @@ def intervals(request: LabelledRequest) -> str:
     _check(request)
     assessing = AssessRequest((), bundle=request.bundle, views=request.views, batch_size=request.batch_size)
     hands = labelled.read(request.table, request.images, assessing, calibrated_ages=True, flagged=True)
-    of = (hands.months, hands.spread, hands.reading, hands.male)
+    of = (hands.months, hands.spread, hands.reading, hands.male, hands.flagged)
     try:
         fitted = conformal.fit(*of, request.table.name)
     except ValueError as error:
         raise UserError(f"{request.table}: found {error}; some hundred labelled radiographs are advised") from error
     lines = [f"{request.table.name}: {fitted.hands['F']} girls, {fitted.hands['M']} boys", *hands.notes]
-    ends = fitted(hands.months, hands.spread, hands.male)
+    ends = fitted(hands.months, hands.spread, hands.male, hands.flagged)
     for level, held, low, high in zip(fitted.levels, fitted.coverage, ends[..., 0], ends[..., 1], strict=True):
         width = f"{np.mean(high - low):.1f} months wide on average"
         lines.append(f"  {100 * level:.0f}%: holds {100 * held:.1f}% of the readings (cross-validated), {width}")
+    of_flagged = ", ".join(f"{factor:.2f}" for factor in fitted.widened)
+    why = "" if hands.flagged.sum() >= conformal.FEWEST else ", by eye"
+    lines.append(f"  flagged hands ({hands.flagged.sum()} of {len(hands.flagged)}): {of_flagged} times as wide{why}")
     lines += _kept(request, INTERVALS, fitted, hands.fingerprint, option="--intervals")
     return "\n".join([*lines, NOT_A_MEDICAL_DEVICE])
 
@@ -85,12 +88,12 @@ def _kept(
     lines = []
     if request.out is not None:
         kind.write(fitted, fingerprint, request.out)
-        lines.append(f"calibration   {request.out}; use it with boneage predict {option} {request.out}")
+        lines.append(f"calibration   {request.out}; use it with boneage assess {option} {request.out}")
     if request.into is not None:
         networks = bundle.read(request.bundle or resources.shipped_bundle())
         kept = {key: value for key, value in networks.about.items() if key not in without}
         bundle.write(networks.runs, kept | {kind.notes: fitted.to_json()}, request.into)
-        lines.append(f"bundle        {request.into}; use it with boneage predict --bundle {request.into}")
+        lines.append(f"bundle        {request.into}; use it with boneage assess --bundle {request.into}")
         if len(kept) < len(networks.about):
             lines.append(
                 "its intervals were of other ages and are left out: boneage calibrate intervals makes new ones"

@@ -24,6 +24,7 @@ class Labelled:
       spread: the networks' own, in months; NaN where they give none.
       reading: of the table, in months.
       male: whether each child is a boy.
+      flagged: whether each is doubtful (`Assessment.doubtful`).
       fingerprint: of the networks.
       notes: what was left out of the table and of the images, a line each, for people.
     """
@@ -32,6 +33,7 @@ class Labelled:
     spread: Float[np.ndarray, " n"]
     reading: Float[np.ndarray, " n"]
     male: Bool[np.ndarray, " n"]
+    flagged: Bool[np.ndarray, " n"]
     fingerprint: str
     notes: tuple[str, ...]
 
@@ -46,7 +48,7 @@ def read(
       images: folder or zip of the radiographs; None for the table's folder.
       networks: which, and how they are used.
       calibrated_ages: whether ages are corrected by the calibration that comes with the networks.
-      flagged: whether flagged hands count; without, they are left out.
+      flagged: whether doubtful hands count (`Assessment.doubtful`); without, they are left out.
 
     Raises:
       UserError: for tables, images and networks that cannot be used.
@@ -64,7 +66,7 @@ def read(
         with Assessor(networks, calibrated_ages=calibrated_ages) as assessor:
             seen = [one for one, _ in assessor.assess([o for o, _ in usable], [label.male for _, label in usable])]
             fingerprint = assessor.fingerprint
-    keep = [bool(np.isfinite(one.months)) and (flagged or not one.flags) for one in seen]
+    keep = [bool(np.isfinite(one.months)) and (flagged or not one.doubtful) for one in seen]
     left_out = [
         f"{printable(one.file)}: {one.problem or ', '.join(one.flags) or 'no age'}"
         for one, kept in zip(seen, keep, strict=True)
@@ -81,6 +83,7 @@ def read(
         np.array([one.spread for one, _ in hands], np.float64),
         np.array([label.months for _, label in hands], np.float64),
         np.array([label.male for _, label in hands], bool),
+        np.array([one.doubtful for one, _ in hands], bool),
         fingerprint,
         tuple(notes),
     )

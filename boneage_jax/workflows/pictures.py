@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
@@ -55,6 +57,90 @@ def overlay(
             place = (round((x + 0.5) * scale - 0.5), round((y + 0.5) * scale - 0.5))
             _draw(drawn, mark, place, max(4, side // 64))
     return drawn
+
+
+_MARGIN = 0.06
+"""Of what stays about a hand, as a fraction of the larger side of its box: skin that the mask has missed, and no text
+at the picture's edge; chosen by eye."""
+
+_COARSE = 48
+"""Longest side, in pixels, of a picture without a hand whose text must not be read; chosen by eye."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Covered:
+    """A picture without anything that may identify its patient.
+
+    Attributes:
+      image: grey levels.
+      top: row of the radiograph that its first row is.
+      left: column of the radiograph that its first column is.
+    """
+
+    image: Grey
+    top: int = 0
+    left: int = 0
+
+
+def covered(picture: Grey, mask: Bool[np.ndarray, "h w"] | None) -> Covered:
+    """Returns the part of a picture about the hand, and nothing that may identify its patient: names are burnt in.
+
+    All but the hand and a margin about it becomes black; what is left is cut out. Where no hand was found, the whole
+    picture is so coarse that no text can be read.
+
+    Args:
+      picture: the radiograph.
+      mask: of the hand; None or empty where none was found.
+    """
+    if mask is None or not mask.any():
+        size = (picture.shape[1], picture.shape[0])
+        return Covered(np.asarray(cv2.resize(reduced(picture, _COARSE), size, interpolation=cv2.INTER_LINEAR)))
+    # At a small size: the margin is wide, and a large kernel slow.
+    small = (reduced(mask.astype(np.uint8) * 255, 256) > 0).astype(np.float32)
+    rows, columns = np.nonzero(small)
+    margin = max(1, round(_MARGIN * max(np.ptp(rows) + 1, np.ptp(columns) + 1)))
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * margin + 1, 2 * margin + 1))
+    size = (picture.shape[1], picture.shape[0])
+    kept = cv2.resize(cv2.dilate(small, kernel), size, interpolation=cv2.INTER_LINEAR) > 0.5
+    rows, columns = np.flatnonzero(kept.any(axis=1)), np.flatnonzero(kept.any(axis=0))
+    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return Covered(np.where(kept, picture, 0).astype(np.uint8)[box], int(rows[0]), int(columns[0]))
+
+
+def stretched(picture: Grey, inside: Bool[np.ndarray, "h w"]) -> Grey:
+    """Returns a picture whose grey levels within a mask, but for 1% at either end, take the whole range."""
+    low, high = np.percentile(picture[inside], (1, 99))
+    return np.clip((picture.astype(np.float32) - low) * (255 / max(high - low, 1.0)), 0, 255).astype(np.uint8)
+
+
+def outline_svg(mask: Bool[np.ndarray, "h w"], height: int, width: int) -> page.Markup:
+    """Returns a mask's outline as SVG for its picture at a height and width in pixels."""
+    shrunk = cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
+    outlines, _ = cv2.findContours(shrunk, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    paths = []
+    for outline in outlines:
+        points = cv2.approxPolyDP(outline, 0.7, True)[:, 0]
+        paths.append("M" + "L".join(f"{x + 0.5:.1f} {y + 0.5:.1f}" for x, y in points) + "Z")
+    width_of_line = max(height, width) / 500
+    return page.Markup(
+        f'<path d="{"".join(paths)}" fill="none" stroke="{OUTLINE.colour}" stroke-width="{width_of_line:.1f}"/>'
+    )
+
+
+def key_points_svg(key_points: Float[np.ndarray, "3 2"], scale: float, size: float) -> page.Markup:
+    """Returns key points as SVG.
+
+    Args:
+      key_points: in the radiograph's pixels.
+      scale: pixels of the picture for one of the radiograph.
+      size: of a mark, in pixels of the picture.
+    """
+    return page.Markup(
+        "".join(
+            page.drawn_mark(mark, float(x + 0.5) * scale, float(y + 0.5) * scale, size)
+            for (x, y), mark in zip(key_points, POINTS, strict=True)
+        )
+    )
 
 
 def reduced(picture: Grey, side: int) -> Grey:

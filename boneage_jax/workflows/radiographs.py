@@ -19,6 +19,7 @@ from boneage_jax.data.dicom_header import Stated
 from boneage_jax.data.images import Grey, ImageError
 from boneage_jax.data.tree import ZIP_SUFFIXES, FileRef, Tree, UnreadableFile, place_of
 from boneage_jax.errors import UserError, fail_if_any, printable, reason
+from boneage_jax.workflows.flags import SEX_DIFFERS
 from boneage_jax.workflows.sexes import SexConflict
 
 if TYPE_CHECKING:
@@ -59,11 +60,13 @@ class Read:
       image: grey levels; None where it cannot be used.
       stated: what its DICOM header says of the child.
       problem: why there is no image.
+      identifiers: of patient and examination in its DICOM header, by attribute, where they were asked for.
     """
 
     image: Grey | None
     stated: Stated = Stated()
     problem: str = ""
+    identifiers: tuple[tuple[str, str], ...] = ()
 
 
 def found(tree: Tree, paths: Sequence[pathlib.Path]) -> list[Radiograph]:
@@ -145,8 +148,13 @@ def _in_directory_file(tree: Tree, path: pathlib.Path) -> Iterator[Radiograph]:
             yield Radiograph(ref.path, ref, str(path.parent), states_sex=True)
 
 
-def read(radiograph: Radiograph) -> Read:
-    """Reads a radiograph; whatever is wrong with it is returned as its problem."""
+def read(radiograph: Radiograph, *, identifiers: bool = False) -> Read:
+    """Reads a radiograph; whatever is wrong with it is returned as its problem.
+
+    Args:
+      radiograph: to be read.
+      identifiers: whether those of a file's DICOM header are read too.
+    """
     if radiograph.load is not None:
         return radiograph.load()
     if radiograph.ref is None:
@@ -155,7 +163,7 @@ def read(radiograph: Radiograph) -> Read:
         data = radiograph.ref.read()
     except UnreadableFile as error:
         return Read(None, problem=printable(str(error)))
-    return _of_bytes(data)
+    return _of_bytes(data, identifiers=identifiers)
 
 
 def of_array(array: np.ndarray, name: str = "array") -> Radiograph:
@@ -212,9 +220,10 @@ def of_dicom(dataset: pydicom.Dataset, name: str = "dataset") -> Radiograph:
     return Radiograph(name, None, states_sex=True, load=load)
 
 
-def _of_bytes(data: bytes) -> Read:
+def _of_bytes(data: bytes, *, identifiers: bool = False) -> Read:
     try:
-        return Read(images.decode(data), dicom_header.stated(data))
+        found = dicom_header.identifiers(data) if identifiers else ()
+        return Read(images.decode(data), dicom_header.stated(data), identifiers=found)
     except (ImageError, UserError) as error:
         return Read(None, problem=printable(str(error)))
 
@@ -286,10 +295,6 @@ def expect_sexes(radiographs: Sequence[Radiograph], males: Sequence[bool | None]
         "the networks are told the sex, which is not given for these files",
         "Give it with --sex M, --sex F or --sex-csv FILE with the columns file,male.",
     )
-
-
-SEX_DIFFERS = "PatientSex differs"
-"""Flag of a DICOM file whose PatientSex is not the given sex, where the user chose which of them counts."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Options of `boneage data build`, `data info`, `annotations convert`, `mine`, `calibrate`, `register`, `predict`,
+"""Options of `boneage data build`, `data info`, `annotations convert`, `mine`, `calibrate`, `register`, `assess`,
 `stress`, `bundle`, `export` and `demo`.
 
 They stand apart from the workflows, which load JAX: a command's help needs only what is here.
@@ -333,6 +333,9 @@ class AssessRequest:
     step: int | None = option(None, "checkpoint of --run", low=1, default_text="the best by evaluation MAE")
     views: int | None = _views("views of each hand per network: 1, 2 (mirrored) or 6 (turned too)")
     batch_size: int = option(16, "radiographs at once", low=1)
+    keep_identifiers: bool = option(
+        False, "show what identifies a patient: DICOM names, ids, dates, descriptions, and text in the picture"
+    )
 
 
 @dataclasses.dataclass(frozen=True)
