@@ -472,7 +472,7 @@ def _read_ages(context: Context) -> tuple[list[float], float]:
 
 
 def predict(context: Context) -> None:
-    """What a user of `boneage predict` waits for, without the interpreter's own start; and whether it is right."""
+    """What a user of `boneage assess` waits for, without the interpreter's own start; and whether it is right."""
     start = time.perf_counter()
     with _assessor(context, 0) as assessor:
         (first,) = [assessment.months for assessment, _ in assessor.assess()]

@@ -1,4 +1,4 @@
-"""The strongest single age model of this project; train it from several seeds: `boneage predict` averages them.
+"""The strongest single age model of this project; train it from several seeds: `boneage assess` averages them.
 
     boneage register rsna_bone_age/full --segmentation runs/s --landmarks runs/l --regions whole@1040x800 --drop-flagged
     boneage train --config=configs/best.py --config.data.name=registered_hands/rsna_bone_age-full --run=runs/best-0

@@ -236,9 +236,9 @@ def test_the_command_line_says_the_same(shipped, hands, tmp_path, capsys):
     (tmp_path / "sexes.csv").write_text(
         "file,male\n" + "".join(f"{n}.png,{hand.sex == 'M'}\n" for n, hand in enumerate(hands))
     )
-    arguments = ("--sex-csv", tmp_path / "sexes.csv", "--out", tmp_path / "ages.csv", "--views", 1, "--batch-size", 8)
-    assert call(capsys, "predict", *paths, "--bundle", "phantom_only", *arguments)[0] == 0
-    with (tmp_path / "ages.csv").open(newline="") as file:
+    arguments = ("--sex-csv", tmp_path / "sexes.csv", "--out", tmp_path / "ages", "--views", 1, "--batch-size", 8)
+    assert call(capsys, "assess", *paths, "--bundle", "phantom_only", *arguments)[0] == 0
+    with (tmp_path / "ages" / "ages.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     found = list(shipped.predict_many(paths, sex=[hand.sex for hand in hands]))
     assert [(one.name, f"{one.months:.1f}", f"{one.spread:.1f}", one.sex, ", ".join(one.flags)) for one in found] == [

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from boneage_jax import cli
-from boneage_jax.cli.hands import PredictOptions
+from boneage_jax.cli.hands import AssessOptions
 from boneage_jax.cli.models import PaperOptions
 from boneage_jax.files import local as path
 from boneage_jax.network_ref import NetworkRef
@@ -36,7 +36,7 @@ COMMANDS = [
     ["stress"],
     ["register"],
     ["annotations", "convert"],
-    ["predict"],
+    ["assess"],
     ["bundle"],
     ["export"],
     ["importance"],
@@ -98,12 +98,12 @@ def test_help_waits_for_no_heavy_library():
             ),
         ),
         (
-            "predict a.png b.png --run shipped:age0 --run runs/x --sex-conflict use-dicom --page p.html",
-            PredictOptions(
+            "assess a.png b.png --run shipped:age0 --run runs/x --sex-conflict use-dicom -o ages",
+            AssessOptions(
                 (pathlib.Path("a.png"), pathlib.Path("b.png")),
                 (NetworkRef(None, "age0"), NetworkRef(pathlib.Path("runs/x"))),
                 sex_conflict="use-dicom",
-                page=pathlib.Path("p.html"),
+                out=pathlib.Path("ages"),
             ),
         ),
         (
@@ -199,8 +199,8 @@ def test_bad_usage_is_status_2():
             "which 8 devices do not divide",
         ),
         (["evaluate", "nowhere"], "not a run's folder"),
-        (["predict", "hand.png", "--run=nowhere"], "not a run's folder"),
-        (["predict", "hand.png", "--bundle=nowhere"], "nowhere: no such file; expected a bundle"),
+        (["assess", "hand.png", "--run=nowhere"], "not a run's folder"),
+        (["assess", "hand.png", "--bundle=nowhere"], "nowhere: no such file; expected a bundle"),
         (["bundle", "--segmentation=a", "--landmarks=b", "--run=c", "--out=d"], "a: not a run's folder"),
         (["data", "info", "hand_phantom/tiny", "--out=nowhere"], "Build it with: boneage data build"),
         (["data", "build", "rsna_bone_age"], "name its folder with --from"),
@@ -248,8 +248,8 @@ def test_every_option_that_takes_a_path_refuses_addresses():
         ["evaluate", "RUN", "--out"],
         ["evaluate"],
         ["paper", "--out"],
-        ["predict", "hand.png", "--out"],
-        ["predict"],
+        ["assess", "hand.png", "--out"],
+        ["assess"],
         ["sweep", "start", "configs/sweeps/tiny.py", "--out"],
         ["sweep", "start", "--out=s"],
         ["train", "--run=r", "--config"],

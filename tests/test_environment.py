@@ -135,10 +135,10 @@ def started(arguments, *, before=(), without=(), **environment):
 
 def read(hand, out, **changes):
     """What the shipped networks say of a radiograph: one row, with the whole pipeline behind it."""
-    done = started(["predict", hand, "--sex", "F", "--views", "1", "--out", out / "ages.csv"], **changes)
+    done = started(["assess", hand, "--sex", "F", "--views", "1", "--out", out / "ages"], **changes)
     assert done.returncode == 0, done.stderr.decode()
     assert b"Traceback" not in done.stderr
-    return (out / "ages.csv").read_text(), done
+    return (out / "ages" / "ages.csv").read_text(), done
 
 
 @pytest.fixture(scope="module")
@@ -194,13 +194,13 @@ def test_text_in_any_locale(hand, usual, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("command", "platform"), [("predict", "nonsense"), ("train", "cuda"), ("phantom", "cuda"), ("evaluate", "nonsense")]
+    ("command", "platform"), [("assess", "nonsense"), ("train", "cuda"), ("phantom", "cuda"), ("evaluate", "nonsense")]
 )
 def test_devices_that_are_not_here(hand, trained, data_dir, phantoms, tmp_path, platform, command):
     if platform == "cuda" and importlib.util.find_spec("jax_cuda13_plugin"):
         pytest.skip("they are")
     arguments = {
-        "predict": ["predict", hand, "--sex", "F"],
+        "assess": ["assess", hand, "--sex", "F"],
         "train": ["train", *small_arguments(data_dir, phantoms), "--run", tmp_path / "run"],
         "phantom": ["phantom", "--age", "9", "--size", "64x48", "--out", tmp_path / "a.png"],
         "evaluate": ["evaluate", trained],

@@ -85,12 +85,12 @@ def test_evaluation_and_prediction_agree(trained, data_dir, tmp_path, capsys):
             table.write(f"{name}.png,{bool(records.row(n)['male'])}\n")
     status, out, _ = call(
         capsys,
-        *("predict", tmp_path, "--as-is", "--views=1", "--run", trained),
-        *("--sex-csv", tmp_path / "sexes.csv", "--out", tmp_path / "p.csv"),
+        *("assess", tmp_path, "--as-is", "--views=1", "--run", trained),
+        *("--sex-csv", tmp_path / "sexes.csv", "--out", tmp_path / "p"),
     )
     assert status == 0
     assert NOT_A_MEDICAL_DEVICE in out
-    with (tmp_path / "p.csv").open() as file:
+    with (tmp_path / "p" / "ages.csv").open() as file:
         header, *rows = csv.reader(file)
     assert header == [
         "file", "months", "spread", "low_80", "high_80", "low_90", "high_90", "chronological_months", "sd_score", "sex",
@@ -109,20 +109,20 @@ def test_predict_gives_the_reason_for_what_it_cannot_read(trained, tmp_path, cap
         (tmp_path / f"{child.id}.png").write_bytes(child.png)
     (tmp_path / "4.png").write_bytes(b"")
     (tmp_path / "5.png").write_bytes(b"no image")
-    options = ("--as-is", "--views=1", "--run", trained, "--sex=F", "--out", tmp_path / "p.csv")
-    status, out, _ = call(capsys, "predict", tmp_path, *options)
+    options = ("--as-is", "--views=1", "--run", trained, "--sex=F", "--out", tmp_path / "p")
+    status, out, _ = call(capsys, "assess", tmp_path, *options)
     assert status == EXIT_PARTIAL
     assert "4.png: the file is empty" in out
     assert "5.png: not a readable PNG, JPEG" in out
-    with (tmp_path / "p.csv").open() as file:
+    with (tmp_path / "p" / "ages.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [bool(row["months"]) for row in rows] == [not row["problem"] for row in rows]
     assert [pathlib.Path(row["file"]).name for row in rows if row["problem"]] == ["4.png", "5.png"]
-    (tmp_path / "p.csv").unlink()
-    status, _, err = call(capsys, "predict", tmp_path / "4.png", tmp_path / "5.png", *options)
+    shutil.rmtree(tmp_path / "p")
+    status, _, err = call(capsys, "assess", tmp_path / "4.png", tmp_path / "5.png", *options)
     assert status == 2
     assert "4.png: the file is empty" in err
-    assert not (tmp_path / "p.csv").exists()
+    assert not (tmp_path / "p").exists()
 
 
 def test_one_radiograph_in_every_format_has_one_age(trained, data_dir, tmp_path, capsys):
@@ -145,16 +145,16 @@ def test_one_radiograph_in_every_format_has_one_age(trained, data_dir, tmp_path,
     inverted = dataset((4080 - deep).astype(np.uint16), PhotometricInterpretation="MONOCHROME1", **window)
     (tmp_path / "g.dcm").write_bytes(written(inverted))
     Image.fromarray(picture.astype(np.float32)).save(tmp_path / "h.tif")
-    options = ("--as-is", "--views=1", "--run", trained, "--out", tmp_path / "p.csv")
-    assert call(capsys, "predict", tmp_path, *options, "--sex=F")[0] == 0
-    with (tmp_path / "p.csv").open() as file:
+    options = ("--as-is", "--views=1", "--run", trained, "--out", tmp_path / "p")
+    assert call(capsys, "assess", tmp_path, *options, "--sex=F")[0] == 0
+    with (tmp_path / "p" / "ages.csv").open() as file:
         months = {pathlib.Path(row["file"]).name: float(row["months"]) for row in csv.DictReader(file)}
     assert len(months) == 8
     stretched = months.pop("h.tif")
     assert set(months.values()) == {months["a.png"]}
     assert stretched == pytest.approx(months["a.png"], abs=3), "floats are stretched from their least to their greatest"
-    assert call(capsys, "predict", tmp_path / "f", *options)[0] == 0
-    with (tmp_path / "p.csv").open() as file:
+    assert call(capsys, "assess", tmp_path / "f", *options[:-1], tmp_path / "one")[0] == 0
+    with (tmp_path / "one" / "ages.csv").open() as file:
         (row,) = csv.DictReader(file)
     assert (row["sex"], float(row["months"])) == ("F", months["a.png"])
 
@@ -173,7 +173,7 @@ def test_predict_wants_to_know_the_sex(trained, tmp_path, capsys, options, expec
     (tmp_path / "7.png").write_bytes(make.children(1, 7)[0].png)
     (tmp_path / "sexes.csv").write_text("file,male\n8.png,True\n")
     options = [o.replace("SEXES", str(tmp_path / "sexes.csv")) for o in options]
-    status, _, err = call(capsys, "predict", tmp_path / "7.png", "--run", trained, *options)
+    status, _, err = call(capsys, "assess", tmp_path / "7.png", "--run", trained, *options)
     assert status == 2
     assert expected in err
 
@@ -182,7 +182,7 @@ def test_predict_wants_to_know_the_sex(trained, tmp_path, capsys, options, expec
 @needs_real
 def test_predict_on_a_real_radiograph(trained, capsys):
     """It runs, and says what it is: a model of phantoms has nothing to say of real hands yet."""
-    status, out, _ = call(capsys, "predict", REAL / "hand_1381" / "original.png", "--run", trained, "--sex", "F")
+    status, out, _ = call(capsys, "assess", REAL / "hand_1381" / "original.png", "--run", trained, "--sex", "F")
     assert status == 0
     assert re.search(r"\d+\.\d ± \d+\.\d months", out)
     assert "Trained on phantoms only" in out
@@ -194,11 +194,11 @@ def test_pictures_without_a_hand_are_flagged(tmp_path, capsys):
     noise = np.random.default_rng(0).normal(90, 12, (400, 320)).clip(0, 255).astype(np.uint8)
     for name, picture in (("black", np.zeros_like(noise)), ("wall", noise)):
         (tmp_path / f"{name}.png").write_bytes(images.encode(picture, "png"))
-    status, out, _ = call(capsys, "predict", tmp_path, "--sex=F", "--out", tmp_path / "p.csv")
+    status, out, _ = call(capsys, "assess", tmp_path, "--sex=F", "--out", tmp_path / "p")
     assert status == 0
     assert re.search(r"no age  F  .*black\.png  \[.*no hand", out)
     assert "2 of 2 get no age" in out
-    black, wall = csv.DictReader((tmp_path / "p.csv").open())
+    black, wall = csv.DictReader((tmp_path / "p" / "ages.csv").open())
     for row in (black, wall):
         assert (row["months"], row["spread"]) == ("", "")
         assert "no hand" in row["refused"]
@@ -216,9 +216,9 @@ def test_shipped_bundles_order_real_hands_by_age(bundle, notice, tmp_path, capsy
     """
     hands = [REAL / "hands" / "15605_masked.png", REAL / "hand_1381" / "original.png"]
     hands += [REAL / "hands" / f"{name}_registered.png" for name in (4556, 4557)]
-    table, page = tmp_path / "p.csv", tmp_path / "p.html"
-    options = ["--bundle", bundle, "--out", table, "--page", page]
-    status, out, _ = call(capsys, "predict", *hands, "--sex=F", "--force", *options)
+    table, page = tmp_path / "p" / "ages.csv", tmp_path / "p" / "index.html"
+    options = ["--bundle", bundle, "--out", tmp_path / "p"]
+    status, out, _ = call(capsys, "assess", *hands, "--sex=F", "--force", *options)
     assert status == 0
     with table.open() as file:
         months = [float(row["months"]) for row in csv.DictReader(file)]
@@ -231,7 +231,7 @@ def test_shipped_bundles_order_real_hands_by_age(bundle, notice, tmp_path, capsy
 def test_an_output_that_cannot_be_written(trained, tmp_path, capsys):
     (tmp_path / "7.png").write_bytes(make.children(1, 7)[0].png)
     status, _, err = call(
-        capsys, "predict", tmp_path / "7.png", "--sex=M", "--run", trained, "--out", tmp_path / "7.png" / "p.csv"
+        capsys, "assess", tmp_path / "7.png", "--sex=M", "--run", trained, "--out", tmp_path / "7.png" / "p"
     )
     assert status == 2
     assert "cannot be written" in err

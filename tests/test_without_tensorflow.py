@@ -57,9 +57,9 @@ def test_no_command_imports_tensorflow(tmp_path):
         ["phantom", "--age", "96", "--sex", "F", "--view", "raw", "--size", "260x208", "--out", picture],
         ["train", *age, f"--run={run}"],
         ["evaluate", run, "--report"],
-        ["predict", picture, "--sex", "F", "--run", run, "--as-is"],
+        ["assess", picture, "--sex", "F", "--run", run, "--as-is"],
         ["register", Named.name, "--data", data, "--segmentation", "shipped", "--landmarks", "shipped", "--views", "1"],
-        ["predict", picture, "--sex", "F", "--views", "1", "--page", tmp_path / "page.html"],
+        ["assess", picture, "--sex", "F", "--views", "1", "--out", tmp_path / "ages"],
     ]
     done = subprocess.run(
         [sys.executable, "-c", GUARDED, json.dumps([[str(word) for word in words] for words in commands])],

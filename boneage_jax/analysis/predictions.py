@@ -54,7 +54,7 @@ def open_labelled(dataset: Dataset, split: str, view: View) -> Records:
     """
     records = dataset.split(split, view)
     if not np.isfinite(records.labels()[0]).any():
-        raise UserError(f"{dataset.path}: no image of the split {split!r} has a bone age; use boneage predict instead")
+        raise UserError(f"{dataset.path}: no image of the split {split!r} has a bone age; use boneage assess instead")
     return records
 
 

@@ -36,7 +36,7 @@ COMMANDS = (
     "importance",
     "scaling",
     "mine",
-    "predict",
+    "assess",
     "data",
     "demo",
 )

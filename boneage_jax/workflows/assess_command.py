@@ -104,7 +104,8 @@ def _within(one: Radiograph, folder: pathlib.Path) -> bool:
 
 def _rows(request: AssessRequest, assessor: Assessor, found: Sequence[Radiograph], out: pathlib.Path) -> Iterator[Row]:
     """Assesses what is not done yet, a batch at a time, and writes the page of each radiograph."""
-    journal = Journal(out, settings(request, assessor))
+    inputs = [str(path.resolve()) for path in request.paths]
+    journal = Journal(out, {"inputs": inputs, **settings(request, assessor)})
     batches = parallel.in_batches(len(found), request.batch_size)
     done = {batch: journal.finished([found[n] for n in batch]) for batch in batches}
     males = radiographs.sexes_of(found, request.sex, request.sex_csv)

@@ -63,8 +63,9 @@ class Journal:
             was = whole[0].get("settings", {}) if whole else {}
             differ = sorted(k for k in {*was, *self._settings} if was.get(k) != self._settings.get(k))
             raise UserError(
-                f"{self._path.parent}: holds ages that were read otherwise ({', '.join(differ) or 'empty journal'}); "
-                "name another folder with --out, or remove this one"
+                f"{self._path.parent}: holds the result of another command (it differs in "
+                f"{', '.join(differ) or 'its journal, which is empty'}); name another folder with --out, or remove "
+                "this one"
             )
         self._done = {line["batch"]: line["radiographs"] for line in whole[1:]}
         if lines[-1]:  # cut short in the middle of a line

@@ -10,6 +10,7 @@ from boneage_jax import NOT_A_MEDICAL_DEVICE
 from boneage_jax.analysis import sd_score
 from boneage_jax.data.dicom_header import Stated
 from boneage_jax.workflows import flags
+from boneage_jax.workflows.assess_text import faithful
 from boneage_jax.workflows.assessment import Assessment, Interval, NetworkAge, as_years_and_months
 
 SCHEMA = "boneage-assessments/1"
@@ -22,6 +23,8 @@ _DECIMALS = 2
 def document(assessments: Sequence[Assessment], *, networks: Sequence[str], remarks: Sequence[str]) -> dict[str, Any]:
     """Returns a whole document: what must be said with the ages, and a record of each radiograph.
 
+    A file whose name is not UTF-8 goes by its `file:` URI, as in the table.
+
     Args:
       assessments: in order.
       networks: where each network comes from.
@@ -32,7 +35,7 @@ def document(assessments: Sequence[Assessment], *, networks: Sequence[str], rema
         "notice": NOT_A_MEDICAL_DEVICE,
         "remarks": list(remarks),
         "networks": list(networks),
-        "radiographs": [record(one) for one in assessments],
+        "radiographs": [{**record(one), "file": faithful(one.file)} for one in assessments],
     }
 
 

@@ -238,9 +238,9 @@ class LabelledRequest:
     _: dataclasses.KW_ONLY
     images: pathlib.Path | None = option(None, "folder or zip of the radiographs", default_text="the table's folder")
     bundle: pathlib.Path | None = _bundle()
-    out: pathlib.Path | None = option(None, "file for the calibration, which boneage predict takes")
+    out: pathlib.Path | None = option(None, "file for the calibration, which boneage assess takes")
     into: pathlib.Path | None = option(None, "file for a bundle that holds it, to use with predict --bundle")
-    views: int | None = _views("views of each hand per network, as in boneage predict")
+    views: int | None = _views("views of each hand per network, as in boneage assess")
     batch_size: int = option(16, "radiographs at once", low=1)
 
 

@@ -51,7 +51,7 @@ INSTEAD = {
 """Values of options in place of those of the documentation, by command; `""` for all."""
 
 ADDED = {
-    "predict": ["--views=1", "--batch-size=2"],
+    "assess": ["--views=1", "--batch-size=2"],
     "register": ["--views=1", "--batch-size=4"],
     "importance": ["--images=8"],
     "paper": [

@@ -29,8 +29,7 @@ from boneage_jax.hand.regions import named
 from boneage_jax.region_spec import parse_regions
 from boneage_jax.runs import bundle, run_folder
 from boneage_jax.train.loop import train
-from boneage_jax.workflows import bundling, calibrate, derive, register
-from boneage_jax.workflows import predict as predict_command
+from boneage_jax.workflows import assess_command, bundling, calibrate, derive, register
 from boneage_jax.workflows.assess import Assessor
 from boneage_jax.workflows.assessment import PHANTOMS_ONLY, UNCALIBRATED_NOTICE
 from boneage_jax.workflows.calibration import Calibration
@@ -102,11 +101,11 @@ def test_ages_through_the_whole_pipeline(runs, ages, files, tmp_path, capsys):
     by_folder = AssessRequest((files,), tuple(ages), **networks, sex="F", views=2, batch_size=8)
     by_bundle = AssessRequest((files,), bundle=tmp_path / "b.safetensors", sex="F", views=2, batch_size=8)
     capsys.readouterr()
-    text, status = predict_command.predict(by_folder, tmp_path / "a.csv", tmp_path / "a.html")
+    text, status = assess_command.assess(by_folder, tmp_path / "a")
     assert capsys.readouterr().err.count("no quality thresholds were chosen for these networks") == 1
-    predict_command.predict(by_bundle, tmp_path / "b.csv", None)
+    assess_command.assess(by_bundle, tmp_path / "b")
     assert status == 0, "a picture without a hand was read all the same"
-    one, other = (list(csv.DictReader((tmp_path / name).open())) for name in ("a.csv", "b.csv"))
+    one, other = (list(csv.DictReader((tmp_path / name / "ages.csv").open())) for name in "ab")
     assert [row["file"].rsplit("/", 1)[-1] for row in one] == ["0.png", "1.png", "2.png", "3.png", "4.png", "none.png"]
     pairs = [(mine, theirs) for mine, theirs in zip(one, other, strict=True) if mine["months"] and theirs["months"]]
     assert len(pairs) >= 3
@@ -119,7 +118,7 @@ def test_ages_through_the_whole_pipeline(runs, ages, files, tmp_path, capsys):
     assert flags
     assert all(flag.endswith(" (uncalibrated)") for flag in flags)
     assert UNCALIBRATED_NOTICE in text
-    for shown in (text, (tmp_path / "a.html").read_text()):
+    for shown in (text, (tmp_path / "a" / "index.html").read_text()):
         assert PHANTOMS_ONLY in shown
         assert NOT_A_MEDICAL_DEVICE in shown
 

@@ -69,9 +69,9 @@ def test_official_layout_end_to_end(phantoms: Dataset, tmp_path):
     assert json.loads((folder / "scores.json").read_text())["phantom"] is False
 
     images = tmp_path / "rsna" / "Bone Age Test Set" / "Test Set Images"
-    predicted = boneage("predict", images, "--sex=F", "--run=runs/a", "--out=p.csv", cwd=tmp_path)
+    predicted = boneage("assess", images, "--sex=F", "--run=runs/a", "--out=p", cwd=tmp_path)
     assert predicted.returncode == 0, predicted.stderr
-    assert len((tmp_path / "p.csv").read_text().splitlines()) == 1 + 21
+    assert len((tmp_path / "p" / "ages.csv").read_text().splitlines()) == 1 + 21
 
     again = boneage("train", *config, "--run=runs/a", cwd=tmp_path)
     assert again.returncode == 0

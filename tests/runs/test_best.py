@@ -97,11 +97,11 @@ def test_evaluate_takes_it_and_says_so(risen, phantoms, capsys, cli):
 
 def test_predict_takes_it_and_says_so(risen, tmp_path, capsys, cli):
     (tmp_path / "hand.png").write_bytes(images.encode(np.zeros((48, 36), np.uint8), "png"))
-    asked = ["predict", tmp_path / "hand.png", "--as-is", "--sex", "F", "--run", risen]
-    assert cli(*asked, "--out", tmp_path / "best.csv") == 0
+    asked = ["assess", tmp_path / "hand.png", "--as-is", "--sex", "F", "--run", risen]
+    assert cli(*asked, "--out", tmp_path / "best") == 0
     assert run_folder.load(risen).chosen in capsys.readouterr().out
-    assert cli(*asked, "--step", least(risen), "--out", tmp_path / "named.csv") == 0
-    assert (tmp_path / "best.csv").read_text() == (tmp_path / "named.csv").read_text()
+    assert cli(*asked, "--step", least(risen), "--out", tmp_path / "named") == 0
+    assert (tmp_path / "best" / "ages.csv").read_text() == (tmp_path / "named" / "ages.csv").read_text()
 
 
 def test_bundle_takes_it_and_says_so(risen, tmp_path, capsys, cli):

@@ -1,4 +1,4 @@
-"""`boneage predict` on all kinds of input, with networks whose age in months is the image's mean."""
+"""`boneage assess` on all kinds of input, with networks whose age in months is the image's mean."""
 
 import csv
 import dataclasses
@@ -16,11 +16,11 @@ import pytest
 
 from boneage_jax.data import images
 from boneage_jax.errors import EXIT_PARTIAL, UserError
-from boneage_jax.hand.age_ensemble import Ages
-from boneage_jax.workflows import pictures, radiographs
-from boneage_jax.workflows import predict as predict_command
+from boneage_jax.hand.age_ensemble import Ages, EnsembleAges
+from boneage_jax.workflows import assess_command, pictures, radiographs
 from boneage_jax.workflows.assess import Assessor
 from boneage_jax.workflows.assessment import Assessment
+from boneage_jax.workflows.flags import SEX_DIFFERS
 from boneage_jax.workflows.requests import AssessRequest
 
 pydicom = pytest.importorskip("pydicom")
@@ -33,7 +33,7 @@ from tests.dicom_files import dataset, written  # noqa: E402
 class Means:
     """In place of trained networks: the mean of an image, and 100 months more for a boy."""
 
-    regions = ()
+    regions, labels, members = (), (), ("whole radiograph",)
 
     def __init__(self, needs_sex=True):
         self.needs_sex = needs_sex
@@ -43,7 +43,8 @@ class Means:
 
     def predict(self, regions, images, males):
         months = np.array([image.mean() + 100 * bool(male) for image, male in zip(images, males, strict=True)])
-        return Ages(months, np.ones(len(months)))
+        ages = Ages(months, np.ones(len(months)))
+        return EnsembleAges(ages, (ages,))
 
 
 @pytest.fixture(autouse=True)
@@ -51,6 +52,7 @@ def _means(monkeypatch):
     def init(self, request):
         self._request, self.ensemble, self._pipeline, self._finds_hands = request, Means(), None, False
         self.networks, self.remarks, self.age_calibration, self.intervals = (), (), None, None
+        self._networks, self.calibrated = (), True
 
     monkeypatch.setattr(Assessor, "__init__", init)
 
@@ -80,11 +82,12 @@ def rows_of(path):
         return {row["file"]: row for row in csv.DictReader(file)}
 
 
-def predict(tmp_path, *paths, **options):
-    """Returns rows by file, text, exit status."""
+def assess(tmp_path, *paths, **options):
+    """Returns rows by file, text, exit status; the folder is a new one each time."""
     request = AssessRequest(paths, **({"sex": "F"} | options))
-    text, status = predict_command.predict(request, tmp_path / "ages.csv", tmp_path / "ages.html")
-    return rows_of(tmp_path / "ages.csv"), text, status
+    out = tmp_path / f"ages{len(list(tmp_path.glob('ages*')))}"
+    text, status = assess_command.assess(request, out)
+    return rows_of(out / "ages.csv"), text, status
 
 
 FAULTS = {
@@ -113,7 +116,7 @@ def test_one_fault_in_a_folder_leaves_the_others_their_ages(fault, batch_size, t
         (folder / f"{level}.png").write_bytes(png(level))
     content, why = FAULTS[fault]
     (folder / fault).write_bytes(content)
-    rows, text, status = predict(tmp_path, folder, batch_size=batch_size)
+    rows, text, status = assess(tmp_path, folder, batch_size=batch_size)
     assert status == EXIT_PARTIAL == 4
     assert len(rows) == 4
     for level in (30, 60, 90):
@@ -121,17 +124,20 @@ def test_one_fault_in_a_folder_leaves_the_others_their_ages(fault, batch_size, t
         assert (float(row["months"]), row["sex"], row["problem"]) == (level, "F", "")
     row = rows[f"{folder}/{fault}"]
     assert (row["months"], row["spread"], row["flags"]) == ("", "", "")
-    for shown in (row["problem"], text, (tmp_path / "ages.html").read_text()):
+    pages = [(tmp_path / "ages0" / "index.html").read_text()]
+    pages += [path.read_text() for path in (tmp_path / "ages0" / "cases").glob("*.html") if fault in path.read_text()]
+    for shown in (row["problem"], text, *pages):
         assert why in shown
     assert "1 of 4 could not be used" in text
-    assert "3 predictions lie in" in text
+    assert "3 of 4" in text
+    assert len(pages) == 2
 
 
 @pytest.mark.parametrize("fault", list(FAULTS))
 def test_a_fault_alone_is_refused_and_nothing_is_written(fault, tmp_path):
     (tmp_path / fault).write_bytes(FAULTS[fault][0])
     with pytest.raises(UserError, match=rf"(?s)nothing was written.*{fault}: .*{FAULTS[fault][1]}"):
-        predict(tmp_path, tmp_path / fault)
+        assess(tmp_path, tmp_path / fault)
     assert sorted(os.listdir(tmp_path)) == [fault]
 
 
@@ -140,7 +146,7 @@ def test_each_file_is_decoded_once(tmp_path, monkeypatch):
         (tmp_path / f"{level}.png").write_bytes(png(level))
     decoded, decode = [], images.decode
     monkeypatch.setattr(images, "decode", lambda data: decoded.append(data) or decode(data))
-    rows, _, status = predict(tmp_path, tmp_path, batch_size=3)
+    rows, _, status = assess(tmp_path, tmp_path, batch_size=3)
     assert status == 0
     assert len(decoded) == len(rows) == 10
 
@@ -187,7 +193,7 @@ def test_folders_and_zips_give_what_is_a_picture_by_content_or_name(tmp_path):
         "DICOMDIR": pathlib.Path(get_testdata_file("DICOMDIR")).read_bytes(),
     }.items():
         (folder / name).write_bytes(content)
-    rows, _, status = predict(tmp_path, folder)
+    rows, _, status = assess(tmp_path, folder)
     assert status == 0
     expected = {
         "a.PNG": 20,
@@ -202,7 +208,7 @@ def test_folders_and_zips_give_what_is_a_picture_by_content_or_name(tmp_path):
     assert {name: float(row["months"]) for name, row in rows.items()} == pytest.approx(
         {f"{folder}/{name}": level for name, level in expected.items()}, abs=0.6
     )
-    of_zip, _, _ = predict(tmp_path, folder / "deep" / "z.zip")
+    of_zip, _, _ = assess(tmp_path, folder / "deep" / "z.zip")
     assert list(of_zip) == [f"{folder}/deep/z.zip/x/g", f"{folder}/deep/z.zip/y.zip/h"]
 
 
@@ -212,13 +218,13 @@ def test_what_cannot_be_looked_into_has_a_row(tmp_path):
     (folder / "a.png").write_bytes(png(20))
     (folder / "b.png").symlink_to("nowhere.png")
     (folder / "c.zip").write_bytes(packed(a=png(30))[:50])
-    rows, _, status = predict(tmp_path, folder)
+    rows, _, status = assess(tmp_path, folder)
     assert status == EXIT_PARTIAL
     assert rows[f"{folder}/a.png"]["months"] == "20.0"
     assert "nowhere.png" in rows[f"{folder}/b.png"]["problem"]
     assert "not a readable zip" in rows[f"{folder}/c.zip"]["problem"]
     with pytest.raises(UserError, match=r"c\.zip: not a readable zip"):
-        predict(tmp_path, folder / "c.zip")
+        assess(tmp_path, folder / "c.zip")
 
 
 def test_a_dicomdir_gives_the_pictures_that_it_names(tmp_path):
@@ -227,7 +233,7 @@ def test_a_dicomdir_gives_the_pictures_that_it_names(tmp_path):
     shutil.copy(get_testdata_file("DICOMDIR"), disc / "DICOMDIR")
     (disc / "icon.png").write_bytes(png(30))
     (disc / "77654033" / "CR1").rename(disc / "77654033" / "cr1")
-    rows, _, status = predict(tmp_path, disc / "DICOMDIR")
+    rows, _, status = assess(tmp_path, disc / "DICOMDIR")
     assert status == EXIT_PARTIAL
     assert len(rows) == 31
     there = {name for name, row in rows.items() if not row["problem"]}
@@ -241,7 +247,7 @@ def test_a_dicomdir_gives_the_pictures_that_it_names(tmp_path):
 def test_where_there_is_nothing(name, message, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=message):
-        predict(tmp_path, tmp_path / name)
+        assess(tmp_path, tmp_path / name)
 
 
 # ---- sex -------------------------------------------------------------------------------------------------------------
@@ -259,8 +265,8 @@ def test_where_there_is_nothing(name, message, tmp_path):
         ("M", "M", "error", "M", "", ""),
         ("F", "M", "error", "", "", "its PatientSex is M, F was given"),
         ("M", "F", "error", "", "", "its PatientSex is F, M was given"),
-        ("F", "M", "keep-given", "F", radiographs.SEX_DIFFERS, ""),
-        ("F", "M", "use-dicom", "M", radiographs.SEX_DIFFERS, ""),
+        ("F", "M", "keep-given", "F", SEX_DIFFERS, ""),
+        ("F", "M", "use-dicom", "M", SEX_DIFFERS, ""),
         ("", "M", "keep-given", "M", "", ""),
         ("F", "", "use-dicom", "F", "", ""),
     ],
@@ -273,7 +279,7 @@ def test_whose_sex_counts(given, stated, conflict, sex, flags, problem, way, tmp
     (folder / "known.dcm").write_bytes(dcm(60, given or "F"))
     (tmp_path / "sexes.csv").write_text(f"file,sex\na,{given}\nknown,{given}\n")
     options = {"sex": given} if way == "--sex" or not given else {"sex": "", "sex_csv": tmp_path / "sexes.csv"}
-    rows, _, status = predict(tmp_path, folder, sex_conflict=conflict, **options)
+    rows, _, status = assess(tmp_path, folder, sex_conflict=conflict, **options)
     row = rows[f"{folder}/a.dcm"]
     assert (row["sex"], row["flags"]) == (sex, flags)
     assert problem in row["problem"]
@@ -286,7 +292,7 @@ def test_files_whose_sex_nobody_can_say_are_refused_before_the_work(tmp_path, mo
     (tmp_path / "a.dcm").write_bytes(dcm(50))
     (tmp_path / "b.png").write_bytes(png(50))
     with pytest.raises(UserError, match=r"(?s)sex, which is not given for these files \(1\).*b\.png.*--sex-csv"):
-        predict(tmp_path, tmp_path, sex="")
+        assess(tmp_path, tmp_path, sex="")
 
 
 CLINICS = {"north/1.png": 20, "south/1.png": 40, "south/2.png": 60}
@@ -315,9 +321,9 @@ def test_a_table_gives_each_child_its_own_sex(cells, paths, expected, tmp_path):
     options = {"sex": "", "sex_csv": tmp_path / "sexes.csv"}
     if not set(expected) <= set("MF"):
         with pytest.raises(UserError, match=expected):
-            predict(tmp_path, *(folder / path for path in paths), **options)
+            assess(tmp_path, *(folder / path for path in paths), **options)
         return
-    rows, _, _ = predict(tmp_path, *(folder / path for path in paths), **options)
+    rows, _, _ = assess(tmp_path, *(folder / path for path in paths), **options)
     found = {name: float(row["months"]) for name, row in rows.items()}
     assert found == {
         f"{folder}/{name}": level + 100 * (sex == "M")
@@ -343,7 +349,7 @@ def test_a_file_that_is_named_twice_counts_once(paths, tmp_path):
     (tmp_path / "link").symlink_to(folder / "north")
     paths = [tmp_path / path if path.startswith("link") else folder / path for path in paths]
     (tmp_path / "sexes.csv").write_text("file,sex\nnorth/1.png,M\nsouth/1.png,F\n2,M\n")
-    rows, _, _ = predict(tmp_path, *paths, sex="", sex_csv=tmp_path / "sexes.csv")
+    rows, _, _ = assess(tmp_path, *paths, sex="", sex_csv=tmp_path / "sexes.csv")
     assert sorted(float(row["months"]) for row in rows.values()) == [40, 120, 160]
 
 
@@ -352,7 +358,7 @@ def test_members_that_are_found_twice_count_once(tmp_path):
     folder.mkdir()
     inner = packed(**{"b.png": png(40)})
     (folder / "a.zip").write_bytes(packed(**{"a.png": png(20), "inner.zip": inner, "bad.zip": b"no zip"}))
-    rows, _, _ = predict(tmp_path, folder / "a.zip", folder, folder / "a.zip")
+    rows, _, _ = assess(tmp_path, folder / "a.zip", folder, folder / "a.zip")
     assert list(rows) == [f"{folder}/a.zip/{name}" for name in ("a.png", "inner.zip/b.png", "bad.zip")]
 
 
@@ -362,13 +368,13 @@ def test_links_of_two_children_to_one_file_are_two(tmp_path):
     (tmp_path / "stored").write_bytes(png(40))
     for name in ("a.png", "b.png"):
         (folder / name).symlink_to(tmp_path / "stored")
-    assert len(predict(tmp_path, folder)[0]) == 2
+    assert len(assess(tmp_path, folder)[0]) == 2
 
 
 def test_a_row_without_a_sex_leaves_it_to_the_file(tmp_path):
     (tmp_path / "a.dcm").write_bytes(dcm(50, "M"))
     (tmp_path / "sexes.csv").write_text("file,sex\na,\n")
-    rows, _, _ = predict(tmp_path, tmp_path / "a.dcm", sex="", sex_csv=tmp_path / "sexes.csv")
+    rows, _, _ = assess(tmp_path, tmp_path / "a.dcm", sex="", sex_csv=tmp_path / "sexes.csv")
     assert rows[f"{tmp_path}/a.dcm"]["sex"] == "M"
 
 
@@ -376,7 +382,7 @@ def test_a_table_without_sexes_is_refused(tmp_path):
     (tmp_path / "a.dcm").write_bytes(dcm(50, "M"))
     (tmp_path / "sexes.csv").write_text("file,boneage\na,50\n")
     with pytest.raises(UserError, match="no column with sexes"):
-        predict(tmp_path, tmp_path / "a.dcm", sex="", sex_csv=tmp_path / "sexes.csv")
+        assess(tmp_path, tmp_path / "a.dcm", sex="", sex_csv=tmp_path / "sexes.csv")
 
 
 # ---- in memory -------------------------------------------------------------------------------------------------------
@@ -403,8 +409,8 @@ def test_arrays_and_datasets_go_the_way_of_files(capsys):
 
 
 def test_flags_of_uncalibrated_thresholds_are_marked():
-    assessment = Assessment("a", 1.0, 1.0, "F", ("cut off", radiographs.SEX_DIFFERS), calibrated=False)
-    assert assessment.marked_flags == ("cut off (uncalibrated)", radiographs.SEX_DIFFERS)
+    assessment = Assessment("a", 1.0, 1.0, "F", ("cut off", SEX_DIFFERS), calibrated=False)
+    assert assessment.marked_flags == ("cut off (uncalibrated)", SEX_DIFFERS)
     assert dataclasses.replace(assessment, calibrated=True).marked_flags == assessment.flags
 
 
@@ -412,26 +418,22 @@ def test_flags_of_uncalibrated_thresholds_are_marked():
 
 
 @pytest.mark.parametrize(
-    ("out", "page", "message"),
+    ("out", "message"),
     [
-        ("in", None, r"--out .*in: this is a folder"),
-        (None, "in", r"--page .*in: this is a folder"),
-        ("x", "in/../x", r"--page .*x: this is the file of --out too"),
-        ("in/a.png", None, r"--out .*a\.png: this is one of the radiographs"),
-        (None, "link.png", r"--page .*link\.png: this is one of the radiographs"),
-        ("sexes.csv", None, r"--out .*sexes\.csv: this is one of the files to read"),
-        ("in/a.png/b.csv", None, r"cannot be written"),
+        ("in", r"--out .*in: holds other files"),
+        ("in/a.png", r"--out .*a\.png: this is a file"),
+        ("link.png", r"--out .*link\.png: this is a file"),
+        ("in/a.png/b", r"cannot be written"),
     ],
 )
-def test_destinations_are_checked_before_the_work(out, page, message, tmp_path, monkeypatch):
+def test_destinations_are_checked_before_the_work(out, message, tmp_path, monkeypatch):
     monkeypatch.setattr(images, "decode", lambda data: pytest.fail("work has begun"))
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.png").write_bytes(png(20))
     (tmp_path / "link.png").symlink_to(tmp_path / "in" / "a.png")
-    (tmp_path / "sexes.csv").write_text("file,male\na,1\n")
-    request = AssessRequest((tmp_path / "in",), sex_csv=tmp_path / "sexes.csv")
     with pytest.raises(UserError, match=message):
-        predict_command.predict(request, tmp_path / out if out else None, tmp_path / page if page else None)
+        assess_command.assess(AssessRequest((tmp_path / "in",), sex="F"), tmp_path / out)
+    assert os.listdir(tmp_path / "in") == ["a.png"]
     assert (tmp_path / "in" / "a.png").read_bytes() == png(20)
 
 
@@ -447,14 +449,15 @@ def test_any_file_name_comes_through(name, tmp_path):
         pathlib.Path(os.fsdecode(path)).write_bytes(png(20))
     except OSError:
         pytest.skip("this file system does not take the name")
-    rows, text, status = predict(tmp_path, folder)
+    rows, text, status = assess(tmp_path, folder)
     assert status == 0
     (written_name,) = rows
     if written_name.startswith("file://"):
         assert urllib.parse.unquote_to_bytes(written_name.removeprefix("file://")) == path
     else:
         assert os.fsencode(written_name) == path
-    for shown in (text, (tmp_path / "ages.html").read_text(encoding="utf-8")):
+    pages = (tmp_path / "ages0").rglob("*.html")
+    for shown in (text, *(path.read_text(encoding="utf-8") for path in pages)):
         assert shown.encode("utf-8")
         assert "\x1b" not in shown
     assert "line\nbreak" not in text
@@ -477,7 +480,7 @@ def test_chronological_ages_and_sd_scores(tmp_path):
     }
     for name, made in files.items():
         (tmp_path / name).write_bytes(written(made))
-    rows, text, _ = predict(tmp_path, *(tmp_path / name for name in files))
+    rows, text, _ = assess(tmp_path, *(tmp_path / name for name in files))
     scores = {pathlib.Path(name).name: (row["chronological_months"], row["sd_score"]) for name, row in rows.items()}
     # A girl of 96 months: 10.23 months in the Brush Foundation's table; 90 - 96 months are -0.59 of them.
     assert scores == {
@@ -487,7 +490,7 @@ def test_chronological_ages_and_sd_scores(tmp_path):
         "none.dcm": ("", ""),
     }
     assert "(chronological age 96.0 months, PatientBirthDate and StudyDate)  (SD score -0.6, Brush Foundation" in text
-    rows, text, _ = predict(tmp_path, tmp_path / "months.dcm", tmp_path / "none.dcm", chronological_age=100.0)
+    rows, text, _ = assess(tmp_path, tmp_path / "months.dcm", tmp_path / "none.dcm", chronological_age=100.0)
     assert [row["chronological_months"] for row in rows.values()] == ["100.0"] * 2
     assert "(chronological age 100.0 months, as given; PatientAge has 96.0)" in text
     assert "(chronological age 100.0 months, as given)" in text

@@ -39,10 +39,11 @@ def test_from_a_table_to_calibrated_predictions(clinic, tmp_path, capsys):
     assert "warning: " in said, "24 images are few"
 
     def predicted(*options):
-        arguments = ("predict", clinic / "00.png", "--sex", "M", "--views", 1, "--out", tmp_path / "p.csv", *options)
+        out = tmp_path / f"p{len(list(tmp_path.glob('p*')))}"
+        arguments = ("assess", clinic / "00.png", "--sex", "M", "--views", 1, "--out", out, *options)
         status, said, _ = call(capsys, *arguments)
         assert status == 0
-        (row,) = csv.DictReader((tmp_path / "p.csv").open())
+        (row,) = csv.DictReader((out / "ages.csv").open())
         return float(row["months"]), said
 
     plain, without = predicted("--bundle", "phantom_only")
@@ -57,7 +58,7 @@ def test_from_a_table_to_calibrated_predictions(clinic, tmp_path, capsys):
     assert bundle.read(into).about[fitted.LINES.notes]["source"] == "labels.csv"
 
     status, _, said = call(
-        capsys, "predict", clinic / "00.png", "--sex", "M", "--run", "phantom_only:age0", "--age-calibration", out
+        capsys, "assess", clinic / "00.png", "--sex", "M", "--run", "phantom_only:age0", "--age-calibration", out
     )
     assert status == 2
     assert "calibrates the ages of other networks" in said
@@ -76,7 +77,7 @@ def test_what_cannot_be_used_is_refused(clinic, tmp_path, capsys):
     assert status == 2
     assert "found no column with sexes" in said
     status, _, said = call(
-        capsys, "predict", clinic / "00.png", "--sex", "M", "--age-calibration", clinic / "labels.csv"
+        capsys, "assess", clinic / "00.png", "--sex", "M", "--age-calibration", clinic / "labels.csv"
     )
     assert status == 2
     assert "expected a file of boneage calibrate ages" in said
@@ -102,10 +103,11 @@ def test_intervals_from_a_table_to_predictions(clinic, tmp_path, capsys):
     assert "80%: holds" in said
 
     def predicted(*options):
-        arguments = ("predict", clinic / "00.png", "--sex", "M", "--views", 1, "--out", tmp_path / "p.csv", *options)
+        out = tmp_path / f"p{len(list(tmp_path.glob('p*')))}"
+        arguments = ("assess", clinic / "00.png", "--sex", "M", "--views", 1, "--out", out, *options)
         status, said, problem = call(capsys, *arguments)
         assert status == 0, problem
-        (row,) = csv.DictReader((tmp_path / "p.csv").open())
+        (row,) = csv.DictReader((out / "ages.csv").open())
         return row, said
 
     beside, said = predicted("--bundle", "phantom_only", "--intervals", out)

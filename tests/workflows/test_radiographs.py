@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from boneage_jax.data import images
-from boneage_jax.workflows import radiographs
+from boneage_jax.workflows import flags, radiographs
 
 
 def encoded(array):
@@ -91,7 +91,7 @@ def test_a_dicom_dataset_without_pixels_is_a_problem():
 def test_which_sex_counts(given, stated, conflict, male):
     sex = radiographs.sex_that_counts(given, stated, conflict, needed=True)
     assert (sex.male, sex.problem) == (male, "")
-    assert sex.flags == ((radiographs.SEX_DIFFERS,) if given is not None and stated not in (None, given) else ())
+    assert sex.flags == ((flags.SEX_DIFFERS,) if given is not None and stated not in (None, given) else ())
 
 
 @pytest.mark.parametrize(("given", "stated"), [(None, None), (True, False)])
