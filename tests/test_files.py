@@ -24,6 +24,17 @@ def test_whole_or_not_at_all(tmp_path):
     assert os.listdir(path.parent) == ["a.txt"]
 
 
+def test_a_file_is_replaced_not_overwritten(tmp_path):
+    """Who has opened the old file reads it to its end: so a reader never finds half of each."""
+    path = tmp_path / "a.txt"
+    write_text(path, "first " * 10_000)
+    with path.open() as reader:
+        beginning = reader.read(6)
+        write_text(path, "second")
+        assert beginning + reader.read() == "first " * 10_000
+    assert path.read_text() == "second"
+
+
 def test_a_folder_that_cannot_be(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written"):

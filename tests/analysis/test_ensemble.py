@@ -39,6 +39,18 @@ def test_weights_are_the_best_that_are_not_negative():
     np.testing.assert_allclose(average(new), new.sum(0) / 3)
 
 
+def test_a_model_that_errs_as_another_does_but_worse_gets_no_negative_weight():
+    """Without the bound least squares would take the second model's errors off the first one's."""
+    rng = np.random.default_rng(3)
+    reading, error = rng.uniform(20, 220, 400), rng.normal(0, 5, 400)
+    predicted = np.stack([reading + error, reading + 3 * error + rng.normal(0, 1, 400)])
+    unbounded = np.linalg.lstsq(predicted.T, reading, rcond=None)[0]
+    assert unbounded[1] < -0.3
+    first, second = fitted_weights(predicted, reading)
+    assert second == 0
+    assert first == pytest.approx(predicted[0] @ reading / (predicted[0] @ predicted[0]))
+
+
 @given(st.floats(0.5, 1.5), st.floats(-30, 30))
 @settings(max_examples=20)
 def test_a_linear_bias_is_undone(slope, shift):
@@ -64,6 +76,13 @@ def test_paired_comparisons_see_what_unpaired_ones_cannot():
     assert found.difference.low > 0.9
     assert found.p < 1e-10
     assert compare(error, error).p == 1.0
+
+
+def test_errors_are_compared_by_size_whatever_their_sign():
+    """The first is 12 months too low or too high, the second 10 too high or too low: 2 months worse each time."""
+    sign = np.where(np.arange(40) % 4 == 0, 1.0, -1.0)
+    found = compare(12 * sign, -10 * sign)
+    assert (found.difference.value, found.difference.low, found.difference.high) == (2.0, 2.0, 2.0)
 
 
 def test_no_difference_is_rarely_called_one():

@@ -52,6 +52,15 @@ def test_no_gain_is_said_to_be_none():
     assert "warning" not in local_calibration.as_text(local_calibration.fit(*clinic(200), "labels.csv"))
 
 
+def test_where_nothing_is_to_be_gained_the_gain_is_below_nothing():
+    """Ten of each sex, of readers who agree with the network: lines learn noise, and cost months on other images."""
+    gains = [
+        local_calibration.fit(*clinic(20, seed=seed, girls=(1, 0), boys=(1, 0), noise=8), "labels.csv").gain.value
+        for seed in range(40)
+    ]
+    assert np.mean(gains) + 2 * np.std(gains) / 40**0.5 < 0
+
+
 def test_a_sex_of_few_images_gets_no_line():
     months, reading, male = clinic(60)
     kept = ~male | (np.cumsum(male) <= 5)

@@ -40,6 +40,15 @@ def test_the_interval_covers_the_truth_as_often_as_it_says():
     assert 51 <= hits <= 60
 
 
+def test_the_interval_of_a_mean_is_as_wide_as_its_normal_distribution_says():
+    """95% lie within 1.96 standard errors; 2,000 resamples find that to a few percent."""
+    error = np.random.default_rng(5).normal(3.0, 10.0, 500)
+    score = scores.named("bias", error)
+    half = 1.96 * error.std() / 500**0.5
+    assert score.high - score.value == pytest.approx(half, rel=0.07)
+    assert score.value - score.low == pytest.approx(half, rel=0.07)
+
+
 def test_one_image_has_no_interval():
     table = scores.score_all(np.array([100.0]), np.array([90.0]), np.array([True]))
     assert table["male"]["MAE"] == scores.Score(10.0, 10.0, 10.0)

@@ -126,6 +126,13 @@ CASES = {
         np.clip(RAMP.astype(int) - 1000, 0, 1999) * 255 // 1999,
     ),
     "table of 12 bits as words": (RAMP, {"VOILUTSequence": lut(0, 12, SQUARES, "OW")}, SQUARES[RAMP] / 4095 * 255),
+    # Neighbours lie as far apart as can be: an entry off is seen.
+    "table of odd and even values": (RAMP, {"VOILUTSequence": lut(0, 8, np.arange(4096) % 2 * 255)}, RAMP % 2 * 255),
+    "table of odd and even values from 1001 on": (
+        RAMP,
+        {"ModalityLUTSequence": lut(1001, 8, np.arange(2000) % 2 * 255)},
+        np.clip(RAMP.astype(int) - 1001, 0, 1999) % 2 * 255,
+    ),
     "table before window": (
         RAMP,
         {"VOILUTSequence": lut(0, 12, SQUARES), "WindowCenter": "1000", "WindowWidth": "10"},

@@ -31,6 +31,12 @@ def test_folds_are_of_about_one_size():
     assert all(abs(size - 1000) < 5 * (5000 * 0.2 * 0.8) ** 0.5 for size in sizes)
 
 
+@pytest.mark.parametrize(("child", "fold"), [("p1", 2), ("p2", 1), ("1377", 2), ("4360", 3)])
+def test_a_child_stays_in_its_fold_from_process_to_process(child, fold):
+    """Folds of five as `printf CHILD | sha256sum` gives them: its first 16 digits modulo 5."""
+    assert [k for k in range(5) if Fold(5, k, True).keeps(child)] == [fold]
+
+
 def test_patients_of_a_table(tmp_path):
     path = tmp_path / "deeplasia.csv"
     path.write_text("image_ID,dir,patient_ID,sex,bone_age\n1.png,a,p1,F,12\n2,a,p1,F,24\n3,b,p2,M,36\n")
