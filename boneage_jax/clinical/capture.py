@@ -8,7 +8,7 @@ import numpy as np
 
 from boneage_jax.clinical import codes
 from boneage_jax.clinical.instance import own_attributes
-from boneage_jax.clinical.measurement import Measurement
+from boneage_jax.clinical.measurement import Measurement, Unmeasured
 from boneage_jax.clinical.source import concept, header, highdicom, refusing, with_least_character_set
 from boneage_jax.errors import UserError
 
@@ -25,7 +25,9 @@ _MOST_PIXELS = 65535
 """Of a side: rows and columns have 16 bits (PS3.3 C.7.6.3)."""
 
 
-def secondary_capture(picture: np.ndarray, measurement: Measurement, source: pydicom.Dataset) -> pydicom.Dataset:
+def secondary_capture(
+    picture: np.ndarray, measurement: Measurement | Unmeasured, source: pydicom.Dataset
+) -> pydicom.Dataset:
     """Returns a picture that was drawn from a radiograph, as a new series of its study, uncompressed.
 
     Burned In Annotation is that of the radiograph, and absent where the radiograph has none: it says whether pixels
@@ -34,7 +36,7 @@ def secondary_capture(picture: np.ndarray, measurement: Measurement, source: pyd
 
     Args:
       picture: RGB, uint8 of shape (h, w, 3).
-      measurement: what the picture shows.
+      measurement: what the picture shows; or why it shows no age.
       source: the radiograph; its pixels are not needed.
 
     Raises:
@@ -87,15 +89,10 @@ def _check(picture: np.ndarray) -> None:
         )
 
 
-def _derivation(measurement: Measurement) -> str:
+def _derivation(measurement: Measurement | Unmeasured) -> str:
     """Returns how the picture came about."""
-    age = f"bone age {measurement.months:.1f} months"
-    said = [
-        f"Drawn by {measurement.algorithm} from the source image: {age}",
-        measurement.interval_text,
-        *measurement.statements,
-    ]
-    return "; ".join(filter(None, said))[:_LONGEST_TEXT]
+    said = [f"Drawn by {measurement.algorithm} from the source image: {measurement.summary}", *measurement.statements]
+    return "; ".join(said)[:_LONGEST_TEXT]
 
 
 def _reference(image: Any) -> Any:

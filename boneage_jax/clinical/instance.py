@@ -5,18 +5,18 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
-from boneage_jax.clinical.measurement import AUTHORS, Measurement
+from boneage_jax.clinical.measurement import AUTHORS, Measurement, Unmeasured
 from boneage_jax.clinical.source import highdicom
 
 DESCRIPTION = "Bone age, research software, not a medical device"
 """Of the series of reports and pictures."""
 
 
-def own_attributes(measurement: Measurement, series_number: int) -> dict[str, Any]:
+def own_attributes(measurement: Measurement | Unmeasured, series_number: int) -> dict[str, Any]:
     """Returns the arguments by which highdicom makes the only object of a new series, now.
 
     Args:
-      measurement: what is reported; its algorithm is named as the machine.
+      measurement: what is reported, or why no age is; its algorithm is named as the machine.
       series_number: of the series.
 
     Raises:

@@ -18,8 +18,29 @@ AUTHORS = "The boneage-jax authors"
 """Who makes the algorithm: the authors in pyproject.toml."""
 
 
+class _Said:
+    """What measurements and radiographs without one have in common."""
+
+    algorithm_name: str
+    algorithm_version: str
+    turned: str
+    notices: tuple[str, ...]
+
+    @property
+    def algorithm(self) -> str:
+        """Name and version of the algorithm."""
+        return f"{self.algorithm_name} {self.algorithm_version}"
+
+    @property
+    def statements(self) -> tuple[str, ...]:
+        """What is said in words with the age: that this is no medical device, how the picture was turned, the terms."""
+        turned = (f"The picture was turned before it was read: {self.turned}.",) if self.turned.strip() else ()
+        said = (NOT_A_MEDICAL_DEVICE, *turned, *filter(str.strip, self.notices))
+        return tuple(printable(text) for text in dict.fromkeys(said))
+
+
 @dataclasses.dataclass(frozen=True)
-class Measurement:
+class Measurement(_Said):
     """One bone age, read by networks.
 
     Attributes:
@@ -79,15 +100,7 @@ class Measurement:
         for name, allowed in (("sex", SEXES), ("laterality", SIDES)):
             if getattr(self, name) not in allowed:
                 raise _refused(name, getattr(self, name), " or ".join(map(repr, allowed)))
-        for name in ("algorithm_name", "algorithm_version"):
-            text = getattr(self, name)
-            if not text.strip() or len(text) > _LONGEST_NAME or "\\" in text or not text.isprintable():
-                raise _refused(name, text, f"1 to {_LONGEST_NAME} printable characters without a backslash")
-
-    @property
-    def algorithm(self) -> str:
-        """Name and version of the algorithm."""
-        return f"{self.algorithm_name} {self.algorithm_version}"
+        _check_algorithm(self.algorithm_name, self.algorithm_version)
 
     @property
     def interval_text(self) -> str:
@@ -98,11 +111,9 @@ class Measurement:
         return f"{100 * self.level:g}% prediction interval: {low:.1f} to {high:.1f} months"
 
     @property
-    def statements(self) -> tuple[str, ...]:
-        """What is said in words with the age: that this is no medical device, how the picture was turned, the terms."""
-        turned = (f"The picture was turned before it was read: {self.turned}.",) if self.turned.strip() else ()
-        said = (NOT_A_MEDICAL_DEVICE, *turned, *filter(str.strip, self.notices))
-        return tuple(printable(text) for text in dict.fromkeys(said))
+    def summary(self) -> str:
+        """The age in one line, with its interval."""
+        return "; ".join(filter(None, [f"bone age {self.months:.1f} months", self.interval_text]))
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -114,6 +125,50 @@ class Measurement:
     def findings(self) -> tuple[str, ...]:
         """The quality flags, printable."""
         return tuple(printable(flag) for flag in self.flags if flag.strip())
+
+
+@dataclasses.dataclass(frozen=True)
+class Unmeasured(_Said):
+    """A radiograph that gets no bone age. Of it only pictures are reported: there is nothing that was measured.
+
+    Attributes:
+      reasons: why, one or more.
+      algorithm_name: of what refused it, as in `Measurement`.
+      algorithm_version: as `algorithm_name`.
+      laterality: of the hand: `L`, `R`, or empty where it is not known.
+      turned: how the picture was turned before it was looked at; empty where it was not.
+      notices: terms of the networks and of the software. `NOT_A_MEDICAL_DEVICE` is said with or without it.
+    """
+
+    reasons: tuple[str, ...]
+    algorithm_name: str
+    algorithm_version: str
+    laterality: str = ""
+    turned: str = ""
+    notices: tuple[str, ...] = (NOT_A_MEDICAL_DEVICE,)
+
+    def __post_init__(self) -> None:
+        """Refuses what cannot be reported.
+
+        Raises:
+          UserError: that names the field, what was found and what was expected.
+        """
+        if not any(map(str.strip, self.reasons)):
+            raise _refused("reasons", self.reasons, "one reason or more")
+        if self.laterality not in SIDES:
+            raise _refused("laterality", self.laterality, " or ".join(map(repr, SIDES)))
+        _check_algorithm(self.algorithm_name, self.algorithm_version)
+
+    @property
+    def summary(self) -> str:
+        """That there is no age, and why, in one line."""
+        return printable(f"no bone age: {', '.join(filter(str.strip, self.reasons))}")
+
+
+def _check_algorithm(name: str, version: str) -> None:
+    for field, text in (("algorithm_name", name), ("algorithm_version", version)):
+        if not text.strip() or len(text) > _LONGEST_NAME or "\\" in text or not text.isprintable():
+            raise _refused(field, text, f"1 to {_LONGEST_NAME} printable characters without a backslash")
 
 
 def _is_age(months: float) -> bool:

@@ -13,7 +13,7 @@ pytest.importorskip("highdicom")
 from pydicom import uid  # noqa: E402
 
 from boneage_jax.clinical.capture import secondary_capture  # noqa: E402
-from boneage_jax.clinical.measurement import Measurement  # noqa: E402
+from boneage_jax.clinical.measurement import Measurement, Unmeasured  # noqa: E402
 from tests.clinical import reports  # noqa: E402
 from tests.clinical.reports import BARE, CR, FULL, IDENTITY, PATIENT, STUDY, radiograph, stored  # noqa: E402
 
@@ -142,3 +142,17 @@ def test_dciodvfy_of_a_hand_whose_side_is_not_known(tmp_path):
         "Warning - is only permitted to be empty when actually unknown; should be absent (not empty) if an unpaired "
         "body part, and have a value if a paired body part - attribute <Laterality>"
     ]
+
+
+def test_a_picture_of_no_age_says_so(tmp_path):
+    unmeasured = Unmeasured(
+        ("two hands", "cut off"), "boneage-jax", "0.1.0", laterality="R", notices=("For research.",)
+    )
+    made = secondary_capture(PICTURE, unmeasured, radiograph())
+    said = stored(made).DerivationDescription
+    assert said.startswith("Drawn by boneage-jax 0.1.0 from the source image: no bone age: two hands, cut off; ")
+    for part in (NOT_A_MEDICAL_DEVICE, "For research."):
+        assert part in said
+    assert made.Laterality == "R"
+    _, complaints = reports.said_by("dcmdump", made, tmp_path)
+    assert not complaints

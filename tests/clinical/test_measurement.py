@@ -6,7 +6,7 @@ import math
 import pytest
 
 from boneage_jax import NOT_A_MEDICAL_DEVICE
-from boneage_jax.clinical.measurement import Measurement
+from boneage_jax.clinical.measurement import Measurement, Unmeasured
 from boneage_jax.errors import UserError
 
 FULL = {
@@ -75,3 +75,18 @@ def test_names_of_files_that_are_no_text_are_printable():
     assert made.parameters == ("sex of the child: F", "network: \\xff.safetensors")
     assert made.findings == ("\\xff",)
     assert made.statements[1] == "The picture was turned before it was read: by 180\\xff."
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"reasons": ()}, "reasons"),
+        ({"reasons": (" ",)}, "reasons"),
+        ({"laterality": "B"}, "laterality"),
+        ({"algorithm_name": ""}, "algorithm_name"),
+        ({"algorithm_version": "1\\2"}, "algorithm_version"),
+    ],
+)
+def test_a_radiograph_without_an_age_says_why_and_by_what(changes, field):
+    with pytest.raises(UserError, match=f"^a bone age cannot be reported: {field} is "):
+        Unmeasured(**({"reasons": ("two hands",), "algorithm_name": "b", "algorithm_version": "1"} | changes))
