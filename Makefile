@@ -1,7 +1,8 @@
 # make demo: everything on phantoms, from an empty folder to a page.
 # make test: the tests.   make engines: those that train for long, several processes of JAX, a Slurm, a PostgreSQL, the demo.
 # make docs: the documentation site, into site/.   make coverage: the tests once more, and which lines they run.
-# make fuzz: damaged files for all file readers, for SECONDS (600).
+# make fuzz: damaged files for all file readers, for SECONDS (600).   make mutations: core lines changed, tests must fail.
+# make dist: wheel and sdist, built twice and compared.   make sbom, make audit, make licences: what the package rests on.
 # All make .venv and install by themselves; PYTHON names the interpreter to start from (3.11 or newer).
 PYTHON ?= python3
 VENV := .venv
@@ -11,10 +12,10 @@ SECONDS ?= 600
 # For make engines: tests that train for longer, where optimised programs are worth their compilation.
 TRAINS := --xla_backend_optimization_level=1
 
-.PHONY: help demo test engines docs coverage fuzz lint format clean
+.PHONY: help demo test engines docs coverage fuzz mutations dist sbom audit licences lint format clean
 
 help:
-	@grep -E '^# ' Makefile | head -5
+	@grep -E '^# ' Makefile | head -6
 
 # One stamp an extra, so that the demo need not wait for what only tests want.
 $(VENV)/bin/python:
@@ -31,6 +32,10 @@ $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.docs: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	@touch $@ $(VENV)/.base
+
+$(VENV)/.supply: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[supply]'
 	@touch $@ $(VENV)/.base
 
 demo: $(VENV)/.base
@@ -52,6 +57,24 @@ coverage: $(VENV)/.dev
 fuzz: $(VENV)/.dev
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
 
+mutations: $(VENV)/.dev
+	$(BIN)/python -m tests.mutation
+
+dist: $(VENV)/.supply
+	$(BIN)/python -m tests.supply.dist
+
+sbom: $(VENV)/.supply
+	$(BIN)/python -m tests.supply.sbom
+
+# Fails where the service of known vulnerabilities cannot be asked: docs/reference/supply-chain.md answers what it finds.
+audit: $(VENV)/.supply
+	$(BIN)/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt
+
+licences:
+	$(PYTHON) -m venv --clear build/pinned
+	build/pinned/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,lint,dicom,clinic,onnx,sweep,postgres,docs,supply]'
+	build/pinned/bin/python -m tests.supply.licences
+
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -62,4 +85,4 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(DEMO) site htmlcov .coverage .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(DEMO) site build dist htmlcov .coverage .pytest_cache .mypy_cache .ruff_cache
