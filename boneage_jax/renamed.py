@@ -30,6 +30,9 @@ COARSE_TO_FINE = {
 }
 """The layouts of `data.frame` `looks`, by task."""
 
+COMMANDS = {"predict": "assess"}
+"""Commands: old and new."""
+
 STORED = {"limits": "thresholds", "second_look": "fine_stage", "flesh_sd": "soft_tissue_sd"}
 """Keys in bundles, calibration files, and datasets of phantoms or registered hands: old and new."""
 

@@ -59,6 +59,14 @@ def call(capsys, *arguments):
     return status, out, err
 
 
+def test_a_command_of_an_older_name_is_the_new_one(tmp_path, capsys):
+    """It says so, and does what that does."""
+    old, new = (call(capsys, name, tmp_path / "nowhere.png", "--sex=F") for name in ("predict", "assess"))
+    assert old[0] == new[0] == 2
+    assert "the command predict is called assess now" in old[2]
+    assert old[2].endswith(new[2])
+
+
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_every_command_has_help_with_an_example_that_parses(command, capsys):
     with pytest.raises(SystemExit) as leave:

@@ -57,7 +57,7 @@ class Request(Base):
     """Every kind of option."""
 
     images: tuple[pathlib.Path, ...] = option(help="radiographs", positional=True, metavar="IMAGE|FOLDER")
-    out: pathlib.Path = option(help="where everything goes")
+    out: pathlib.Path = option(help="where everything goes", short="-o")
     page: pathlib.Path | None = option(None, "page to write")
     name: str = option("", "of the new dataset", default_text="the source's")
     split: str = option("test", "100% of what is scored")
@@ -101,6 +101,7 @@ def test_what_is_not_given_has_its_default():
         (["b.png"], "images", (pathlib.Path("hand.png"), pathlib.Path("b.png"))),
         (["--data=d"], "data", pathlib.Path("d")),
         (["--page", "p.html"], "page", pathlib.Path("p.html")),
+        (["-o", "p"], "out", pathlib.Path("p")),
         (["--name=x"], "name", "x"),
         (["--run", "a", "--run", "b:c"], "runs", (pathlib.Path("a"), pathlib.Path("b:c"))),
         (["--splits=train, test,"], "splits", ("train", "test")),
@@ -155,7 +156,7 @@ def test_what_cannot_be_read_is_status_2(arguments, expected, capsys):
 
 
 def test_a_field_without_a_default_is_required(capsys):
-    for arguments, missing in ((["--out=o"], "IMAGE|FOLDER"), (["hand.png"], "--out")):
+    for arguments, missing in ((["--out=o"], "IMAGE|FOLDER"), (["hand.png"], "-o/--out")):
         with pytest.raises(SystemExit):
             parser_of().parse_args(arguments)
         assert f"the following arguments are required: {missing}" in capsys.readouterr().err
@@ -177,7 +178,7 @@ def test_messages_of_parsed_types_are_passed_on():
     [
         "IMAGE|FOLDER radiographs",
         "--data DATA folder of built datasets (default: data)",
-        "--out OUT where everything goes",
+        "-o OUT, --out OUT where everything goes",
         "--page PAGE page to write",
         "--name NAME of the new dataset (default: the source's)",
         "--split SPLIT 100% of what is scored (default: test)",

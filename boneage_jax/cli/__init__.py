@@ -14,8 +14,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from boneage_jax import NOT_A_MEDICAL_DEVICE, __version__, environment, errors
-from boneage_jax.cli import compare, data, hands, models, runs
+from boneage_jax import NOT_A_MEDICAL_DEVICE, __version__, environment, errors, renamed
+from boneage_jax.cli import compare, data, hands, models, runs, serve
 from boneage_jax.cli.options import command
 from boneage_jax.config.loading import is_config_argument
 from boneage_jax.options import request_of
@@ -64,6 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     """Splits `--config...` from the rest, which argparse knows."""
+    if arguments and (now := renamed.COMMANDS.get(arguments[0])):
+        print(f"boneage: the command {arguments[0]} is called {now} now; the old name will go", file=sys.stderr)
+        arguments = [now, *arguments[1:]]
     config_arguments: list[str] = []
     own: list[str] = []
     takes_value = False
@@ -90,7 +93,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"boneage-jax {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    for group in (data, hands, models, compare, runs):
+    for group in (data, hands, serve, models, compare, runs):
         group.add(commands)
     command(
         commands,

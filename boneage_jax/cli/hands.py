@@ -26,7 +26,8 @@ class AssessOptions(AssessRequest):
 
     out: pathlib.Path | None = option(
         None,
-        "folder for tables (CSV, JSON), a page of all ages and one for each radiograph, and a manifest",
+        "folder for tables (CSV, JSON), a page of all ages and one for each radiograph, and a manifest; or a .csv or "
+        ".json file for that alone",
         short="-o",
     )
 

@@ -132,6 +132,24 @@ def decode(data: bytes) -> Grey:
             raise ImageError(f"the DICOM file cannot be read ({message[:300]})") from error
 
 
+def transfer_syntaxes() -> list[str]:
+    """Returns the UIDs of the transfer syntaxes whose images `decode` reads with what is installed here.
+
+    Raises:
+      UserError: where pydicom is not installed.
+    """
+    library()
+    from pydicom import uid
+    from pydicom.pixels import get_decoder
+
+    found = []
+    for syntax in uid.AllTransferSyntaxes:
+        with contextlib.suppress(NotImplementedError):
+            if _plugins(get_decoder(syntax)):
+                found.append(str(syntax))
+    return found
+
+
 def library() -> Any:
     """Returns pydicom. Raises `UserError` where it is not installed."""
     try:
@@ -139,8 +157,12 @@ def library() -> Any:
         import pydicom.pixels
     except ImportError as error:
         raise missing_extra("pydicom", "dicom", "reading DICOM") from error
-    _add_jpeg()
+    with _adding:  # two threads may read their first files at once
+        _add_jpeg()
     return pydicom
+
+
+_adding = threading.Lock()
 
 
 @functools.cache

@@ -38,7 +38,7 @@ def assess(request: AssessRequest, out: pathlib.Path | None) -> tuple[str, int]:
 
     Args:
       request: which radiographs, by which networks.
-      out: folder for tables and pages; None for none.
+      out: folder for tables and pages; a file that ends in .csv or .json for that one alone; None for none.
 
     Returns:
       What came out, for people, and the exit status: 0, or `EXIT_PARTIAL` where some radiographs could not be used.
@@ -47,25 +47,42 @@ def assess(request: AssessRequest, out: pathlib.Path | None) -> tuple[str, int]:
       UserError: see `assess.Assessor`; for a folder that cannot be written, or holds something else; and where no
         radiograph at all could be used. Nothing is written then.
     """
+    alone = out is not None and out.suffix.lower() in (".csv", ".json") and not out.is_dir()
+    folder = None if alone else out
     with contextlib.ExitStack() as stack:
-        if out is not None:
-            stack.enter_context(_claimed(out))
+        if folder is not None:
+            stack.enter_context(_claimed(folder))
         assessor, tree = stack.enter_context(Assessor(request)), stack.enter_context(Tree())
-        found = [one for one in radiographs.found(tree, request.paths) if out is None or not _within(one, out)]
-        if out is None:
+        found = [one for one in radiographs.found(tree, request.paths) if folder is None or not _within(one, folder)]
+        if out is not None and alone:
+            _check_file(request, found, out)
+        if folder is None:
             assessments = [assessment for assessment, _ in assessor.assess(found)]
         else:
-            rows = list(_rows(request, assessor, found, out))
+            rows = list(_rows(request, assessor, found, folder))
             assessments = [row.assessment for row in rows]
         failed = sum(bool(one.problem) for one in assessments)
         if failed == len(assessments):
             raise UserError(
                 f"no radiograph could be used, nothing was written:\n{assess_text.problems_listed(assessments)}"
             )
-        if out is not None:
-            _write(rows, out, request, assessor)
+        if folder is not None:
+            _write(rows, folder, request, assessor)
+        elif out is not None and out.suffix.lower() == ".csv":
+            assess_text.write_csv(assessments, out)
+        elif out is not None:
+            write_text(out, _document(assessments, assessor))
     text = assess_text.as_text(assessments, out, networks=assessor.networks, remarks=assessor.remarks)
     return text, EXIT_PARTIAL if failed else 0
+
+
+def _check_file(request: AssessRequest, found: Sequence[Radiograph], out: pathlib.Path) -> None:
+    """Raises `UserError` for a file that cannot be written, or would take the place of something that is read."""
+    sources = [one.ref.path for one in found if one.ref is not None]
+    sources += [request.bundle, request.sex_csv, request.thresholds, request.age_calibration, request.intervals]
+    if out.resolve() in [pathlib.Path(source).resolve() for source in sources if source is not None]:
+        raise UserError(f"--out {assess_text.legible(str(out))}: this file is read, expected the name of another one")
+    check_writable(out.absolute().parent)
 
 
 @contextlib.contextmanager
@@ -146,15 +163,19 @@ def _pictured(number: int) -> bool:
 def _write(rows: Sequence[Row], out: pathlib.Path, request: AssessRequest, assessor: Assessor) -> None:
     """Writes tables, the page of all ages and the manifest; removes pages of radiographs that are no more."""
     assessments = [row.assessment for row in rows]
-    said = record.document(assessments, networks=assessor.networks, remarks=assessor.remarks)
     assess_text.write_csv(assessments, out / TABLE)
-    write_text(out / DOCUMENT, json.dumps(said, indent=2) + "\n")
+    write_text(out / DOCUMENT, _document(assessments, assessor))
     assess_page.write(rows, out / INDEX, networks=assessor.networks, remarks=assessor.remarks)
     write_text(out / MANIFEST, json.dumps(_manifest(assessments, request, assessor), indent=2) + "\n")
     kept = {pathlib.PurePosixPath(row.address).name for row in rows}
     for path in (out / CASES).glob("*.html"):
         if path.name not in kept:
             path.unlink()
+
+
+def _document(assessments: Sequence[Assessment], assessor: Assessor) -> str:
+    said = record.document(assessments, networks=assessor.networks, remarks=assessor.remarks)
+    return json.dumps(said, indent=2) + "\n"
 
 
 def settings(request: AssessRequest, assessor: Assessor) -> dict[str, Any]:

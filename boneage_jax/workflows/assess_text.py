@@ -106,8 +106,9 @@ def as_text(
     lines += remarks
     lines.append(NOT_A_MEDICAL_DEVICE)
     if out:
-        lines.append(f"ages      {legible(str(out / 'ages.csv'))} and .json: {len(read)} of {len(assessments)}")
-        lines.append(f"page      {legible(str(out / 'index.html'))}")
+        lines.append(f"{len(read)} of {len(assessments)} lie in {legible(str(out))}")
+        if out.is_dir():
+            lines.append(f"page      {legible(str(out / 'index.html'))}")
     return "\n".join(lines)
 
 

@@ -147,6 +147,23 @@ def test_results_within_the_radiographs_are_no_radiographs(radiographs):
     assert folder_of(out).keys() - {"cases/left.png"} == before.keys()
 
 
+def test_one_file_alone(radiographs, tmp_path):
+    """As in the folder; never in the place of something that is read."""
+    assess_command.assess(request(radiographs), tmp_path / "out")
+    for name in ("ages.csv", "ages.json"):
+        text, status = assess_command.assess(request(radiographs), tmp_path / name)
+        assert status == 4
+        assert f"10 of 11 lie in {tmp_path / name}" in text
+        assert (tmp_path / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
+    table = tmp_path / "sexes.csv"
+    table.write_text("file,male\n1,1\n")
+    with pytest.raises(UserError, match=r"sexes\.csv: this file is read"):
+        assess_command.assess(request(radiographs, sex="", sex_csv=table), table)
+    assert table.read_text() == "file,male\n1,1\n"
+    with pytest.raises(UserError, match="cannot be written"):
+        assess_command.assess(request(radiographs), radiographs / "1.png" / "a.csv")
+
+
 def test_a_record_comes_back_as_it_was():
     """All fields, and none of them."""
     full = Assessment(
@@ -224,7 +241,13 @@ def planted(level):
     made = pydicom.dcmread(io.BytesIO(dcm(level, "F")))
     for element in pydicom.datadict.DicomDictionary.items():
         tag, (kind, many, _, retired, keyword) = element
-        if not keyword or retired or keyword in made or tag >> 16 in (0x0000, 0x0002, 0x0028, 0x7FE0) or "n" in many[:1]:
+        if (
+            not keyword
+            or retired
+            or keyword in made
+            or tag >> 16 in (0x0000, 0x0002, 0x0028, 0x7FE0)
+            or "n" in many[:1]
+        ):
             continue
         if kind in ("LO", "SH", "PN", "LT", "ST", "UT", "UC"):
             setattr(made, keyword, f"{PLANTED}^{keyword}"[:60] if kind == "PN" else f"{PLANTED} {keyword}"[:16])
