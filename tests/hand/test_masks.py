@@ -20,6 +20,17 @@ def disc(shape, x, y, r):
     return np.hypot(columns - x, rows - y) < r
 
 
+def test_intersection_over_union_by_counting():
+    """Rectangles of 12 and 24 pixels that share 6: 6 of the 30 that either holds."""
+    one, other = np.zeros((10, 10), bool), np.zeros((10, 10), bool)
+    one[2:5, 2:6] = True
+    other[2:8, 4:8] = True
+    assert masks.iou(one, other) == masks.iou(other, one) == 6 / 30
+    assert masks.iou(one, one) == 1
+    assert masks.iou(one, one & False) == masks.iou(one & False, one) == 0
+    assert masks.iou(one & False, one & False) == 1
+
+
 def test_the_largest_piece_is_kept_and_its_holes_filled():
     truth = disc((96, 80), 35, 40, 25)
     seen = truth & ~disc((96, 80), 30, 40, 6) | disc((96, 80), 72, 85, 6)
