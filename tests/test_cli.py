@@ -37,6 +37,7 @@ COMMANDS = [
     ["register"],
     ["annotations", "convert"],
     ["assess"],
+    ["serve", "dicom"],
     ["bundle"],
     ["export"],
     ["importance"],

@@ -24,7 +24,7 @@ FLOORS = (
     {"analysis", "planning", "clinical"},
     {"hand"},
     {"workflows", "paper", "importance", "scaling", "sweeps", "launching"},
-    {"api"},
+    {"api", "serving"},
     {"cli"},
 )
 """Rooms and modules at the top of the package, from the lowest floor to the highest. A module imports from its own room

@@ -1,0 +1,1 @@
+"""Radiographs that other systems send: read, and answered."""
