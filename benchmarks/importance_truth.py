@@ -22,8 +22,9 @@ from benchmarks.common import hardware, save, versions
 from boneage_jax import anatomy, parallel
 from boneage_jax.config import loading
 from boneage_jax.data.sources import Dataset
-from boneage_jax.importance import atlas, faithfulness, page, study, tables
-from boneage_jax.importance.atlas import GROUPS
+from boneage_jax.hand import atlas
+from boneage_jax.hand.atlas import GROUPS
+from boneage_jax.importance import faithfulness, page, study, tables
 from boneage_jax.importance.request import ImportanceRequest
 from boneage_jax.importance.study import Findings
 from boneage_jax.train.loop import train

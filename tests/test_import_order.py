@@ -10,7 +10,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 PACKAGE = ROOT / "boneage_jax"
 
 FLOORS = (
-    {"errors", "environment", "geometry", "renamed"},
+    {"errors", "environment", "geometry", "renamed", "user_cache"},
     {"files", "shown", "resources", "settings", "anatomy", "options", "parallel", "page", "network_ref", "region_spec"},
     {"canvas", "schema"},
     {"data"},

@@ -48,6 +48,7 @@ class AgeEnsemble:
       needs_sex: whether a child's sex must be known.
       members: what each network takes, for people: its regions of the canvas, as in `B and C`, or the whole radiograph.
       labels: of `regions`, for people, as in `B`.
+      batch_size: most children at a time.
     """
 
     def __init__(self, runs: Sequence[LoadedRun], *, batch_size: int = 16, views: int = 1, blend: Blend = Blend()):
@@ -67,6 +68,7 @@ class AgeEnsemble:
         self.canvas = canvas_of(runs) or Canvas()
         moves: Sequence[Move] = TEST_TIME if views > 1 else (Move(),)
         self._blend = blend
+        self.batch_size = batch_size
         self._members = [
             _Member(loaded, Network(loaded, batch_size, moves=moves), _regions_of(loaded, f"m{n}"))
             for n, loaded in enumerate(runs)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from boneage_jax.files import replacing
-from boneage_jax.importance import atlas
+from boneage_jax.hand import atlas
 
 _FORMAT = 2
 """Raised when names or contents of the files change: files of another format lie in other folders and are not read."""

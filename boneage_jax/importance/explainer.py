@@ -10,7 +10,8 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from boneage_jax.importance import atlas, faithfulness, fillings, masking
+from boneage_jax.hand import atlas
+from boneage_jax.importance import faithfulness, fillings, masking
 from boneage_jax.importance.cache import Cache
 from boneage_jax.importance.function import Runner
 from boneage_jax.importance.method import Batch, Importance, Level, Method, PixelMethod

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from boneage_jax.errors import UserError
-from boneage_jax.importance.atlas import ELSEWHERE
+from boneage_jax.hand.atlas import ELSEWHERE
 from boneage_jax.importance.request import Filling
 from boneage_jax.settings import did_you_mean
 

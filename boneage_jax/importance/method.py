@@ -18,8 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Integer, Key
 
-from boneage_jax.importance import atlas
-from boneage_jax.importance.atlas import AREAS, GROUPS
+from boneage_jax.hand import atlas
+from boneage_jax.hand.atlas import AREAS, GROUPS
 from boneage_jax.importance.function import PredictMonths
 
 Level = Literal["areas", "groups"]

@@ -12,7 +12,8 @@ import numpy as np
 from boneage_jax import NOT_A_MEDICAL_DEVICE, anatomy, page
 from boneage_jax.analysis.tables import Table
 from boneage_jax.files import replacing, write_text
-from boneage_jax.importance import atlas, faithfulness, fillings, pictures, tables, truth
+from boneage_jax.hand import atlas
+from boneage_jax.importance import faithfulness, fillings, pictures, tables, truth
 from boneage_jax.importance.method import slug
 from boneage_jax.importance.pictures import ByStage
 from boneage_jax.importance.study import Findings

@@ -15,8 +15,9 @@ from boneage_jax import anatomy, page
 from boneage_jax.data.sources import REGISTERED, Dataset, as_str
 from boneage_jax.errors import UserError
 from boneage_jax.geometry import Similarity
-from boneage_jax.importance import atlas, plates
-from boneage_jax.importance.atlas import PlacedImage
+from boneage_jax.hand import atlas
+from boneage_jax.hand.atlas import PlacedImage
+from boneage_jax.importance import plates
 from boneage_jax.importance.method import PixelMethod
 from boneage_jax.importance.study import Findings
 from boneage_jax.importance.subjects import Subjects, evenly_spread

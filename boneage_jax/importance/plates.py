@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from boneage_jax import anatomy
 from boneage_jax.data.images import Grey
-from boneage_jax.importance.atlas import AREAS, ELSEWHERE, GROUP_OF, GROUPS
+from boneage_jax.hand.atlas import AREAS, ELSEWHERE, GROUP_OF, GROUPS
 from boneage_jax.phantoms import export
 from boneage_jax.phantoms.export import Subject
 

@@ -16,8 +16,9 @@ from boneage_jax.data.reading import view_of
 from boneage_jax.data.sources import Dataset, Records
 from boneage_jax.errors import UserError
 from boneage_jax.geometry import Similarity
-from boneage_jax.importance import atlas, truth
-from boneage_jax.importance.atlas import AreaMap, PlacedImage
+from boneage_jax.hand import atlas
+from boneage_jax.hand.atlas import AreaMap, PlacedImage
+from boneage_jax.importance import truth
 from boneage_jax.importance.cache import Cache
 from boneage_jax.importance.function import Runner
 from boneage_jax.importance.request import ImportanceRequest

@@ -14,8 +14,9 @@ from boneage_jax import NOT_A_MEDICAL_DEVICE, page
 from boneage_jax.analysis import stages
 from boneage_jax.analysis.scores import Score
 from boneage_jax.analysis.tables import Table
-from boneage_jax.importance import atlas, faithfulness
-from boneage_jax.importance.atlas import AREAS, GROUPS
+from boneage_jax.hand import atlas
+from boneage_jax.hand.atlas import AREAS, GROUPS
+from boneage_jax.importance import faithfulness
 from boneage_jax.importance.study import Findings
 from boneage_jax.importance.truth import TRUTH
 

@@ -21,8 +21,9 @@ from boneage_jax.data.dicom_header import Stated
 from boneage_jax.data.images import Grey
 from boneage_jax.data.labels import SEX_LETTERS
 from boneage_jax.data.tree import Tree
-from boneage_jax.hand import quality, turning
+from boneage_jax.hand import attribution, quality, turning
 from boneage_jax.hand.age_ensemble import AgeEnsemble, trained_on_phantoms
+from boneage_jax.hand.attribution import Attribution
 from boneage_jax.hand.pipeline import HandPipeline, Registered, Settings
 from boneage_jax.hand.quality import NO_HAND, Thresholds
 from boneage_jax.hand.turning import Found
@@ -36,6 +37,15 @@ from boneage_jax.workflows.fitted import INTERVALS, LINES, Fit, Kind
 from boneage_jax.workflows.hand_networks import BundledNetworks, HandNetworks, terms_of
 from boneage_jax.workflows.radiographs import ChildSex, Radiograph, Read
 from boneage_jax.workflows.requests import MOST_VIEWS, AssessRequest
+
+
+@dataclasses.dataclass(frozen=True)
+class _Told:
+    """What is told of a radiograph: its name, the child's sex and age since birth in months, None where unknown."""
+
+    name: str
+    male: bool | None
+    chronological: float | None
 
 
 class Assessor:
@@ -163,6 +173,7 @@ class Assessor:
         found: Sequence[Radiograph] | None = None,
         males: Sequence[bool | None] | None = None,
         *,
+        chronological: Sequence[float | None] | None = None,
         progress: bool = True,
         label: str = "reading ages",
     ) -> Iterator[tuple[Assessment, Seen | None]]:
@@ -171,6 +182,7 @@ class Assessor:
         Args:
           found: radiographs to read, from `radiographs.found`, `of_array` or `of_dicom`; None for the request's paths.
           males: whether each child is a boy, None where a DICOM file's PatientSex counts; None for the request's sexes.
+          chronological: each child's age since birth in months, None where the header's counts; None for the request's.
           progress: whether to show a bar on standard error.
           label: of the bar.
 
@@ -187,8 +199,10 @@ class Assessor:
             batches = parallel.in_batches(len(found), self._request.batch_size)
             bar = stack.enter_context(parallel.progress_of(total=len(found), label=label)) if progress else None
             keep = self._request.keep_identifiers
+            since_birth = [self._request.chronological_age] * len(found) if chronological is None else chronological
             for batch, contents in parallel.read_ahead(lambda n: radiographs.read(found[n], identifiers=keep), batches):
-                yield from self._batch([found[n].name for n in batch], contents, [given[n] for n in batch])
+                told = [_Told(found[n].name, given[n], since_birth[n]) for n in batch]
+                yield from self._batch(told, contents)
                 if bar is not None:
                     bar.update(len(batch))
 
@@ -207,19 +221,17 @@ class Assessor:
         register = self._pipeline.register
         return [found for batch in batches for found in turning.found_upright(register, [images[n] for n in batch])]
 
-    def _batch(
-        self, names: Sequence[str], contents: Sequence[Read], given: Sequence[bool | None]
-    ) -> Iterator[tuple[Assessment, Seen | None]]:
+    def _batch(self, told: Sequence[_Told], contents: Sequence[Read]) -> Iterator[tuple[Assessment, Seen | None]]:
         """Ages of the radiographs of a batch that can be used, between the problems of the others."""
-        sexes = [self._sex(content, male) for content, male in zip(contents, given, strict=True)]
+        sexes = [self._sex(content, one.male) for content, one in zip(contents, told, strict=True)]
         usable = [n for n, sex in enumerate(sexes) if not sex.problem]
         images = [image for n in usable if (image := contents[n].image) is not None]
         ages = iter(
-            self._ages([names[n] for n in usable], images, [sexes[n] for n in usable], [contents[n] for n in usable])
+            self._ages([told[n] for n in usable], images, [sexes[n] for n in usable], [contents[n] for n in usable])
         )
-        for name, sex in zip(names, sexes, strict=True):
+        for one, sex in zip(told, sexes, strict=True):
             if sex.problem:
-                yield Assessment(name, np.nan, np.nan, SEX_LETTERS[sex.male], problem=sex.problem), None
+                yield Assessment(one.name, np.nan, np.nan, SEX_LETTERS[sex.male], problem=sex.problem), None
             else:
                 yield next(ages)
 
@@ -232,7 +244,7 @@ class Assessor:
         )
 
     def _ages(
-        self, names: Sequence[str], images: Sequence[Grey], sexes: Sequence[ChildSex], contents: Sequence[Read]
+        self, told: Sequence[_Told], images: Sequence[Grey], sexes: Sequence[ChildSex], contents: Sequence[Read]
     ) -> Iterator[tuple[Assessment, Seen]]:
         if not images:
             return
@@ -245,14 +257,14 @@ class Assessor:
         read = self.ensemble.predict(regions, images, [sex.male for sex in sexes])
         male = np.array([bool(sex.male) for sex in sexes])
         ages, members = self._corrected(read.blended, male), [self._corrected(one, male) for one in read.members]
-        for n, (name, sex, one, content) in enumerate(zip(names, sexes, found, contents, strict=True)):
+        for n, (of, sex, one, content) in enumerate(zip(told, sexes, found, contents, strict=True)):
             hand, stated = one.hand if one else None, content.stated
-            chronological, source = self._chronological(stated)
+            chronological, source = _chronological(of.chronological, stated)
             raised = (*(hand.quality.flags if hand else ()), *sex.flags, *flags.of_header(stated))
             refused = self._refused(hand, raised)
             months, spread = (np.nan, np.nan) if refused else (float(ages.months[n]), float(ages.spread[n]))
             read_as = Assessment(
-                name,
+                of.name,
                 months,
                 spread,
                 SEX_LETTERS[sex.male],
@@ -277,8 +289,17 @@ class Assessor:
                     tuple(regions[n].values()),
                     hand,
                     self.ensemble.labels,
+                    self._attribution(read_as, sex.male, regions[n], images[n]),
                 ),
             )
+
+    def _attribution(
+        self, one: Assessment, male: bool | None, regions: dict[str, Grey], image: Grey
+    ) -> Attribution | None:
+        """Which bones an age rests on, where that is asked for; nothing for networks of radiographs as they are."""
+        if not (self._request.attribution and self.ensemble.regions and np.isfinite(one.months)):
+            return None
+        return attribution.attribution(self.ensemble, regions, image, male=male, months=one.months)
 
     def _corrected(self, ages: Ages, male: Bool[np.ndarray, " n"]) -> Ages:
         """Ages by the lines of the request or of the bundle."""
@@ -292,15 +313,6 @@ class Assessor:
             NetworkAge(region, float(one.months[n]), float(one.spread[n]))
             for region, one in zip(self.ensemble.members, members, strict=True)
         )
-
-    def _chronological(self, stated: Stated) -> tuple[float | None, str]:
-        """The chronological age in months, and where it comes from: what is given counts for more than the header."""
-        if self._request.chronological_age is None:
-            return stated.age_months, stated.age_source
-        given = self._request.chronological_age
-        if stated.age_months is None or abs(stated.age_months - given) < 1:
-            return given, "as given"
-        return given, f"as given; {stated.age_source} has {stated.age_months:.1f}"
 
     def _refused(self, hand: Registered | None, raised: Sequence[str]) -> tuple[str, ...]:
         """The flags for which there is no age. Thresholds that were not chosen for the networks refuse none."""
@@ -330,6 +342,15 @@ def _length(hand: Registered | None, stated: Stated) -> float | None:
     if hand is None or hand.registration is None or stated.spacing_mm is None:
         return None
     return float(hand_length(hand.registration.key_points)) * stated.spacing_mm
+
+
+def _chronological(given: float | None, stated: Stated) -> tuple[float | None, str]:
+    """The chronological age in months, and where it comes from: what is given counts for more than the header."""
+    if given is None:
+        return stated.age_months, stated.age_source
+    if stated.age_months is None or abs(stated.age_months - given) < 1:
+        return given, "as given"
+    return given, f"as given; {stated.age_source} has {stated.age_months:.1f}"
 
 
 def _sd_score(months: float, chronological: float | None, male: bool | None) -> float | None:

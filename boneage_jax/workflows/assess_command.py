@@ -78,9 +78,9 @@ def assess(request: AssessRequest, out: pathlib.Path | None) -> tuple[str, int]:
 
 def _check_file(request: AssessRequest, found: Sequence[Radiograph], out: pathlib.Path) -> None:
     """Raises `UserError` for a file that cannot be written, or would take the place of something that is read."""
-    sources = [one.ref.path for one in found if one.ref is not None]
-    sources += [request.bundle, request.sex_csv, request.thresholds, request.age_calibration, request.intervals]
-    if out.resolve() in [pathlib.Path(source).resolve() for source in sources if source is not None]:
+    tables = (request.bundle, request.sex_csv, request.thresholds, request.age_calibration, request.intervals)
+    sources = [*(pathlib.Path(one.ref.path) for one in found if one.ref is not None), *filter(None, tables)]
+    if out.resolve() in [source.resolve() for source in sources]:
         raise UserError(f"--out {assess_text.legible(str(out))}: this file is read, expected the name of another one")
     check_writable(out.absolute().parent)
 
@@ -182,7 +182,17 @@ def settings(request: AssessRequest, assessor: Assessor) -> dict[str, Any]:
     """Returns all that ages depend on but the radiographs, as JSON has it; files by their contents."""
     thresholds = assessor.thresholds()
     fitted = {"age_calibration": assessor.age_calibration, "intervals": assessor.intervals}
-    plain = ("as_is", "force", "sex", "chronological_age", "sex_conflict", "views", "batch_size", "keep_identifiers")
+    plain = (
+        "as_is",
+        "force",
+        "sex",
+        "chronological_age",
+        "sex_conflict",
+        "views",
+        "batch_size",
+        "attribution",
+        "keep_identifiers",
+    )
     return {
         "version": __version__,
         "networks": assessor.fingerprint,

@@ -11,6 +11,7 @@ from boneage_jax.analysis import sd_score
 from boneage_jax.data.dicom_header import Stated
 from boneage_jax.data.images import Grey
 from boneage_jax.hand import quality
+from boneage_jax.hand.attribution import Attribution
 from boneage_jax.hand.pipeline import Registered
 from boneage_jax.workflows.flags import MATURE
 
@@ -150,6 +151,7 @@ class Seen:
       regions: that the age networks took.
       hand: as it was registered; None where no hand was looked for.
       labels: of the regions, for people.
+      attribution: which bones the age rests on, where that was asked for and there is an age.
     """
 
     image: Grey
@@ -158,3 +160,4 @@ class Seen:
     regions: tuple[Grey, ...]
     hand: Registered | None = None
     labels: tuple[str, ...] = ()
+    attribution: Attribution | None = None

@@ -83,6 +83,7 @@ def body(one: Assessment, seen: Seen | None, *, keep_identifiers: bool = False) 
         if np.isfinite(one.months):
             blocks.append(_beside_phantoms(one, seen))
             blocks.append(_networks(one, seen))
+            blocks.append(_rests_on(one, seen))
     blocks.append(_known(one))
     return page.Markup("".join(blocks))
 
@@ -228,6 +229,29 @@ def _networks(one: Assessment, seen: Seen) -> page.Markup:
     if apart is not None:
         lead += f" They lie {apart:.1f} months apart."
     return page.section("Ages by region", *blocks, lead=lead)
+
+
+def _rests_on(one: Assessment, seen: Seen) -> page.Markup:
+    """Which bones the age rests on."""
+    own, found = _on_canvas(seen), seen.attribution
+    if found is None or own is None:
+        return page.Markup("")
+    largest = max(map(abs, found.months.values())) or 1.0
+    values = np.array([0.0, *found.months.values()]) / largest
+    shown = page.picture(pictures.coloured(own, values[found.areas]), "older: orange, younger: blue")
+    rows = [
+        [kind, page.rounded(months) if months < 0 else f"+{page.rounded(months)}"]
+        for kind, months in sorted(found.months.items(), key=lambda pair: -abs(pair[1]))
+    ]
+    return page.section(
+        "Bones that the age rests on",
+        page.pair(
+            page.table(["bones", "months"], rows),
+            page.cards([page.Card("On the canvas", [shown])], width=12, height=18),
+        ),
+        lead="By how many months the age falls when bones of one kind are blurred; below 0 they speak for a younger "
+        "hand. A blurred bone may look like one of another age.",
+    )
 
 
 def _known(one: Assessment) -> page.Markup:

@@ -143,6 +143,19 @@ def key_points_svg(key_points: Float[np.ndarray, "3 2"], scale: float, size: flo
     )
 
 
+def coloured(picture: Grey, values: Float[np.ndarray, "h w"]) -> Colour:
+    """Returns a picture with signed values over it: orange above 0, blue below.
+
+    Args:
+      picture: grey levels.
+      values: of each pixel, from -1 to 1.
+    """
+    colours = np.array([_rgb(page.PALETTE["sky blue"]), _rgb(page.PALETTE["orange"])], np.float32)
+    weight = 0.6 * np.abs(np.clip(values, -1, 1))[..., None].astype(np.float32)
+    grey = np.repeat(picture[..., None], 3, axis=-1).astype(np.float32)
+    return (grey * (1 - weight) + weight * colours[(values > 0).astype(int)]).round().astype(np.uint8)
+
+
 def reduced(picture: Grey, side: int) -> Grey:
     """Returns a picture at most `side` pixels high and wide."""
     scale = min(1.0, side / max(picture.shape))

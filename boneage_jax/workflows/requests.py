@@ -333,6 +333,7 @@ class AssessRequest:
     step: int | None = option(None, "checkpoint of --run", low=1, default_text="the best by evaluation MAE")
     views: int | None = _views("views of each hand per network: 1, 2 (mirrored) or 6 (turned too)")
     batch_size: int = option(16, "radiographs at once", low=1)
+    attribution: bool = option(False, "show which bones the age rests on; takes longer")
     keep_identifiers: bool = option(
         False, "show what identifies a patient: DICOM names, ids, dates, descriptions, and text in the picture"
     )

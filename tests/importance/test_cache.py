@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from boneage_jax.importance import atlas, cache
+from boneage_jax.hand import atlas
+from boneage_jax.importance import cache
 from boneage_jax.importance.cache import Cache
 
 

@@ -13,8 +13,9 @@ from boneage_jax import NOT_A_MEDICAL_DEVICE, anatomy
 from boneage_jax.cli import main
 from boneage_jax.data.reading import view_of
 from boneage_jax.errors import UserError
-from boneage_jax.importance import atlas, faithfulness, fillings, function, methods, page, study, truth
-from boneage_jax.importance.atlas import AREAS, GROUPS
+from boneage_jax.hand import atlas
+from boneage_jax.hand.atlas import AREAS, GROUPS
+from boneage_jax.importance import faithfulness, fillings, function, methods, page, study, truth
 from boneage_jax.importance.function import AgeFunction
 from boneage_jax.importance.methods import METHODS
 from boneage_jax.importance.request import ImportanceRequest

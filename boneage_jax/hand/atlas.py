@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import pathlib
 from collections.abc import Sequence
 
 import cv2
@@ -123,12 +124,26 @@ _ATLAS_CHILDREN = 24
 """Phantoms that the atlas of a stage and sex is made from; chosen by eye."""
 
 
-@functools.lru_cache(maxsize=64)
 def of_stage(stage: int, male: bool) -> AreaMap:
     """Returns where bones lie on the registered canvas at a stage of development, for images without a truth.
 
-    Each pixel has the area that most of `_ATLAS_CHILDREN` phantoms have there; the phantoms are the same in every call.
-    The places of their joints were fitted to those of real hands.
+    The places of the phantoms' joints were fitted to those of real hands. Rendering needs a compilation of many
+    seconds, so the maps lie ready in a file, which `python -m boneage_jax.hand.atlas` makes anew.
+
+    Args:
+      stage: number in `anatomy.STAGES`.
+      male: sex.
+    """
+    height = ATLAS_SIZE[0]
+    row = 2 * stage + male
+    return AreaMap(
+        _stored()[row * height : (row + 1) * height], Similarity.scaling(anatomy.CANVAS[0] / ATLAS_SIZE[0])
+    )
+
+
+def drawn(stage: int, male: bool) -> UInt8[np.ndarray, "h w"]:
+    """Returns the areas of `of_stage`, drawn anew: each pixel has the area that most of `_ATLAS_CHILDREN` phantoms have
+    there; the phantoms are the same in every call.
 
     Args:
       stage: number in `anatomy.STAGES`.
@@ -141,7 +156,19 @@ def of_stage(stage: int, male: bool) -> AreaMap:
     for n, age in enumerate(np.linspace(start, end, _ATLAS_CHILDREN + 2)[1:-1]):
         areas = of_phantom(series, "test", n, age=float(age), male=male).areas
         votes += areas == np.arange(len(AREAS), dtype=np.uint8)[:, None, None]
-    return AreaMap(votes.argmax(0).astype(np.uint8), Similarity.scaling(anatomy.CANVAS[0] / ATLAS_SIZE[0]))
+    return votes.argmax(0).astype(np.uint8)
+
+
+FILE = pathlib.Path(__file__).parent.parent / "bundles" / "atlas.png"
+"""The areas of all stages, girls before boys, below each other."""
+
+
+@functools.cache
+def _stored() -> UInt8[np.ndarray, "h w"]:
+    read = cv2.imread(str(FILE), cv2.IMREAD_GRAYSCALE)
+    if read is None:
+        raise FileNotFoundError(f"{FILE}: not there or damaged; install boneage-jax anew")
+    return np.asarray(read)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -211,3 +238,8 @@ def by_region(of_groups: Float[np.ndarray, "*n groups"]) -> Float[np.ndarray, "*
 
 def _summed(values: np.ndarray, owner: Sequence[int], count: int) -> np.ndarray:
     return np.asarray(values, np.float64) @ np.eye(count)[list(owner)]
+
+
+if __name__ == "__main__":
+    maps = [drawn(stage, male) for stage in range(len(anatomy.STAGES)) for male in (False, True)]
+    cv2.imwrite(str(FILE), np.concatenate(maps), [cv2.IMWRITE_PNG_COMPRESSION, 9])
