@@ -11,7 +11,7 @@ REGIONS = tuple(named(["A@288x216", "B@188x188"]))
 
 
 class LooksAt:
-    """A network whose age is 100 months and the contrast within one rectangle of the canvas, where a region shows it."""
+    """A network whose age is 100 months and the contrast in one rectangle of the canvas, where a region shows it."""
 
     regions = REGIONS
 

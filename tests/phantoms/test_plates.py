@@ -1,5 +1,7 @@
 """Reference plates: the files against phantoms drawn anew, and which plate stands for which age."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -22,7 +24,7 @@ def test_a_step_younger_and_older(months, around):
     for one in found:
         assert one.image.shape == (plates.HEIGHT, plates.WIDTH)
         assert one.image.max() > 150
-    for first, second in zip(found, found[1:], strict=False):
+    for first, second in itertools.pairwise(found):
         assert np.abs(first.image.astype(float) - second.image).mean() > 0.1, "another plate"
 
 
