@@ -33,9 +33,16 @@ def run_tests(tree: pathlib.Path, tests: Sequence[str]) -> subprocess.CompletedP
     """
     # Without .pyc files: within a second Python takes a changed file of the same length for the old one.
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "JAX_COMPILATION_CACHE_DIR": str(tree / ".programs")}
-    command = [sys.executable, "-m", "pytest", "-n", "0", "-x", "-q", "--durations=0", "-p", "no:cacheprovider", *tests]
+    pytest = [sys.executable, "-m", "pytest", "-n", "0", "-x", "-q", "-p", "no:cacheprovider"]
+    fast = ["-m", "not engine and not integration"]
     return subprocess.run(
-        command, cwd=tree, env=environment, capture_output=True, text=True, timeout=TIMEOUT, check=False
+        [*pytest, *fast, *tests],
+        cwd=tree,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
     )
 
 

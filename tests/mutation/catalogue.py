@@ -392,7 +392,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         "boneage_jax/runs/inference.py",
         "return math.sqrt(2) * loaded.score",
         "return loaded.score",
-        ("tests/analysis/test_evaluate.py",),
+        ("tests/runs/test_inference.py",),
     ),
     # ---- importance --------------------------------------------------------------------------------------------------
     Mutation(
