@@ -115,6 +115,8 @@ class Node:
             self.port,
             self._run,
         )
+        if request.spool is not None and (left := len(list((request.spool / UNDELIVERED).glob("*.dcm")))):
+            log.warning("%d objects of earlier runs lie in %s", left, UNDELIVERED)
         if not request.allow and request.host not in ("127.0.0.1", "localhost", "::1"):
             log.warning("any AE title may send: name those that may with --allow-ae")
 

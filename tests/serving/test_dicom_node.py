@@ -373,6 +373,8 @@ def test_what_cannot_be_delivered_is_kept(tmp_path, log):
     assert {path.stat().st_mode & 0o777 for path in kept} == {0o600}
     assert "0 objects delivered, 2 kept in undelivered, 0 lost" in ours.summary()
     assert "1: not delivered; 2 objects lie in undelivered so far" in log.messages
+    with node(NOWHERE, spool=tmp_path / "spool"):
+        assert "2 objects of earlier runs lie in undelivered" in log.messages
 
 
 def test_without_a_folder_for_them_they_are_counted(log):
