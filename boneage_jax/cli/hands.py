@@ -103,6 +103,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         example="boneage assess hand.png --sex F\n"
         "boneage assess hand.png --sex F --chronological-age 96 -o ages\n"
         "boneage assess radiographs/ --sex-csv sexes.csv -o ages\n"
+        "boneage assess study/ -o ages --reports sr,sc,fhir\n"
         "boneage assess radiographs/ --sex F --run runs/whole --run runs/carpals \\\n"
         "    --segmentation runs/segmentation --landmarks runs/landmarks\n"
         "boneage assess registered/ --as-is --sex F --run runs/tiny\n\n"

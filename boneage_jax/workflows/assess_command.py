@@ -17,20 +17,21 @@ from typing import Any
 import filelock
 
 from boneage_jax import NOT_A_MEDICAL_DEVICE, __version__, parallel
-from boneage_jax.data.tree import Tree
+from boneage_jax.data.tree import Tree, UnreadableFile
 from boneage_jax.errors import EXIT_PARTIAL, UserError
 from boneage_jax.files import check_writable, write_text
 from boneage_jax.runs.run_folder import FolderInUse
-from boneage_jax.workflows import assess_journal, assess_page, assess_text, case_page, radiographs, record
+from boneage_jax.workflows import assess_journal, assess_page, assess_text, case_page, radiographs, record, reports
 from boneage_jax.workflows.assess import Assessor
 from boneage_jax.workflows.assess_journal import Journal
 from boneage_jax.workflows.assess_page import Row
-from boneage_jax.workflows.assessment import Assessment
+from boneage_jax.workflows.assessment import Assessment, Seen
 from boneage_jax.workflows.radiographs import Radiograph
 from boneage_jax.workflows.requests import AssessRequest
 
-INDEX, CASES, TABLE, DOCUMENT, MANIFEST = "index.html", "cases", "ages.csv", "ages.json", "manifest.json"
-"""Files and the folder of a result."""
+INDEX, TABLE, DOCUMENT, MANIFEST = "index.html", "ages.csv", "ages.json", "manifest.json"
+CASES, REPORTS = "cases", "reports"
+"""Files and folders of a result."""
 
 
 def assess(request: AssessRequest, out: pathlib.Path | None) -> tuple[str, int]:
@@ -49,6 +50,10 @@ def assess(request: AssessRequest, out: pathlib.Path | None) -> tuple[str, int]:
     """
     alone = out is not None and out.suffix.lower() in (".csv", ".json") and not out.is_dir()
     folder = None if alone else out
+    if request.reports and folder is None:
+        raise UserError("--reports: found no folder to write them into, expected --out FOLDER")
+    if {"sr", "sc"} & set(request.reports):
+        reports.expect_libraries()
     with contextlib.ExitStack() as stack:
         if folder is not None:
             stack.enter_context(_claimed(folder))
@@ -146,10 +151,39 @@ def _rows(request: AssessRequest, assessor: Assessor, found: Sequence[Radiograph
                 )
                 page = case_page.document(assessment, seen, around, keep_identifiers=request.keep_identifiers)
                 write_text(out / CASES / _case(n, width), page)
+                if request.reports:
+                    _report(request, assessor, found[n], assessment, seen, out / REPORTS / f"{n + 1:0{width}}")
             stored = journal.add([found[n] for n in batch], fresh)
         for n, (assessment, small_picture) in zip(batch, stored, strict=True):
             encoded = base64.b64decode(small_picture) if small_picture else None
             yield Row(assessment, f"{CASES}/{_case(n, width)}", encoded)
+
+
+def _report(
+    request: AssessRequest,
+    assessor: Assessor,
+    radiograph: Radiograph,
+    assessment: Assessment,
+    seen: Seen | None,
+    place: pathlib.Path,
+) -> None:
+    """Writes reports of a radiograph, or a text that says why there is none of a kind."""
+    try:
+        data = radiograph.ref.read() if radiograph.ref is not None else b""
+        written = reports.write(
+            *(assessment, seen, data, place.parent, request.reports),
+            networks=assessor.networks,
+            remarks=assessor.remarks,
+            name=place.name,
+        )
+        why = written.left_out
+    except (UserError, UnreadableFile) as error:  # of this file alone: the others get theirs
+        why = (str(error),)
+    missing = place.with_name(f"{place.name}.missing.txt")
+    if why:
+        write_text(missing, "\n".join(why) + "\n")
+    else:
+        missing.unlink(missing_ok=True)
 
 
 def _case(number: int, width: int) -> str:
@@ -167,9 +201,9 @@ def _write(rows: Sequence[Row], out: pathlib.Path, request: AssessRequest, asses
     write_text(out / DOCUMENT, _document(assessments, assessor))
     assess_page.write(rows, out / INDEX, networks=assessor.networks, remarks=assessor.remarks)
     write_text(out / MANIFEST, json.dumps(_manifest(assessments, request, assessor), indent=2) + "\n")
-    kept = {pathlib.PurePosixPath(row.address).name for row in rows}
-    for path in (out / CASES).glob("*.html"):
-        if path.name not in kept:
+    kept = {pathlib.PurePosixPath(row.address).stem for row in rows}
+    for path in (*(out / CASES).glob("*.html"), *(out / REPORTS).glob("*.*")):
+        if path.name.partition(".")[0] not in kept:
             path.unlink()
 
 
@@ -191,6 +225,7 @@ def settings(request: AssessRequest, assessor: Assessor) -> dict[str, Any]:
         "views",
         "batch_size",
         "attribution",
+        "reports",
         "keep_identifiers",
     )
     return {

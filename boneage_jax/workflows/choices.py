@@ -4,5 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+ReportKind = Literal["sr", "sc", "fhir"]
+"""DICOM structured report, DICOM secondary capture, FHIR observation: see `reports.SUFFIXES`."""
+
 CalibrationMethod = Literal["quantile", "failures"]
 """How quality thresholds are chosen: see `hand.thresholds.by_quantile` and `by_failures`."""

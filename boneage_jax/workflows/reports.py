@@ -14,7 +14,7 @@ import io
 import json
 import pathlib
 from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,14 +28,12 @@ from boneage_jax.errors import UserError, printable, reason
 from boneage_jax.files import replacing
 from boneage_jax.workflows import report_picture
 from boneage_jax.workflows.assessment import UNCALIBRATED_NOTICE, Assessment, Seen
+from boneage_jax.workflows.choices import ReportKind as Kind
 
 if TYPE_CHECKING:
     import pydicom
 
 ALGORITHM = "boneage-jax"
-
-Kind = Literal["sr", "sc", "fhir"]
-"""Structured report, secondary capture, FHIR observation."""
 
 SUFFIXES: dict[Kind, str] = {"sr": ".sr.dcm", "sc": ".sc.dcm", "fhir": ".fhir.json"}
 """Endings of the files."""

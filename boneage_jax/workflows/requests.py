@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 import re
-from typing import Any
+from typing import Any, get_args
 
 from boneage_jax import resources
 from boneage_jax.config import ExperimentConfig
@@ -17,7 +17,7 @@ from boneage_jax.data.choices import Encoding, Missing
 from boneage_jax.network_ref import NetworkRef
 from boneage_jax.options import names, option, size
 from boneage_jax.region_spec import RegionSpec, parse_regions
-from boneage_jax.workflows.choices import CalibrationMethod
+from boneage_jax.workflows.choices import CalibrationMethod, ReportKind
 from boneage_jax.workflows.sexes import SexConflict
 
 VIEWS = (1, 2, 6)
@@ -45,6 +45,14 @@ def _network(
 ) -> Any:
     """Returns a field for a network, which may also be given as a path."""
     return option(default, help, parse=NetworkRef.parse, **how)
+
+
+def _reports(text: str) -> tuple[ReportKind, ...]:
+    """Reads kinds of reports with commas between. Raises `ValueError` for others."""
+    found, known = names(text), get_args(ReportKind)
+    if not found or set(found) - set(known):
+        raise ValueError(f"some of {', '.join(known)}, with commas between")
+    return tuple(kind for kind in known if kind in found)
 
 
 def _finder() -> Any:
@@ -333,6 +341,13 @@ class AssessRequest:
     step: int | None = option(None, "checkpoint of --run", low=1, default_text="the best by evaluation MAE")
     views: int | None = _views("views of each hand per network: 1, 2 (mirrored) or 6 (turned too)")
     batch_size: int = option(16, "radiographs at once", low=1)
+    reports: tuple[ReportKind, ...] = option(
+        (),
+        "reports to write into --out: sr (DICOM structured report), sc (DICOM secondary capture), fhir; those of DICOM "
+        "need the extra clinic, and name the patient",
+        parse=_reports,
+        default_text="none",
+    )
     attribution: bool = option(False, "show which bones the age rests on; takes longer")
     keep_identifiers: bool = option(
         False, "show what identifies a patient: DICOM names, ids, dates, descriptions, and text in the picture"

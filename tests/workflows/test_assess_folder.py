@@ -255,6 +255,7 @@ def planted(level):
             setattr(made, keyword, "20110203")
     made.PatientBirthDate, made.StudyDate = "20010203", "20110203"
     made.PatientID, made.AccessionNumber = "PLANTED-ID", "PLANTED-ACC"
+    made.StudyInstanceUID, made.SeriesInstanceUID, made.SOPInstanceUID = "1.2.3.4", "1.2.3.4.5", "1.2.3.4.5.6"
     made.BodyPartExamined = "PLANTED HAND"
     block = made.private_block(0x0011, f"{PLANTED} CORP", create=True)
     block.add_new(0x01, "LO", f"{PLANTED} private")
@@ -330,3 +331,33 @@ def test_killed_in_mid_batch_the_same_command_ends_with_the_same_files(tmp_path)
         assert started.wait() == -signal.SIGKILL, "it was still at work"
     subprocess.run([*command, str(out)], check=True, capture_output=True, timeout=300)
     assert folder_of(out) == folder_of(tmp_path / "whole")
+
+
+def test_reports_of_a_folder(tmp_path):
+    """Of DICOM files; of others an observation alone; what is not there says why; read by pydicom and JSON."""
+    pytest.importorskip("highdicom")
+    import pydicom
+
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.dcm").write_bytes(planted(90))
+    (folder / "b.png").write_bytes(png(60))
+    (folder / "c.png").write_bytes(b"no picture")
+    out = tmp_path / "out"
+    assess_command.assess(request(folder, reports=("sr", "sc", "fhir")), out)
+    names = sorted(path.name for path in (out / "reports").iterdir())
+    assert names == [
+        *("0001.fhir.json", "0001.sc.dcm", "0001.sr.dcm", "0002.fhir.json", "0002.missing.txt", "0003.missing.txt"),
+    ]
+    source = pydicom.dcmread(folder / "a.dcm")
+    report = pydicom.dcmread(out / "reports" / "0001.sr.dcm")
+    assert report.StudyInstanceUID == source.StudyInstanceUID
+    assert report.PatientID == "PLANTED-ID"
+    observed = json.loads((out / "reports" / "0002.fhir.json").read_text())
+    assert observed["valueQuantity"]["value"] == 60
+    assert "no DICOM file" in (out / "reports" / "0002.missing.txt").read_text()
+    (folder / "a.dcm").unlink()
+    assess_command.assess(request(folder, reports=("sr", "sc", "fhir")), out)
+    assert not (out / "reports" / "0003.missing.txt").exists(), "files of radiographs that are gone are gone"
+    with pytest.raises(UserError, match="--reports: found no folder"):
+        assess_command.assess(request(folder, reports=("fhir",)), None)
