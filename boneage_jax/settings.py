@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import math
 import types
 import typing
@@ -40,11 +41,16 @@ def did_you_mean(key: str, known: typing.Iterable[str]) -> str:
     return f" (did you mean {matches[0]!r}?)" if matches else ""
 
 
+@functools.cache  # slow, and asked for at every config
+def _hints_of(cls: type) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
+
+
 def keys_of(cls: type) -> list[str]:
     """Returns every dotted key of a group of settings, in order."""
     keys = []
     for field in dataclasses.fields(cls):
-        hint = typing.get_type_hints(cls)[field.name]
+        hint = _hints_of(cls)[field.name]
         inner = keys_of(hint) if dataclasses.is_dataclass(hint) else []  # type: ignore[arg-type]
         keys += [f"{field.name}.{key}" for key in inner] or [field.name]
     return keys
@@ -69,7 +75,7 @@ def _section(cls: type, nested: Any, prefix: str, problems: list[str], known: li
     if not isinstance(nested, Mapping):
         problems.append(f"{prefix.rstrip('.')}: found {nested!r}, expected a group of settings")
         return None
-    hints = typing.get_type_hints(cls)
+    hints = _hints_of(cls)
     fields = {field.name: field for field in dataclasses.fields(cls)}
     for key in nested:
         if key not in fields:

@@ -62,6 +62,8 @@ import tempfile
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="boneage-jit-")
     atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+if "BONEAGE_CACHE" not in os.environ:
+    os.environ["BONEAGE_CACHE"] = str(pathlib.Path(os.environ["JAX_COMPILATION_CACHE_DIR"]) / "boneage")
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 # Where in Python each operation comes from is of no use here, and takes a tenth of the time before compilation.

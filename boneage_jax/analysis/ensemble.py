@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import scipy.optimize
 from jaxtyping import Float
 
 
@@ -53,6 +52,8 @@ def fitted_weights(
       predicted: bone ages in months; NaN where a model does not answer for a child, as one of the other sex.
       reading: in months.
     """
+    import scipy.optimize  # a quarter of a second, for fitting only
+
     known = np.nan_to_num(np.asarray(predicted, np.float64), nan=0.0)
     weights, _ = scipy.optimize.nnls(known.T, np.asarray(reading, np.float64))
     return weights

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import scipy.stats
 from jaxtyping import Bool, Float
 
 RESAMPLES = 2000
@@ -89,6 +88,8 @@ def bootstrapped(values: Float[np.ndarray, " n"], score: Callable[..., Any], *, 
     value = float(score(values))
     if len(values) < 2:
         return Score(value, value, value)
+    import scipy.stats  # half a second, of which most uses of this module need nothing
+
     interval = scipy.stats.bootstrap(
         (values,),
         score,

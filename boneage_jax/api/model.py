@@ -76,8 +76,8 @@ def load(
         is refused; `keep-given`; `use-dicom`.
       views: that every network takes of a hand: 1, 2 with the mirror image, 6 with turned ones too; None for those that
         the quality thresholds were chosen with, else 6.
-      batch_size: radiographs that the networks take at once. Each call computes a whole batch: 1 is fastest for single
-        radiographs. With another batch size, or place in a batch, an age may differ by about 0.01 months.
+      batch_size: most radiographs that the networks take at once. One radiograph makes a batch of 1, up to four a batch
+        of 4, more a whole one. With another size of batch, or place in a batch, ages seldom differ by 0.001 months.
 
     Raises:
       UserError: for networks that cannot be used.

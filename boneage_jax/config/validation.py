@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import ml_collections
@@ -16,12 +16,19 @@ from boneage_jax.schema import PATHS, ExperimentConfig, to_dict
 from boneage_jax.settings import checked, flatten, keys_of
 
 
-def validate(config: ml_collections.ConfigDict | Mapping[str, Any], *, origin: str = "the config") -> ExperimentConfig:
+def validate(
+    config: ml_collections.ConfigDict | Mapping[str, Any],
+    *,
+    origin: str = "the config",
+    was_built: Callable[[ExperimentConfig], bool] = lambda config: False,
+) -> ExperimentConfig:
     """Checks every key, type and value, and returns the frozen config.
 
     Args:
       config: nested dictionaries; missing keys take their defaults, and keys of older versions their new names.
       origin: where the config came from, for the message.
+      was_built: says of a config whose other settings are right whether its network has been built before, and so can
+        be: then it is not checked, and Flax not imported.
 
     Raises:
       UserError: listing every unknown key (with the most similar known one), wrong type and impossible value.
@@ -30,8 +37,10 @@ def validate(config: ml_collections.ConfigDict | Mapping[str, Any], *, origin: s
     problems: list[str] = []
     validated = checked(ExperimentConfig, nested, problems)
     if validated is not None:
-        for check in (_durations, _training, _paths, _optimizer, _data, _task, _network):
+        for check in (_durations, _training, _paths, _optimizer, _data, _task):
             problems += check(validated)
+        if problems or not was_built(validated):
+            problems += _network(validated)
     if problems or validated is None:
         lines = "\n".join(f"  {problem}" for problem in problems)
         raise UserError(f"{origin} cannot be used ({len(problems)}):\n{lines}")

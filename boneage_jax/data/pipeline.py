@@ -11,13 +11,19 @@ import collections
 import dataclasses
 import threading
 from collections.abc import Iterator, Mapping
-from typing import Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsIndex, TypeAlias
 
-import grain.python as grain
 import numpy as np
 
 from boneage_jax.data.examples import Example
 from boneage_jax.data.sources import Source
+
+if TYPE_CHECKING:
+    import grain.python as grain
+
+    Stream: TypeAlias = grain.MapDataset
+else:  # Grain is imported where it is used: predictions of single radiographs need none
+    Stream = Any
 
 Batch = Mapping[str, np.ndarray]
 """This process's part of a global batch of B examples:
@@ -81,6 +87,8 @@ def training_batches(
       threads: that read and decode.
       prefetch: batches read ahead.
     """
+    import grain.python as grain
+
     stream = _endless(source, seed)
     if mixed is not None:
         stream = grain.MapDataset.mix([stream, _endless(mixed.source, seed)], [1.0 - mixed.part, mixed.part])
@@ -97,19 +105,25 @@ def evaluation_batches(
 
     Args are those of `training_batches`.
     """
+    import grain.python as grain
+
     stream = grain.MapDataset.source(_Padded(source, batch_size))
     return _read(stream, batch_size, 0, share, threads, prefetch)
 
 
-def _endless(source: Source, seed: int) -> grain.MapDataset:
+def _endless(source: Source, seed: int) -> Stream:
     """A source's examples over and over, reshuffled each time."""
+    import grain.python as grain
+
     # "Without end" is 2^40 examples: Grain's own infinity overflows when it is cut into batches of one.
     return grain.MapDataset.source(source).seed(seed).shuffle().repeat(2**40 // len(source))
 
 
 def _read(
-    stream: grain.MapDataset, batch_size: int, start_step: int, share: Share, threads: int, prefetch: int
+    stream: Stream, batch_size: int, start_step: int, share: Share, threads: int, prefetch: int
 ) -> Iterator[Batch]:
+    import grain.python as grain
+
     if batch_size % share.count:
         raise ValueError(f"a batch of {batch_size} cannot be divided among {share.count} processes")
     batches = stream.batch(batch_size // share.count)
@@ -133,7 +147,7 @@ class Echoed:
     augmentation, which is drawn on the device. Threads may share it.
     """
 
-    def __init__(self, source: Source | grain.MapDataset, echo_factor: int, block: int):
+    def __init__(self, source: Source | Stream, echo_factor: int, block: int):
         """Prepares to repeat.
 
         Args:

@@ -12,22 +12,26 @@ from boneage_jax.data.augment import Move
 from boneage_jax.data.images import Grey
 from boneage_jax.distributed.mesh import to_devices
 from boneage_jax.errors import UserError
-from boneage_jax.runs.predict_step import compile_predict_step
+from boneage_jax.runs.kept import predict_program
 from boneage_jax.runs.run_folder import LoadedRun
+
+SMALL_BATCHES = (1, 4)
+"""Sizes of the batches that few inputs are padded to; see `benchmarks/README.md`, Latency."""
 
 
 class Network:
     """A run's predictions for lists of inputs, padded to whole batches for its devices.
+
+    Each size of batch is a program of its own. There are three, chosen by the number of inputs alone: one input makes
+    a batch of 1, up to four a batch of 4, more a batch of `batch_size`; each but the first rounded up to a multiple of
+    the devices, and none larger than `batch_size`.
 
     Attributes:
       size: height and width of the network's input, in pixels.
     """
 
     def __init__(self, loaded: LoadedRun, batch_size: int, *, moves: Sequence[Move] = (Move(),)):
-        self._loaded = loaded
-        # Batches of one size, so that the last one needs no compilation of its own; a multiple of the devices.
-        self._batch_size = -(-batch_size // loaded.mesh.size) * loaded.mesh.size
-        self._step = compile_predict_step(loaded.mesh, network=loaded.network, task=loaded.task, moves=moves)
+        self._loaded, self._batch_size, self._moves = loaded, batch_size, moves
         self.size = (loaded.config.data.height, loaded.config.data.width)
 
     def __call__(self, inputs: list[Grey], *, flips: bool) -> list[np.ndarray]:
@@ -48,13 +52,29 @@ class Network:
           images: inputs of the network's size.
           male: 1 for male, 0 for female.
         """
-        missing = self._batch_size - len(images)
+        missing = batch_of(len(images), self._batch_size, devices=self._loaded.mesh.size) - len(images)
         batch = {
             "image": np.ascontiguousarray(np.pad(images, ((0, missing), *((0, 0),) * (images.ndim - 1)))),
             "male": np.pad(male, (0, missing)),
         }
-        predicted = self._step(self._loaded.arrays, to_devices(batch, self._loaded.mesh))
+        loaded = self._loaded
+        program = predict_program(
+            loaded.mesh, loaded.arrays, batch, network=loaded.network, task=loaded.task, moves=self._moves
+        )
+        predicted = program(loaded.arrays, to_devices(batch, loaded.mesh))
         return np.asarray(jax.device_get(predicted))[: len(images)]
+
+
+def batch_of(count: int, most: int, *, devices: int) -> int:
+    """Returns the size of the batch that a number of inputs is padded to; see `Network`.
+
+    Args:
+      count: inputs, 1 to `most`.
+      most: the largest batch.
+      devices: that the batch is split over.
+    """
+    size = next((small for small in SMALL_BATCHES if count <= small <= most), most)
+    return -(-size // devices) * devices
 
 
 def expect_task(loaded: LoadedRun, task: str) -> None:

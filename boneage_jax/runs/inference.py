@@ -18,9 +18,9 @@ from boneage_jax.data.sources import Source
 from boneage_jax.distributed import processes
 from boneage_jax.distributed.feed import DeviceFeed
 from boneage_jax.distributed.mesh import check_batch_size, share
+from boneage_jax.runs.network import Arrays
 from boneage_jax.runs.predict_step import EvalStep, compile_predict_step
 from boneage_jax.runs.run_folder import LoadedRun
-from boneage_jax.runs.state import Arrays
 
 
 def predict_all(

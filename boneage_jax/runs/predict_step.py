@@ -13,7 +13,7 @@ from jaxtyping import Array
 
 from boneage_jax.data.augment import Move, moved
 from boneage_jax.distributed.mesh import replicated, split
-from boneage_jax.runs.state import Arrays, Network
+from boneage_jax.runs.network import Arrays, Network
 from boneage_jax.tasks import Task
 
 DeviceBatch = dict[str, Array]

@@ -18,7 +18,7 @@ import os
 import pathlib
 import socket
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import filelock
 import jax
@@ -30,10 +30,14 @@ from boneage_jax.config import MAY_DIFFER_ON_RESUME, ExperimentConfig, to_dict, 
 from boneage_jax.distributed.mesh import make_mesh, replicated
 from boneage_jax.errors import EXIT_IN_USE, UserError, fail_if_any, reason
 from boneage_jax.files import check_writable, write_text
-from boneage_jax.runs.checkpoint import Checkpoints, Choice
-from boneage_jax.runs.optimizer import make_optimizer, make_schedule
-from boneage_jax.runs.state import Arrays, Network, TrainState, abstract_state
+from boneage_jax.runs.network import Arrays, Network
 from boneage_jax.settings import flatten
+
+if TYPE_CHECKING:
+    from boneage_jax.runs.checkpoint import Checkpoints, Choice
+    from boneage_jax.runs.state import TrainState
+else:  # imported where they are used: a bundle needs neither Orbax nor Optax
+    Checkpoints = Choice = TrainState = Any
 
 ABOUT = "config.json"
 
@@ -169,7 +173,9 @@ class LoadedRun:
 
 
 def _checkpoints_of(folder: pathlib.Path) -> contextlib.closing[Checkpoints]:
-    return contextlib.closing(Checkpoints(folder / "checkpoints", read_only=True))
+    from boneage_jax.runs import checkpoint
+
+    return contextlib.closing(checkpoint.Checkpoints(folder / "checkpoints", read_only=True))
 
 
 def load(folder: pathlib.Path, *, devices: int = 0, step: int | None = None) -> LoadedRun:
@@ -259,6 +265,9 @@ def best_score(folder: pathlib.Path) -> float:
 
 def shapes_of(config: ExperimentConfig) -> tuple[Network, TrainState]:
     """Returns a config's network and the shapes of its state; schedules have none, so that any length will do."""
+    from boneage_jax.runs.optimizer import make_optimizer, make_schedule
+    from boneage_jax.runs.state import abstract_state
+
     optimizer = make_optimizer(config.optimizer, make_schedule(config.optimizer, total_steps=1, warmup_steps=0))
     return abstract_state(config, optimizer)
 

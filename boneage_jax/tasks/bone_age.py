@@ -7,7 +7,6 @@ from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Float
 
 from boneage_jax.schema import Head, InputLayout
@@ -77,6 +76,8 @@ class BoneAgeTask(Task):
 
         The loss is the absolute error over `task.target_scale`; for `distribution` the cross-entropy is added.
         """
+        import optax  # for training; predictions need none
+
         error = jnp.abs(self.ages(outputs)[:, 0] - batch["bone_age"])
         loss = error / self.config.target_scale
         if self.config.age == "distribution":

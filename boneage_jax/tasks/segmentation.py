@@ -7,7 +7,6 @@ from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Float
 
 from boneage_jax.data.examples import Layer
@@ -60,6 +59,8 @@ class SegmentationTask(Task):
         `ratio`, sum of y p over sum of (y + p - y p), is the soft intersection over union, 1 at best. w is
         `task.jaccard`. An image without hand has H alone, and an IoU of 1 where none is found.
         """
+        import optax  # for training; predictions need none
+
         logits, truth = outputs[..., 0].astype(jnp.float32), batch["hand"]
         entropy = optax.sigmoid_binary_cross_entropy(logits, truth).mean((1, 2))
         p = jax.nn.sigmoid(logits)
