@@ -72,7 +72,7 @@ audit: $(VENV)/.supply
 
 licences:
 	$(PYTHON) -m venv --clear build/pinned
-	build/pinned/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,lint,dicom,clinic,onnx,sweep,postgres,docs,supply]'
+	build/pinned/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,lint,dicom,clinic,node,serve,onnx,sweep,postgres,docs,supply]'
 	build/pinned/bin/python -m tests.supply.licences
 
 lint: $(VENV)/.dev

@@ -66,6 +66,8 @@ def document(
     about: Mapping[str, str] | None = None,
     notice: str = "",
     date: datetime.date | None = None,
+    head: Markup = Markup(""),
+    nonce: str = "",
 ) -> Markup:
     """Returns a whole page, under its title, what it is about and the notice that this is no medical device.
 
@@ -75,6 +77,8 @@ def document(
       about: what the page is about, by label, such as `Data` and `Model`; date and version are added here.
       notice: what else a reader must know before the numbers; stands after the notice of every page.
       date: of the page; None for today.
+      head: more of what stands before the page's content, such as a script.
+      nonce: that marks the styles as the page's own, for a content security policy; empty for none.
     """
     facts = {
         **(about or {}),
@@ -82,10 +86,11 @@ def document(
         "Version": f"boneage-jax {__version__}",
     }
     shown = "".join(f"<div><dt>{text(name)}</dt><dd>{text(value)}</dd></div>" for name, value in facts.items() if value)
+    own = f' nonce="{html.escape(nonce)}"' if nonce else ""
     warning = f"{text(NOT_A_MEDICAL_DEVICE)} {text(notice)}".strip()
     return Markup(f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{text(title)}</title><style>{_style()}</style></head><body><div class="page">
+<title>{text(title)}</title><style{own}>{_style()}</style>{head}</head><body><div class="page">
 <header><h1>{text(title)}</h1><dl class="about">{shown}</dl></header>
 <p class="notice" role="note">{warning}</p>
 <main>

@@ -47,6 +47,7 @@ BENCHMARKS = (
     "phantom_realism",
     "phantom_speed",
     "rsna_hours",
+    "serve_load",
     "wrong_inputs",
 )
 

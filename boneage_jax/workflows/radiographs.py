@@ -190,6 +190,17 @@ def of_array(array: np.ndarray, name: str = "array") -> Radiograph:
     return Radiograph(name, None, load=load)
 
 
+def of_bytes(data: bytes, name: str) -> Radiograph:
+    """Returns the radiograph of a file's content.
+
+    Args:
+      data: of a file of `images.FORMATS`; decoded when its turn comes.
+      name: of the radiograph in results.
+    """
+    states_sex = decode.kind_of(data[: images.HEAD_BYTES]) == "DICOM"
+    return Radiograph(name, None, states_sex=states_sex, load=lambda: _of_bytes(data))
+
+
 def of_loader(load: Callable[[], Grey], name: str) -> Radiograph:
     """Returns a radiograph that a function gives when its turn comes.
 
