@@ -40,6 +40,8 @@ def make(request: BundleRequest) -> str:
     ages = {f"age{n}": bundle.load(ref, "age0") for n, ref in enumerate(request.ages)}
     for loaded in ages.values():
         expect_task(loaded, "bone_age")
+    if request.bits is not None:
+        ages = {name: bundle.in_bits(loaded, request.bits) for name, loaded in ages.items()}
     runs = {"segmentation": hand.segmentation, "landmarks": hand.landmarks, **ages}
     phantoms_only = any(map(trained_on_phantoms, ages.values()))
     about: dict[str, Any] = {

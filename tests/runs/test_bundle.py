@@ -8,6 +8,8 @@ import pathlib
 import re
 import socket
 
+import jax
+import numpy as np
 import pytest
 import safetensors
 
@@ -161,6 +163,40 @@ def test_a_fresh_bundle_names_no_machine(trained, tmp_path):
     # One that is bundled again still says what was left out.
     bundle.write({"it": again}, {}, tmp_path / "c.safetensors")
     assert bundle.read(tmp_path / "c.safetensors").runs["it"].about["left_out"] == again.about["left_out"]
+
+
+def test_weights_in_8_bits(trained, tmp_path):
+    """Half as large; no weight further off than half a step of its channel; the same to the bit when written again."""
+    loaded = run_folder.load(trained)
+    sizes = {}
+    for bits in (16, 8):
+        sizes[bits] = bundle.write({"it": bundle.in_bits(loaded, bits)}, {}, tmp_path / f"{bits}.safetensors")
+    first = bundle.read(tmp_path / "8.safetensors").runs["it"]
+    plain, rounded = (jax.tree.leaves(jax.device_get(one.arrays["params"])) for one in (loaded, first))
+    matrices = 0
+    for before, after in zip(plain, rounded, strict=True):
+        if before.ndim < 2:
+            np.testing.assert_allclose(after, before, rtol=1e-3)
+            continue
+        matrices += 1
+        step = np.abs(before).reshape(-1, before.shape[-1]).max(0) / 127
+        assert (np.abs(after - before) <= 0.51 * step + 1e-3 * np.abs(before)).all()
+    assert matrices > 2
+    in_memory = jax.tree.leaves(jax.device_get(bundle.in_bits(loaded, 8).arrays["params"]))
+    for stored, kept in zip(rounded, in_memory, strict=True):
+        if stored.ndim >= 2 and stored.size >= 8 * stored.shape[-1]:
+            np.testing.assert_array_equal(stored, kept)
+    assert sizes[8] < 0.75 * sizes[16]
+    assert header_of(tmp_path / "8.safetensors")["format"] == bundle.FORMAT_8
+    assert header_of(tmp_path / "16.safetensors")["format"] == bundle.FORMAT
+    bundle.write({"it": first}, {}, tmp_path / "again.safetensors")
+    contents = []
+    for name in ("8", "again"):
+        with safetensors.safe_open(str(tmp_path / f"{name}.safetensors"), framework="numpy") as file:
+            contents.append(
+                {key: (str(file.get_tensor(key).dtype), file.get_tensor(key).tobytes()) for key in file.keys()}
+            )
+    assert contents[0] == contents[1]
 
 
 @pytest.mark.parametrize("start", ["shipped", "shipped:age1", "phantom_only:age0"])
