@@ -193,9 +193,8 @@ def test_weights_in_8_bits(trained, tmp_path):
     contents = []
     for name in ("8", "again"):
         with safetensors.safe_open(str(tmp_path / f"{name}.safetensors"), framework="numpy") as file:
-            contents.append(
-                {key: (str(file.get_tensor(key).dtype), file.get_tensor(key).tobytes()) for key in file.keys()}
-            )
+            tensors = {key: file.get_tensor(key) for key in list(file.keys())}
+            contents.append({key: (str(one.dtype), one.tobytes()) for key, one in tensors.items()})
     assert contents[0] == contents[1]
 
 
