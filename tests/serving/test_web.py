@@ -306,13 +306,12 @@ def test_health_waits_for_the_first_reading():
     reader = Reader()
     reader.held.clear()
     with client(reader, started=False) as ours:
-        from tests.serving.web_servers import first
-
         assert (ours.get("/health").status_code, ours.get("/health").json()) == (503, {"status": "starting"})
-        ours.worker.start(first(), lambda error: None)
+        ours.worker.start(server.first_batches(4), lambda error: None)
         assert ours.get("/health").status_code == 503
         reader.held.set()
         eventually(lambda: ours.get("/health").status_code == 200)
+        assert reader.calls == [1, 4]  # each size that the networks compile
         assert ours.get("/health").json() == {"status": "ready"}
         ours.application.stopping = True
         assert (ours.get("/health").status_code, ours.get("/health").json()) == (503, {"status": "stopping"})

@@ -95,29 +95,47 @@ def test_a_client_that_leaves_costs_the_others_nothing(ours):
     assert works(ours)
 
 
+@contextlib.contextmanager
+def asking(ours, answers):
+    """Clients whose requests have been accepted, and whose answers are put into a list."""
+
+    def ask():
+        with connected(ours) as connection:
+            connection.sendall(HEAD + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(WHOLE) + WHOLE)
+            answers.append(received(connection))
+
+    clients = [threading.Thread(target=ask) for _ in range(3)]
+    for client in clients:
+        client.start()
+    eventually(lambda: taken(ours) == 3)
+    yield
+    for client in clients:
+        client.join(30)
+
+
 def test_what_was_accepted_is_answered_when_the_server_ends():
-    reader = Reader(batch_size=1)
+    reader, answers = Reader(batch_size=1), []
     with live(reader, batch_size=1) as ours, reader.holding():
-        answers = []
-
-        def ask():
-            with connected(ours) as connection:
-                connection.sendall(HEAD + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(WHOLE) + WHOLE)
-                answers.append(received(connection))
-
-        clients = [threading.Thread(target=ask) for _ in range(3)]
-        for client in clients:
-            client.start()
-        eventually(lambda: taken(ours) == 3)
-        ours.stop.wish()
-        eventually(lambda: not listens(ours))
-        assert answers == []
-        reader.held.set()
-        for client in clients:
-            client.join(30)
+        with asking(ours, answers):
+            ours.stop.wish()
+            eventually(lambda: not listens(ours))
+            assert answers == []
+            reader.held.set()
         assert [answer[:13] for answer in answers] == [b"HTTP/1.1 200 "] * 3
         eventually(lambda: ours.said is not None)
     assert "3 radiographs read" in ours.said
+
+
+def test_a_second_wish_ends_it_at_once():
+    reader, answers = Reader(batch_size=1), []
+    with live(reader, batch_size=1) as ours, reader.holding():
+        with asking(ours, answers):
+            ours.stop.wish()
+            ours.stop.wish()
+        assert [answer[:13] for answer in answers] == [b"HTTP/1.1 503 "] * 3
+        reader.held.set()
+        eventually(lambda: ours.said is not None)
+    assert reader.calls == [1]
 
 
 def taken(ours):

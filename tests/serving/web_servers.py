@@ -13,7 +13,7 @@ from boneage_jax.serving.web import server
 from boneage_jax.serving.web.app import Application
 from boneage_jax.serving.web.metrics import Metrics
 from boneage_jax.serving.web.request import HttpRequest
-from boneage_jax.serving.web.worker import Job, Worker
+from boneage_jax.serving.web.worker import Worker
 from boneage_jax.workflows.assess import Assessor
 from boneage_jax.workflows.requests import AssessRequest
 
@@ -83,10 +83,6 @@ def png(level, shape=(60, 40)):
     return images.encode(grey(level, shape), "png")
 
 
-def first():
-    return Job(server._first(), male=False, chronological=None)
-
-
 @contextlib.contextmanager
 def client(reader=None, *, started=True, headers=None, base="http://127.0.0.1:8000", **options):
     """Gives a client of an application in this process."""
@@ -97,7 +93,7 @@ def client(reader=None, *, started=True, headers=None, base="http://127.0.0.1:80
     worker = Worker(reader, options.get("batch_size") or 4, on_batch=metrics.batches.observe)
     application = Application(HttpRequest(**options), reader, worker, metrics)
     if started:
-        worker.start(first(), lambda error: None)
+        worker.start(server.first_batches(1), lambda error: None)
         eventually(lambda: worker.ready)
     made = TestClient(application.asgi, base_url=base, headers=headers, raise_server_exceptions=True)
     made.application, made.reader, made.worker = application, reader, worker

@@ -75,6 +75,8 @@ class Gate:
             refusal = self._of_problem(request, _of_framework(error, request))
         except ClientDisconnect:
             raise
+        except asyncio.CancelledError:  # the server ends at once
+            refusal = self._of_problem(request, problems.busy("The server has ended.", seconds=30))
         # Whatever a request runs into, the server goes on. Messages may quote what a file holds.
         except Exception as error:
             log.error("%d: failed (%s)", request.state.number, type(error).__name__)

@@ -48,7 +48,7 @@ class HttpRequest:
     )
     batch_size: int | None = option(
         None,
-        "most radiographs that the networks read at once; a radiograph alone takes as long as that many",
+        "most radiographs that the networks read at once",
         low=1,
         default_text="1 on a CPU, 8 on a GPU or TPU",
     )

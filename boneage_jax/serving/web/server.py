@@ -21,8 +21,7 @@ from boneage_jax.serving.web.request import HttpRequest
 if TYPE_CHECKING:
     import uvicorn
 
-    from boneage_jax.serving.web.worker import Reader
-    from boneage_jax.workflows.radiographs import Radiograph
+    from boneage_jax.serving.web.worker import Job, Reader
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +30,7 @@ _GRACE_S = 5.0
 """What a response has to be sent in, beyond the time for a request, when the server ends."""
 
 _ON_CPU, _ELSEWHERE = 1, 8
-"""Radiographs that are read at once: a CPU gains nothing by several, and one alone would take as long as all."""
+"""Radiographs that are read at once: a CPU gains nothing by several, and each size is compiled before it is ready."""
 
 
 def run(request: HttpRequest) -> str:
@@ -138,7 +137,7 @@ def serve(request: HttpRequest, reader: Reader, listener: socket.socket, stop: S
     """
     from boneage_jax.serving.web.app import Application
     from boneage_jax.serving.web.metrics import Metrics
-    from boneage_jax.serving.web.worker import Job, Worker
+    from boneage_jax.serving.web.worker import Worker
 
     metrics, failures = Metrics(), list[BaseException]()
     worker = Worker(reader, _batch_size(request), on_batch=metrics.batches.observe)
@@ -155,7 +154,7 @@ def serve(request: HttpRequest, reader: Reader, listener: socket.socket, stop: S
         stop.wish()
 
     stop.then(ended)
-    worker.start(Job(_first(), male=False, chronological=None), failed)
+    worker.start(first_batches(_batch_size(request)), failed)
     print(f"{_address(request.host, listener)}  (Ctrl+C ends it)\n{NOT_A_MEDICAL_DEVICE}", flush=True)
     try:
         server.run([listener])
@@ -166,12 +165,20 @@ def serve(request: HttpRequest, reader: Reader, listener: socket.socket, stop: S
     return f"{application.summary()}\n{NOT_A_MEDICAL_DEVICE}"
 
 
-def _first() -> Radiograph:
-    """A hand that the networks read first, so that they are compiled when somebody comes."""
+def first_batches(most: int) -> list[list[Job]]:
+    """Returns a rendered hand as often as each size of batch holds it: each size is compiled by itself.
+
+    Args:
+      most: radiographs at once.
+    """
+    from boneage_jax.hand.network import SMALL_BATCHES
     from boneage_jax.phantoms import plates
+    from boneage_jax.serving.web.worker import Job
     from boneage_jax.workflows import radiographs
 
-    return radiographs.of_loader(lambda: plates.plate(120, "F").image, "first")
+    hand = radiographs.of_loader(lambda: plates.plate(120, "F").image, "first")
+    sizes = sorted({size for size in (*SMALL_BATCHES, most) if size <= most})
+    return [[Job(hand, male=False, chronological=None) for _ in range(size)] for size in sizes]
 
 
 def _address(host: str, listener: socket.socket) -> str:

@@ -71,7 +71,7 @@ class Worker:
         self._waiting: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, name="reading")
-        self._first: Sequence[Job] = ()
+        self._first: Sequence[Sequence[Job]] = ()
         self._on_failure: Callable[[BaseException], None] = lambda _: None
 
     @property
@@ -84,14 +84,14 @@ class Worker:
         """Number of radiographs that wait."""
         return self._waiting.qsize()
 
-    def start(self, first: Job, on_failure: Callable[[BaseException], None]) -> None:
-        """Starts, and reads a first radiograph so that the networks are compiled.
+    def start(self, first: Sequence[Sequence[Job]], on_failure: Callable[[BaseException], None]) -> None:
+        """Starts, and reads first batches so that the networks are compiled.
 
         Args:
-          first: of any kind.
-          on_failure: is told, from the thread, why it could not be read; nothing else is read then.
+          first: radiographs of any kind, by batch; nobody is told their ages.
+          on_failure: is told, from the thread, why one could not be read; nothing else is read then.
         """
-        self._first, self._on_failure = (first,), on_failure
+        self._first, self._on_failure = first, on_failure
         self._thread.start()
 
     def submit(self, job: Job) -> None:
@@ -106,7 +106,8 @@ class Worker:
 
     def _run(self) -> None:
         try:
-            self._read(self._first)
+            for jobs in self._first:
+                self._read(jobs)
         except BaseException as error:
             self._on_failure(error)
             self._refuse_all(error)
