@@ -83,6 +83,20 @@ class Debias:
         slope, intercept = np.polyfit(x, x - np.asarray(reading, np.float64), 1)
         return cls(float(slope), float(intercept))
 
+    @classmethod
+    def stretching(cls, predicted: Float[np.ndarray, " n"], reading: Float[np.ndarray, " n"]) -> Debias:
+        """Returns the line after which predictions have the mean and the standard deviation of the readings.
+
+        The line of least squares leaves the ages of the youngest too old and of the oldest too young: the best guess of
+        a reading lies nearer to the mean than the reading. This one, the reduced major axis, takes most of that away,
+        and errs more in the mean. Level for constant predictions.
+        """
+        x, y = np.asarray(predicted, np.float64), np.asarray(reading, np.float64)
+        if len(x) < 2 or np.ptp(x) < 1e-9:
+            return cls.fit(x, y)
+        stretch = float(y.std() / x.std())
+        return cls(1 - stretch, stretch * float(x.mean()) - float(y.mean()))
+
     def __call__(self, predicted: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
         """Returns corrected predictions."""
         predicted = np.asarray(predicted, np.float64)
@@ -115,6 +129,7 @@ class Blend:
         *,
         weighted: bool = False,
         corrected: bool = False,
+        stretched: bool = False,
     ) -> Blend:
         """Returns the blend that fits readings best.
 
@@ -123,6 +138,7 @@ class Blend:
           reading: in months.
           weighted: whether weights are fitted; see `fitted_weights`.
           corrected: whether the linear bias of the result is corrected.
+          stretched: whether the result is stretched to the spread of the readings, see `Debias.stretching`.
 
         Raises:
           ValueError: where a model answers for none of the children.
@@ -131,11 +147,12 @@ class Blend:
             raise ValueError("a model answers for none of the children")
         weights = tuple(map(float, fitted_weights(months, reading))) if weighted else None
         plain = cls(weights)
-        if not corrected:
+        if not (corrected or stretched):
             return plain
         blended, _ = plain(months, np.zeros_like(months))
         known = np.isfinite(blended)
-        return cls(weights, Debias.fit(blended[known], reading[known]))
+        line = Debias.stretching if stretched else Debias.fit
+        return cls(weights, line(blended[known], reading[known]))
 
     def __call__(
         self, months: Float[np.ndarray, "models n"], spread: Float[np.ndarray, "models n"]

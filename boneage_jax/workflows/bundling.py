@@ -47,7 +47,9 @@ def make(request: BundleRequest) -> str:
     about: dict[str, Any] = {
         "notice": f"{PHANTOMS_ONLY} {NOT_A_MEDICAL_DEVICE}" if phantoms_only else NOT_A_MEDICAL_DEVICE
     }
-    if request.weights or request.debias:
+    if request.debias and request.stretch:
+        raise UserError("found both --debias and --stretch, expected one of them")
+    if request.weights or request.debias or request.stretch:
         about["blend"] = dataclasses.asdict(_fitted(request, list(ages.values())))
     if hand.calibration is not None:
         about |= hand.calibration.to_json()
@@ -94,4 +96,10 @@ def _fitted(request: BundleRequest, ages: list[run_folder.LoadedRun]) -> Blend:
                 "choose another --split"
             )
         predicted.append(own)
-    return Blend.fit(np.stack(predicted)[:, read], readings[read], weighted=request.weights, corrected=request.debias)
+    return Blend.fit(
+        np.stack(predicted)[:, read],
+        readings[read],
+        weighted=request.weights,
+        corrected=request.debias,
+        stretched=request.stretch,
+    )

@@ -401,6 +401,11 @@ class BundleRequest:
     _: dataclasses.KW_ONLY
     weights: bool = option(False, "weigh age networks by how well they do on --split, in place of the mean")
     debias: bool = option(False, "correct the linear bias of their blended age, fitted on --split")
+    stretch: bool = option(
+        False,
+        "stretch the blended age to the spread of the readings of --split: less bias of the youngest and the oldest, a "
+        "slightly larger error",
+    )
     bits: int | None = option(
         None,
         "bits of a weight of the age networks; 8 halves them, and changes ages by about 0.1 month",

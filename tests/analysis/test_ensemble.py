@@ -175,3 +175,22 @@ def test_a_blend_of_models_by_sex_is_least_squares_over_the_models_that_answer()
     np.testing.assert_allclose(Blend()(predicted, predicted)[0], np.nanmean(predicted, 0))
     with pytest.raises(ValueError, match="answers for none of the children"):
         Blend.fit(np.where([[True], [True], [False]], predicted, np.nan), truth)
+
+
+def test_stretched_ages_spread_as_the_readings_do():
+    """Mean and standard deviation are those of the readings; the bias at both ends falls, the error grows a little."""
+    draws = np.random.default_rng(0)
+    reading = draws.normal(127, 41, 5000)
+    predicted = 127 + 0.93 * (reading - 127) + draws.normal(0, 8, 5000) * 0.9
+    fitted, stretched = (line(predicted, reading)(predicted) for line in (Debias.fit, Debias.stretching))
+    assert stretched.mean() == pytest.approx(reading.mean())
+    assert stretched.std() == pytest.approx(reading.std())
+    for end in (reading < 60, reading > 195):
+        assert abs((stretched - reading)[end].mean()) < 0.7 * abs((fitted - reading)[end].mean())
+    errors = [float(np.square(one - reading).mean() ** 0.5) for one in (fitted, stretched)]
+    assert errors[0] < errors[1] < 1.05 * errors[0]
+    constant = np.full(5, 100.0)
+    assert Debias.stretching(constant, constant + 3) == Debias.fit(constant, constant + 3)
+    months = np.stack([predicted, predicted])
+    blend = Blend.fit(months, reading, stretched=True)
+    np.testing.assert_allclose(blend(months, np.ones_like(months))[0], stretched)
