@@ -5,7 +5,7 @@
 #
 # The first folder holds radiographs/{train,validation} and annotations/ (masks/, key_points.json, by_hand.txt), as
 # unpacked; the outlines are its masks.json, or the file that OUTLINES names. Everything goes into the second folder.
-# The same command goes on where it was cut short. It takes about seven hours of a CPU core; each step can be started by
+# The same command goes on where it was cut short. It takes about nine hours of a CPU core; each step can be started by
 # itself, on a core of its own:
 #
 #   launch/rsna_bundle.sh downloads/rsna299 work data segmentation     # only these, in this order
@@ -18,7 +18,7 @@ if [ $# -lt 2 ]; then
 fi
 source=$1 work=$2
 shift 2
-steps="data segmentation points thresholds register first hand wide wrist bundle"
+steps="data segmentation points thresholds register first hand wide longer wrist bundle"
 # shellcheck disable=SC2086  # one word a step
 [ $# -gt 0 ] || set -- $steps
 for step in "$@"; do
@@ -91,7 +91,7 @@ age() {
         --config.augment.rotation=5.0 --config.eval.every="1 epochs" --config.checkpoint.every="200 steps" "$@"
 }
 
-# From phantoms to real hands, then at a larger input, then twice as wide.
+# From phantoms to real hands, then at a larger input, then twice as wide, then longer.
 first() {
     age first --config.train.start=phantom_only:age0 --config.train.length="4 epochs" --config.train.ema=0.995
 }
@@ -108,6 +108,13 @@ wide() {
         --config.augment.shift=0.03 --config.augment.zoom=0.05 --config.augment.rotation=4.0
 }
 
+longer() {
+    age longer --config.train.start="$work/wide" --config.train.seed=12 --config.train.length="10 epochs" \
+        --config.train.ema=0.999 --config.model.widths="(32,64,128,256)" --config.model.dense="(256,)" \
+        --config.model.dropout=0.1 --config.optimizer.learning_rate=1e-3 --config.data.height=288 \
+        --config.data.width=216 --config.augment.shift=0.03 --config.augment.zoom=0.05 --config.augment.rotation=4.0
+}
+
 wrist() {
     age wrist --config.train.start="$work/first" --config.train.start_parts=backbones --config.train.seed=4 \
         --config.train.length="3 epochs" --config.train.ema=0.998 --config.optimizer.learning_rate=1.5e-3 \
@@ -117,8 +124,8 @@ wrist() {
 
 bundle() {
     boneage bundle --segmentation "$work/segmentation" --landmarks "$work/points" \
-        --thresholds "$work/thresholds.json" --run "$work/wide" --run "$work/wrist" \
-        --weights --debias --split validation --terms "$terms" --out "$work/rsna.safetensors"
+        --thresholds "$work/thresholds.json" --run "$work/longer" --run "$work/wrist" \
+        --weights --stretch --bits 8 --split validation --terms "$terms" --out "$work/rsna.safetensors"
 }
 
 for step in "$@"; do "$step"; done
