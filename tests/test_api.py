@@ -23,7 +23,7 @@ from boneage_jax.api.predictions import Prediction
 from boneage_jax.canvas import Canvas
 from boneage_jax.data import images
 from boneage_jax.hand import quality
-from boneage_jax.hand.age_ensemble import Ages
+from boneage_jax.hand.age_ensemble import Ages, EnsembleAges
 from boneage_jax.hand.masks import Mask
 from boneage_jax.hand.pipeline import Registered
 from boneage_jax.hand.quality import QualityReport
@@ -83,7 +83,7 @@ def test_a_jax_that_runs_already_is_asked(monkeypatch):
 
 
 class Means:
-    regions = ()
+    regions, labels, members = (), (), ("whole radiograph",)
     needs_sex = True
 
     def on_canvas(self, picture):
@@ -91,7 +91,8 @@ class Means:
 
     def predict(self, regions, images, males):
         months = np.array([image.mean() + 100 * bool(male) for image, male in zip(images, males, strict=True)])
-        return Ages(months, np.full(len(months), 2.0))
+        ages = Ages(months, np.full(len(months), 2.0))
+        return EnsembleAges(ages, (ages,))
 
 
 @pytest.fixture
