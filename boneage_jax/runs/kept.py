@@ -76,7 +76,7 @@ def _program(
     kept = user_cache.read(name)
     program = _opened(kept) if kept is not None else None
     if program is None:
-        traced = export.export(jax.jit(step))(tree_of(arrays), tree_of(batch))
+        traced = export.export(jax.jit(step))(_network_of(arrays), tree_of(batch))
         content = bytes(traced.serialize())
         user_cache.write(name, content)
         # Through the same way as from now on, so that XLA meets the same program and gives the same numbers.
@@ -102,11 +102,17 @@ def shapes_of(config: ExperimentConfig) -> Arrays:
     name, network = _shapes_name(config), Network.of(config)
     kept = user_cache.read(name)
     if kept is not None:
-        return tree_of(tuple((path, tuple(shape), dtype) for path, shape, dtype in json.loads(kept)))
-    params, batch_stats = jax.eval_shape(lambda: network.fresh(0))
-    shapes = {"params": params, "batch_stats": batch_stats}
-    user_cache.write(name, json.dumps(described(shapes)).encode())
-    return tree_of(described(shapes))
+        found = tuple((path, tuple(shape), dtype) for path, shape, dtype in json.loads(kept))
+    else:
+        params, batch_stats = jax.eval_shape(lambda: network.fresh(0))
+        found = described({"params": params, "batch_stats": batch_stats})
+        user_cache.write(name, json.dumps(found).encode())
+    return _network_of(found)
+
+
+def _network_of(arrays: Described) -> Arrays:
+    """A network's parts. One without batch norm has no statistics, and an empty part has no path."""
+    return {"params": {}, "batch_stats": {}} | tree_of(arrays)
 
 
 def _shapes_name(config: ExperimentConfig) -> str:

@@ -1,5 +1,6 @@
 """What the pages of the workflows say and show: the answer first, no path of this machine, marks told by shape."""
 
+import dataclasses
 import itertools
 import re
 
@@ -8,8 +9,15 @@ import pytest
 
 from boneage_jax import NOT_A_MEDICAL_DEVICE, anatomy
 from boneage_jax.data import images
-from boneage_jax.workflows import assess_page, mining_page, pictures
-from boneage_jax.workflows.assessment import PHANTOMS_ONLY, UNCALIBRATED_NOTICE, Assessment, Seen
+from boneage_jax.workflows import assess_page, case_page, flags, mining_page, pictures
+from boneage_jax.workflows.assessment import (
+    PHANTOMS_ONLY,
+    UNCALIBRATED_NOTICE,
+    Assessment,
+    Interval,
+    NetworkAge,
+    Seen,
+)
 
 GREY = np.full((120, 90), 60, np.uint8)
 
@@ -22,60 +30,100 @@ def without_pictures(source):
     return re.sub(r'src="[^"]*"', "", source)
 
 
-def written(tmp_path, *assessments, regions=(GREY,), remarks=()):
-    drawn = assess_page.Drawn()
-    for one in assessments:
-        seen = Seen(GREY, GREY > 0, np.array([[45.0, 10.0], [10.0, 60.0], [45.0, 100.0]]), regions)
-        drawn.add(one, None if one.problem else seen)
-    path = tmp_path / "pages" / "ages.html"
+SEEN = Seen(GREY, GREY > 0, np.array([[45.0, 10.0], [10.0, 60.0], [45.0, 100.0]]), (GREY,))
+
+
+def index(tmp_path, *assessments, remarks=(), pictured=True):
+    """The page of all ages."""
+    path = tmp_path / "pages" / "index.html"
     networks = (f"{tmp_path}/runs/ages: step 3, the best", "the shipped bundle x: step 5")
-    assess_page.write(assessments, drawn, path, networks=networks, remarks=remarks)
+    small = assess_page.picture(SEEN).data if pictured else None
+    rows = [
+        assess_page.Row(one, f"cases/{n:04}.html", None if one.problem else small)
+        for n, one in enumerate(assessments, 1)
+    ]
+    assess_page.write(rows, path, networks=networks, remarks=remarks)
     return without_pictures(text_of(path))
 
 
-def test_one_radiograph_is_answered_by_its_age(tmp_path):
-    source = written(tmp_path, Assessment(f"{tmp_path}/in/hand.png", 132.44, 6.1, "F"), remarks=[PHANTOMS_ONLY])
-    assert "<h1>Bone age of a radiograph</h1>" in source
-    assert source.index('class="value">132.4') < source.index("<img") < source.index("<table")
-    assert "6.1 months" in source
-    assert "no flags" in source
+def case(one, seen=SEEN, *, remarks=(), **options):
+    """The page of a radiograph."""
+    around = case_page.Around(("runs/ages",), tuple(remarks), index="../index.html", following="0002.html")
+    return without_pictures(case_page.document(one, seen, around, **options))
+
+
+def test_a_radiograph_is_answered_by_its_age():
+    one = Assessment(
+        "/srv/in/hand.png",
+        132.44,
+        6.1,
+        "F",
+        intervals=(Interval(0.8, 120.0, 145.2), Interval(0.9, 115.0, 150.0)),
+        chronological_months=120.0,
+        chronological_source="as given",
+        sd_score=1.06,
+        networks=(NetworkAge("A", 130.0, 6.0), NetworkAge("B and C", 139.5, 8.0)),
+    )
+    source = case(one, remarks=[PHANTOMS_ONLY])
+    assert "<h1>Bone age of hand.png</h1>" in source
+    assert source.index("11 years") < source.index("132.4 months") < source.index("<img") < source.index("<table")
+    for said in ("120 to 145", "115 to 150", "+1.1", "10 years", "no flags", "9.5 months apart", "female"):
+        assert said in source
     assert f"{NOT_A_MEDICAL_DEVICE} {PHANTOMS_ONLY}" in source
-    assert "outline of the hand" in source
+    assert "/srv" not in source
+    assert source.count("<svg viewBox") >= 2, "outline and key points lie over the picture"
+    assert len(re.findall(r'<input type="checkbox" class="layer\d" checked>', source)) == 2
+    assert 'href="../index.html"' in source
+    assert 'href="0002.html"' in source
+    assert source.count("<small>phantom, girl") == 3, "one younger, one alike, one older"
+
+
+def test_flags_are_explained_and_refusal_is_said_first():
+    refused = Assessment("a.png", np.nan, np.nan, "F", flags=("cut off", "uncertain mask"), refused=("cut off",))
+    source = case(refused)
+    assert source.index("No age is given") < source.index("<table")
+    for name in refused.flags:
+        for sentence in flags.MEANINGS[name]:
+            assert sentence in source
+    assert "phantom, girl" not in source
+    uncalibrated = case(dataclasses.replace(refused, calibrated=False, refused=(), months=100.0))
+    assert "cut off (uncalibrated)" in uncalibrated
+    assert UNCALIBRATED_NOTICE in uncalibrated
+    problem = case(Assessment("a.png", np.nan, np.nan, "", problem="the file is empty"), None)
+    assert "This file cannot be used: the file is empty." in problem
+    assert "<img" not in problem
+
+
+def test_what_two_networks_saw_alike_is_shown_once():
+    one = Assessment("a.png", 100.0, 5.0, "", networks=(NetworkAge("A", 100.0, 5.0),) * 2)
+    alike = case(one, dataclasses.replace(SEEN, regions=(GREY, GREY.copy())))
+    other = case(one, dataclasses.replace(SEEN, regions=(GREY, GREY + 1)))
+    assert other.count("<img") == alike.count("<img") + 1
 
 
 def test_many_radiographs_are_answered_by_how_many_were_read(tmp_path):
-    source = written(
+    source = index(
         tmp_path,
         Assessment(f"{tmp_path}/in/a.png", 100.0, np.nan, "F"),
-        Assessment("b.png", 200.0, 5.0, "M", flags=("cut off", "dim"), calibrated=False),
+        Assessment("b.png", 200.0, 5.0, "M", flags=("cut off", "low contrast"), calibrated=False),
         Assessment("c.png", np.nan, np.nan, "", problem="the file is empty"),
+        Assessment("d.png", np.nan, np.nan, "", flags=("no hand",), refused=("no hand",)),
     )
-    assert "<h1>Bone ages of 3 radiographs</h1>" in source
-    assert re.search(r'Ages read</dt><dd><span class="value">2 <span class="unit">of 3', source)
-    assert "from 100.0 to 200.0 months" in source
-    for said in ("cut off (uncalibrated)", "dim (uncalibrated)", "not used", "the file is empty"):
+    assert "<h1>Bone ages of 4 radiographs</h1>" in source
+    assert re.search(r'Ages read</dt><dd><span class="value">2 <span class="unit">of 4', source)
+    assert "8 years 4 months to 16 years 8 months" in source
+    for said in ("cut off (uncalibrated)", "low contrast (uncalibrated)", "not used", "the file is empty"):
         assert f"<span>{said}</span>" in source or f">{said}<" in source
     assert UNCALIBRATED_NOTICE in source
-    assert "1 more without pictures" in source
+    assert source.count("<img") == 3
+    assert re.findall(r'href="(cases/\d+\.html)"', source) == [f"cases/{n:04}.html" for n in range(1, 5)]
 
 
 def test_the_page_of_ages_says_no_path_of_this_machine(tmp_path):
-    source = written(tmp_path, Assessment(f"{tmp_path}/in/hand.png", 132.0, 6.0, "F"))
+    source = index(tmp_path, Assessment(f"{tmp_path}/in/hand.png", 132.0, 6.0, "F"))
     assert str(tmp_path) not in source
     assert "../in/hand.png" in source
-    assert "../runs/ages: step 3, the best" in source
-
-
-def test_what_two_networks_saw_alike_is_shown_once(tmp_path):
-    one = Assessment("a.png", 100.0, 5.0, "F")
-    assert written(tmp_path, one, regions=(GREY, GREY.copy())).count("<img") == 2
-    assert written(tmp_path, one, regions=(GREY, GREY + 1)).count("<img") == 3
-
-
-def test_memory_does_not_grow_with_the_number_of_radiographs(tmp_path):
-    source = written(tmp_path, *(Assessment(f"{n}.png", 100.0, 5.0, "F") for n in range(70)), regions=())
-    assert source.count("<img") == 60
-    assert "10 more without pictures" in source
+    assert "../runs/ages" in source
 
 
 def rgb(colour):
