@@ -14,6 +14,11 @@ import warnings
 
 from boneage_jax import user_cache
 
+try:
+    import resource
+except ImportError:  # not of Unix
+    resource = None  # type: ignore[assignment]
+
 _IN_ORDER = "--xla_cpu_enable_concurrency_optimized_scheduler=false"
 _HUGE_PAGES = "glibc.malloc.hugetlb"
 _HUGE_PAGES_WANT_ADVICE = pathlib.Path("/sys/kernel/mm/transparent_hugepage/enabled")
@@ -22,6 +27,9 @@ _PROGRAMS = "JAX_COMPILATION_CACHE_DIR"
 _KEEP_ALL = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1"}
 _PROGRAMS_BYTES = 512 * 2**20
 """Most bytes of compiled programs that are kept; one of inference takes 0.05 to 0.3 MB, one of training more."""
+
+_LITTLE_ADDRESS_SPACE = 8 * 2**30
+"""Bytes below which a limit is named: a training as small as can be asks for 2 to 4 GiB, most of it never used."""
 
 _NO = ("n", "no", "f", "false", "off", "0")
 _YES = ("y", "yes", "t", "true", "on", "1")
@@ -61,7 +69,21 @@ def prepare() -> None:
         print(f"boneage: not used, for it would change the numbers: {', '.join(found)}", file=sys.stderr)
     if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
         take_collectives_in_order()
+    if limit := little_address_space():
+        print(
+            f"boneage: this process may use {limit / 2**30:.1f} GiB of address space (ulimit -v), and libraries may "
+            "ask for more and end it without a word; then lift the limit, as by: ulimit -v unlimited",
+            file=sys.stderr,
+        )
     keep_programs()
+
+
+def little_address_space() -> int:
+    """Returns the limit on this process's address space in bytes where that is small; 0 where it is not, or none."""
+    if resource is None:
+        return 0
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return limit if limit != resource.RLIM_INFINITY and limit < _LITTLE_ADDRESS_SPACE else 0
 
 
 def keep_programs() -> None:

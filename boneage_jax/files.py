@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import pathlib
 import re
@@ -10,6 +11,14 @@ import tempfile
 from collections.abc import Iterator
 
 from boneage_jax.errors import UserError
+
+try:
+    import fcntl
+except ImportError:  # not of Unix
+    fcntl = None  # type: ignore[assignment]
+
+_UNFINISHED = ".part"
+"""Ending of what is still written to."""
 
 
 def is_address(text: str) -> bool:
@@ -35,15 +44,18 @@ def local(text: str) -> pathlib.Path:
 def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """Gives a path beside `path` to write to, and renames it to `path` once that has ended well.
 
+    What a killed process has left half-written in the folder goes: its lock has ended with it.
+
     Raises:
       UserError: for a folder that cannot be written or a full disk; `path` is then as it was.
     """
-    scratch: pathlib.Path | None = None
+    scratch, handle = None, -1
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        os.close(handle)
+        _clear_abandoned(path.parent)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_UNFINISHED, dir=path.parent)
         scratch = pathlib.Path(name)
+        _is_free(handle)
         yield scratch
         umask = os.umask(0)
         os.umask(umask)
@@ -56,6 +68,32 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
     finally:
         if scratch is not None:
             scratch.unlink(missing_ok=True)
+            os.close(handle)
+
+
+def _is_free(handle: int) -> bool:
+    """Takes the lock of an open file, until it is closed; returns whether nobody had it. Without locks nothing is."""
+    if fcntl is None:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+@functools.lru_cache(maxsize=4096)
+def _clear_abandoned(folder: pathlib.Path) -> None:
+    """Removes what processes that are no more have left half-written in a folder; looks there once a process."""
+    for entry in os.scandir(folder):
+        if entry.name.startswith(".") and entry.name.endswith(_UNFINISHED) and entry.is_file(follow_symlinks=False):
+            with contextlib.suppress(OSError):
+                handle = os.open(entry.path, os.O_RDWR)
+                try:
+                    if _is_free(handle):
+                        os.unlink(entry.path)
+                finally:
+                    os.close(handle)
 
 
 def write_text(path: pathlib.Path, text: str) -> None:

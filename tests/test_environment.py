@@ -298,3 +298,14 @@ def test_they_are_named_as_jax_names_them():
 
     known = {name for name in environment.CHANGE_NUMBERS if hasattr(jax.config, name.lower())}
     assert known >= {"JAX_ENABLE_X64", "JAX_DEFAULT_PRNG_IMPL", "JAX_THREEFRY_PARTITIONABLE", "JAX_RANDOM_SEED_OFFSET"}
+
+
+@pytest.mark.parametrize(("gib", "named"), [(1.5, True), (16, False)])
+def test_a_small_limit_on_memory_is_named(gib, named):
+    """Said before a library can end the process: some end it without a word."""
+    code = (
+        f"import resource; resource.setrlimit(resource.RLIMIT_AS, ({int(gib * 2**30)},) * 2)\n"
+        "from boneage_jax import environment; environment.prepare()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ("this process may use 1.5 GiB of address space (ulimit -v)" in done.stderr) == named

@@ -2,6 +2,9 @@
 
 import os
 import pathlib
+import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -55,3 +58,28 @@ def test_a_full_disk(tmp_path):
     with pytest.raises(UserError, match="No space left on device"):
         write()
     assert list(tmp_path.iterdir()) == []
+
+
+KILLED = """
+import os, pathlib, signal, sys
+from boneage_jax.files import replacing
+with replacing(pathlib.Path(sys.argv[1])) as scratch:
+    scratch.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+WRITES = "import pathlib, sys; from boneage_jax.files import write_text; write_text(pathlib.Path(sys.argv[1]), 'whole')"
+
+
+def test_what_a_killed_process_left_goes_and_what_is_written_stays(tmp_path):
+    """A process of its own is killed; a third one writes beside both what is left of it and what is still written."""
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "a.txt")], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    (left,) = tmp_path.iterdir()
+    assert left.read_text() == "half"
+    with replacing(tmp_path / "elsewhere" / "b.txt") as scratch:
+        mine = scratch.rename(tmp_path / ".b.txt.still.part")  # as if it were written in the same folder
+        subprocess.run([sys.executable, "-c", WRITES, str(tmp_path / "c.txt")], check=True)
+        assert sorted(path.name for path in tmp_path.iterdir()) == [".b.txt.still.part", "c.txt", "elsewhere"]
+        mine.rename(scratch)
+    assert (tmp_path / "elsewhere" / "b.txt").exists()

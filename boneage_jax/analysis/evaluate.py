@@ -149,5 +149,6 @@ def _write(result: Evaluation, found: predictions.SplitPredictions, loaded: Load
         "groups": {one.column: groups.as_dict(one) for one in result.groups},
         "notice": NOT_A_MEDICAL_DEVICE,
     }
-    write_text(result.folder / "scores.json", json.dumps(summary, indent=2) + "\n")
     write_text(result.folder / "scores.txt", as_text(result) + "\n")
+    # Last: where it is, all of it is.
+    write_text(result.folder / "scores.json", json.dumps(summary, indent=2) + "\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+import zipfile
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -57,6 +58,15 @@ def write_part(rows: Sequence[dict[str, Any]], path: pathlib.Path) -> None:
             arrays[f"{n}/{name}"] = np.frombuffer(data, np.uint8) if isinstance(data, bytes) else np.asarray(data)
     with replacing(path) as scratch, scratch.open("wb") as file:
         np.savez(file, **arrays)
+
+
+def is_whole(path: pathlib.Path) -> bool:
+    """Returns whether a part is there and as it was written, by the checksums of its archive."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return False
 
 
 def _decoded(name: str, value: np.ndarray) -> Any:

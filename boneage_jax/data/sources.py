@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -9,7 +10,7 @@ import json
 import os
 import pathlib
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, SupportsIndex
 
 import numpy as np
@@ -17,7 +18,7 @@ from jaxtyping import Bool, Float32
 
 from boneage_jax.data import images, pairing
 from boneage_jax.data.examples import Example, Layer, View, lay_out, needed_for
-from boneage_jax.errors import UserError
+from boneage_jax.errors import UserError, reason
 from boneage_jax.files import write_text
 from boneage_jax.schema import DataConfig
 from boneage_jax.shown import to_build
@@ -30,6 +31,9 @@ _METADATA = "metadata.json"
 
 INDEX = "labels.json"
 """Beside a dataset's records: ids, ages, sexes and paths by split. Datasets that TFDS itself has built do without."""
+
+UNFINISHED = "incomplete."
+"""How the names of folders begin that TFDS still writes to, or that it was killed at."""
 
 SOURCE_NOTE = "source"
 """In a built dataset's metadata: the folder or zip that it was built from, as `name` and `digest`."""
@@ -92,19 +96,19 @@ class Dataset:
         """Opens `name`, as in `hand_phantom/tiny`, in its newest version.
 
         Raises:
-          UserError: where it has not been built; lists what has.
+          UserError: where it has not been built, and lists what has; where what lies beside the records is damaged.
         """
-        versions = sorted((data_dir / name).glob("*/dataset_info.json"), key=lambda p: _version(p.parent.name))
+        versions = sorted(_infos(data_dir / name, "*"), key=lambda p: _version(p.parent.name))
         if not versions:
-            built = sorted(
-                {p.parent.parent.relative_to(data_dir).as_posix() for p in data_dir.glob("*/*/*/dataset_info.json")}
-            )
+            built = sorted({p.parent.parent.relative_to(data_dir).as_posix() for p in _infos(data_dir, "*/*/*")})
             here = f"built there: {', '.join(built)}" if built else "nothing is built there"
             raise UserError(f"{data_dir / name}: no such dataset ({here}). Build it with: {to_build(name, data_dir)}")
         path = versions[-1].parent
-        info = json.loads(versions[-1].read_text())
-        splits = {split["name"]: sum(map(int, split["shardLengths"])) for split in info["splits"]}
-        features = sorted(json.loads((path / "features.json").read_text())["featuresDict"]["features"])
+        with _undamaged(versions[-1]):
+            info = json.loads(versions[-1].read_text())
+            splits = {split["name"]: sum(map(int, split["shardLengths"])) for split in info["splits"]}
+        with _undamaged(path / "features.json"):
+            features = sorted(json.loads((path / "features.json").read_text())["featuresDict"]["features"])
         return cls(name, path, splits, features, _fingerprint(path))
 
     @classmethod
@@ -201,6 +205,8 @@ class Records:
             self._rows: Sequence[dict[str, Any]] = builder.as_data_source(split=split, decoders=encoded)
         except (ValueError, AssertionError) as error:
             raise UserError(f"{dataset.path}: cannot read the split {split!r} ({error})") from error
+        except RuntimeError as error:  # array_record's
+            raise _damaged_records(dataset.path, split, error) from error
         self._decoders: dict[str, Callable[[Any], images.Grey]] = {
             feature: functools.partial(_decode_raw, shape=stored[feature].shape[:2])
             if isinstance(stored[feature], tfds.features.Tensor)
@@ -250,7 +256,14 @@ class Records:
 
     def row(self, index: int) -> dict[str, Any]:
         """Returns all stored features of a record, images still encoded."""
-        return self._rows[index if self._places is None else int(self._places[index])]
+        return self._stored_row(index if self._places is None else int(self._places[index]))
+
+    def _stored_row(self, number: int) -> dict[str, Any]:
+        """A record of the whole split. Raises `UserError` for a damaged one, which array_record knows by its hash."""
+        try:
+            return self._rows[number]
+        except RuntimeError as error:
+            raise _damaged_records(self._path, self._split, error) from error
 
     def image(self, index: int) -> images.Grey:
         """Returns a record's image, the first of those that are read, at its own size."""
@@ -305,7 +318,7 @@ class Records:
         if paths is None:
             paths = _PATHS_READ.get(self._key)
         if paths is None:
-            rows = (self._rows[n] for n in range(len(self._rows)))
+            rows = map(self._stored_row, range(len(self._rows)))
             paths = [_path_of(as_str(row["id"]), as_str(row["source"])) for row in rows]
             _PATHS_READ[self._key] = paths
         return tuple(paths)
@@ -347,7 +360,7 @@ class Records:
             return {**index, "bone_age": [np.nan if age is None else age for age in index["bone_age"]]}
         columns: dict[str, list[Any]] = {"id": [], "bone_age": [], "male": []}
         for n in range(len(self._rows)):
-            row = self._rows[n]
+            row = self._stored_row(n)
             for name, values in columns.items():
                 values.append(as_str(row[name]) if name == "id" else row[name])
         return columns
@@ -379,8 +392,33 @@ def _path_of(image_id: str, source: str) -> str:
 
 
 def _json_of(path: pathlib.Path) -> dict[str, Any]:
-    """A file's content; nothing where there is no such file."""
-    return dict(json.loads(path.read_text())) if path.exists() else {}
+    """A file's content; nothing where there is no such file. Raises `UserError` for a damaged one."""
+    with _undamaged(path):
+        return dict(json.loads(path.read_text())) if path.exists() else {}
+
+
+@contextlib.contextmanager
+def _undamaged(path: pathlib.Path) -> Iterator[None]:
+    """Raises `UserError` where what is read of a file beside the records makes no sense."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{path}: damaged, not what was written there ({reason(error)}); restore the file from a copy, or remove "
+            f"{path.parent} and build the dataset again"
+        ) from error
+
+
+def _damaged_records(path: pathlib.Path, split: str, error: RuntimeError) -> UserError:
+    return UserError(
+        f"{path}: the records of the split {split!r} are damaged ({reason(error)}); restore the files named after it "
+        "from a copy, or remove the folder and build the dataset again"
+    )
+
+
+def _infos(folder: pathlib.Path, versions: str) -> list[pathlib.Path]:
+    """Files that every finished version of a dataset has; not those of versions that are still written."""
+    return [p for p in folder.glob(f"{versions}/dataset_info.json") if not p.parent.name.startswith(UNFINISHED)]
 
 
 def _version(name: str) -> tuple[int, ...]:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import pathlib
+import sys
+import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
+from boneage_jax.errors import UserError
 from boneage_jax.files import replacing
 from boneage_jax.hand import atlas
 
@@ -44,11 +48,29 @@ class Cache:
         Args:
           name: of the file, without its ending.
           make: returns arrays by name.
+
+        Raises:
+          UserError: for a folder that cannot be written, or a disk that gives back something else.
         """
         path = self._folder / f"{name}.npz"
-        if not path.exists():
+        stored = _stored(path)
+        if stored is None:
             arrays: dict[str, Any] = dict(make())
             with replacing(path) as scratch, scratch.open("wb") as file:
                 np.savez_compressed(file, **arrays)
+            stored = _stored(path)
+        if stored is None:
+            raise UserError(f"{path}: what was just written there cannot be read; choose another disk with --out")
+        return stored
+
+
+def _stored(path: pathlib.Path) -> dict[str, np.ndarray] | None:
+    """A file's arrays; None where there is none or it is damaged, by its archive's checksums."""
+    if not path.exists():
+        return None
+    try:
         with np.load(path) as stored:
             return {key: stored[key] for key in stored.files}
+    except (EOFError, ValueError, zipfile.BadZipFile, zlib.error):
+        print(f"{path}: damaged; made again", file=sys.stderr)
+        return None

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 
 from boneage_jax.analysis import evaluate
 from boneage_jax.analysis.ensemble import Debias, average, fitted_weights
-from boneage_jax.analysis.predictions import read_csv
+from boneage_jax.analysis.predictions import SplitPredictions, read_csv
 from boneage_jax.data.folds import Fold
 from boneage_jax.data.reading import view_of
 from boneage_jax.data.sources import Dataset
@@ -23,6 +23,7 @@ from boneage_jax.paper.grid import Experiment
 from boneage_jax.paper.plan import PlannedRun, plan
 from boneage_jax.paper.request import PaperRequest
 from boneage_jax.runs import run_folder
+from boneage_jax.runs.run_folder import LoadedRun
 from boneage_jax.train.loop import train
 
 
@@ -161,8 +162,7 @@ class _Split:
         """Predictions by every experiment; with folds, each image by the run that was not trained on it."""
         found: dict[Experiment, Predictions] = {}
         for p in planned:
-            # The best checkpoint was chosen on the fold that is left out; only the last one is independent of it.
-            months = self._months(request, p.folder, None if p.fold is None else p.total)
+            months = self._months(request, _loaded(p))
             if p.experiment in found:
                 before = found[p.experiment].months
                 months = np.where(np.isfinite(before), before, months)
@@ -171,19 +171,39 @@ class _Split:
 
     def other_models(self, request: PaperRequest) -> list[Predictions]:
         """Predictions by the models of `PaperRequest.beside`."""
-        return [Predictions(folder.name, self._months(request, folder, None)) for folder in request.beside]
+        return [Predictions(folder.name, self._months(request, run_folder.load(folder))) for folder in request.beside]
 
-    def _months(self, request: PaperRequest, folder: pathlib.Path, step: int | None) -> Float[np.ndarray, " n"]:
+    def _months(self, request: PaperRequest, loaded: LoadedRun) -> Float[np.ndarray, " n"]:
         """A run's ages, NaN where it does not answer; evaluated only where this checkpoint has not been yet."""
-        there = evaluate.folder_of(folder, self._dataset.name, self.split)
-        summary = there / "scores.json"
-        loaded = run_folder.load(folder, step=step)
-        self.checkpoints[folder.name] = loaded.chosen
-        if not summary.exists() or json.loads(summary.read_text())["checkpoint_step"] != loaded.step:
+        there = evaluate.folder_of(loaded.folder, self._dataset.name, self.split)
+        self.checkpoints[loaded.folder.name] = loaded.chosen
+        stored = _stored(there, loaded.step)
+        if stored is None:
             evaluate.evaluate(loaded, split=self.split, data_dir=request.data, dataset=self._dataset.name)
-        stored = read_csv(there / "predictions.csv")
+            stored = read_csv(there / "predictions.csv")
         months = dict(zip(stored.ids, stored.months.tolist(), strict=True))
         return np.array([months.get(image_id, np.nan) for image_id in self.ids])
+
+
+def _loaded(planned: PlannedRun) -> LoadedRun:
+    """A trained run; where its checkpoint is damaged, trained again from the one before. Raises `UserError`."""
+    # The best checkpoint was chosen on the fold that is left out; only the last one is independent of it.
+    step = None if planned.fold is None else planned.total
+    try:
+        return run_folder.load(planned.folder, step=step)
+    except UserError:
+        train(planned.config, planned.folder)
+        return run_folder.load(planned.folder, step=step)
+
+
+def _stored(folder: pathlib.Path, step: int) -> SplitPredictions | None:
+    """An evaluation's ages; None where it is not there, is of another checkpoint, or is damaged."""
+    try:
+        if json.loads((folder / "scores.json").read_text())["checkpoint_step"] != step:
+            return None
+        return read_csv(folder / "predictions.csv")
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _members(predictions: dict[Experiment, Predictions], male: Bool[np.ndarray, " n"]) -> list[Predictions]:

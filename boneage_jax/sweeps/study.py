@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 FACTS = "sweep.json"
 JOURNAL = "study.log"
 ATTEMPTS = 2
-"""Attempts after which a trial counts as failed; chosen by eye."""
+"""Attempts that came no further after which a trial counts as failed; chosen by eye."""
 
 LEASE_SECONDS = 60.0
 """Seconds after which a claim expires that was not touched; chosen by eye."""
@@ -231,7 +231,8 @@ class Folder:
                 claim = self.attempts(trial.number)
                 if claim and self._age(trial.number) < lease:
                     continue
-                attempt = claim + 1
+                # An attempt that has brought it further was not in vain: a long search loses its machine often.
+                attempt = claim if claim and self._saved(trial.number) > self._begun_from(trial.number) else claim + 1
                 if attempt > ATTEMPTS:
                     self.fail(study, trial.number, f"its worker was lost, {ATTEMPTS} times")
                     continue
@@ -286,11 +287,27 @@ class Folder:
         return self.path / "claims" / f"{number:04d}.json"
 
     def attempts(self, number: int) -> int:
-        """Returns how often a trial has been tried."""
+        """Returns how often a trial has been tried, without lost attempts that brought it further."""
+        return int(self._claim(number)["attempt"])
+
+    def _begun_from(self, number: int) -> int:
+        """The step that a trial's last attempt began from."""
+        return int(self._claim(number)["begun_from"])
+
+    def _saved(self, number: int) -> int:
+        """The step of a trial's newest checkpoint; 0 without one."""
+        names = [path.name for path in (self.run(number) / "checkpoints").glob("*")]
+        return max((int(name) for name in names if name.isdigit()), default=0)
+
+    def _claim(self, number: int) -> dict[str, Any]:
+        """What is written of who works on a trial; a damaged claim counts as one."""
         try:
-            return int(json.loads(self._claim_file(number).read_text())["attempt"])
+            stored = json.loads(self._claim_file(number).read_text())
+            return {"attempt": int(stored["attempt"]), "begun_from": int(stored.get("begun_from", 0))}
         except FileNotFoundError:
-            return 0
+            return {"attempt": 0, "begun_from": 0}
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return {"attempt": 1, "begun_from": 0}
 
     def _age(self, number: int) -> float:
         """Seconds since a claim was touched, by the clock of the file system that all workers share."""
@@ -302,7 +319,7 @@ class Folder:
         return now - self._claim_file(number).stat().st_mtime
 
     def _write(self, number: int, attempt: int, worker: str, values: Values) -> Claim:
-        claim = {"attempt": attempt, "worker": worker, "since": time.time()}
+        claim = {"attempt": attempt, "worker": worker, "since": time.time(), "begun_from": self._saved(number)}
         write_text(self._claim_file(number), json.dumps(claim) + "\n")
         return Claim(number, attempt, values)
 

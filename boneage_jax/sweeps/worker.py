@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pathlib
 import signal
@@ -12,10 +11,10 @@ import sys
 import threading
 import time
 from types import FrameType
-from typing import IO
 
-from boneage_jax.errors import EXIT_FINAL, EXIT_SAVED, reason
+from boneage_jax.errors import EXIT_FINAL, EXIT_IN_USE, EXIT_SAVED, reason
 from boneage_jax.sweeps.study import LEASE_SECONDS, Claim, Folder, optuna_here
+from boneage_jax.train.logs import scalars_of
 
 BONEAGE = (sys.executable, "-m", "boneage_jax.cli")
 _LOOK_SECONDS = 0.5
@@ -87,6 +86,11 @@ class Worker:
                 self._folder.release(claim)
                 self._say(claim, "saved, to go on later")
                 return
+            if status == EXIT_IN_USE:  # no failure of this trial: nothing was tried
+                self._say(claim, "its training, begun by a worker that is gone, is still under way; waiting for it")
+                self._folder.keep(claim)
+                self._stopped.wait(self._lease / 2)
+                continue
             why = f"exit status {status}: {_last_words(self._folder.log(claim.number))}"
             next_try = None if status in EXIT_FINAL else self._folder.again(claim, self.name)
             self._say(claim, why + ("; tried once more" if next_try else ""))
@@ -145,21 +149,7 @@ class Worker:
 
 def evaluations(run: pathlib.Path, metric: str) -> list[tuple[int, float]]:
     """Returns the evaluations that a run has written down so far, by step."""
-    found = []
-    try:
-        with (run / "metrics.jsonl").open() as lines:
-            for line in _whole(lines):
-                scalars = json.loads(line)
-                if metric in scalars:
-                    found.append((int(scalars["step"]), float(scalars[metric])))
-    except FileNotFoundError:
-        pass
-    return found
-
-
-def _whole(lines: IO[str]) -> list[str]:
-    """Lines that have been written to their end."""
-    return [line for line in lines if line.endswith("\n")]
+    return [(int(line["step"]), float(line[metric])) for line in scalars_of(run) if metric in line and "step" in line]
 
 
 def _last_words(log: pathlib.Path) -> str:

@@ -29,7 +29,9 @@ class RunLog:
             return
         path = folder / "metrics.jsonl"
         if path.exists():
-            kept = [line for line in path.read_text().splitlines() if _step_of(line) <= from_step]
+            # A damaged byte spoils its line alone.
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+            kept = [line for line in lines if _step_of(line) <= from_step]
             write_text(path, "".join(line + "\n" for line in kept))
         self._lines = path.open("a", buffering=1, encoding="utf-8")
         if tensorboard and (why := no_semaphores()):  # SummaryWriter has a queue of processes

@@ -9,16 +9,30 @@ import os
 import pathlib
 import shutil
 import sys
+from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 import absl.logging
+import filelock
 
 from boneage_jax import parallel, resources
 from boneage_jax.data import layouts, sources, tree
-from boneage_jax.errors import UserError, causes, printable
+from boneage_jax.errors import EXIT_IN_USE, UserError, causes, printable
+from boneage_jax.files import check_writable
 from boneage_jax.workflows.requests import BuildRequest
 
 DATASETS = ("hand_phantom", "rsna_bone_age")
+
+_LOCK = ".lock"
+_LOCK_SECONDS = 10.0
+"""Longest wait for another command that builds the same dataset. Chosen by eye."""
+
+
+class DatasetInUse(UserError):
+    """Another command builds the same dataset."""
+
+    exit_status = EXIT_IN_USE
 
 
 def build(request: BuildRequest) -> sources.Dataset:
@@ -29,6 +43,7 @@ def build(request: BuildRequest) -> sources.Dataset:
 
     Raises:
       UserError: unknown names, bad input, a full disk or an unwritable folder. Nothing half-written stays.
+      DatasetInUse: where another command builds the same dataset.
     """
     absl.logging.set_verbosity(absl.logging.ERROR)
     data_dir, source = request.out, request.source
@@ -52,22 +67,29 @@ def build(request: BuildRequest) -> sources.Dataset:
     made = [folder for folder in (data_dir, *data_dir.parents) if not folder.exists()]
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
+        if any((data_dir / dataset / config.name).glob("[0-9]*/dataset_info.json")):
+            sources.Dataset.open(data_dir, f"{dataset}/{config.name}")  # says what is damaged; TFDS says it otherwise
         builder = module.Builder(config=config, data_dir=str(data_dir), **options)
-        was_built = (pathlib.Path(builder.data_path) / "dataset_info.json").exists()
-        if not was_built:
-            try:
-                write_records(builder, manual_dir=source)
-            finally:
-                if hasattr(builder, "close"):
-                    builder.close()
-        built = sources.Dataset.open(data_dir, f"{dataset}/{config.name}")
-        if request.validation is not None:
-            _check_share(built, request.validation)
-        if was_built and source is not None:
-            _check_source(built, source)
-            print(f"already built: {printable(str(built.path))}", file=sys.stderr)
-        if not (built.path / sources.INDEX).exists():
-            built.write_index()
+        place = pathlib.Path(builder.data_path)
+        was_built = (place / "dataset_info.json").exists() and (place / sources.INDEX).exists()
+        with contextlib.nullcontext() if was_built else alone(place.parent):
+            was_built = (place / "dataset_info.json").exists()
+            if not was_built:
+                try:
+                    write_records(builder, manual_dir=source)
+                finally:
+                    if hasattr(builder, "close"):
+                        builder.close()
+            built = sources.Dataset.open(data_dir, f"{dataset}/{config.name}")
+            if request.validation is not None:
+                _check_share(built, request.validation)
+            if was_built and source is not None:
+                _check_source(built, source)
+                print(f"already built: {printable(str(built.path))}", file=sys.stderr)
+            if not (built.path / sources.INDEX).exists():
+                built.write_index()
+    except DatasetInUse:
+        raise  # what lies there is the other one's
     except Exception as error:
         _tidy(data_dir / dataset)
         for folder in made:
@@ -77,6 +99,32 @@ def build(request: BuildRequest) -> sources.Dataset:
             raise
         raise readable(error, data_dir) from error
     return built
+
+
+@contextlib.contextmanager
+def alone(folder: pathlib.Path) -> Iterator[None]:
+    """Keeps other builders out of a dataset's folder; what the kernel holds ends with this process, however it ends.
+
+    Raises:
+      DatasetInUse: where another one is at it.
+      UserError: for a folder that cannot be written.
+    """
+    check_writable(folder)
+    lock = filelock.FileLock(folder / _LOCK)
+    try:
+        lock.acquire(timeout=_LOCK_SECONDS)
+    except filelock.Timeout as error:
+        raise DatasetInUse(
+            f"{printable(str(folder))}: another command builds this dataset now; expected none. Wait for it, and start "
+            "the same command again"
+        ) from error
+    except NotImplementedError:  # a file system without locks: as good as it gets
+        yield
+        return
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def check_path(data_dir: pathlib.Path) -> None:
@@ -125,6 +173,8 @@ def _check_share(built: sources.Dataset, share: float) -> None:
 def write_records(builder: Any, *, manual_dir: pathlib.Path | None = None) -> None:
     """Has a TFDS builder write its dataset, of any size, without TensorFlow.
 
+    Folders that a killed builder has left unfinished go first, so the caller must be `alone`.
+
     Args:
       builder: of the dataset.
       manual_dir: folder of what it is made from, where it wants one.
@@ -134,15 +184,18 @@ def write_records(builder: Any, *, manual_dir: pathlib.Path | None = None) -> No
     """
     import tensorflow_datasets as tfds
 
-    from boneage_jax.data import spool
+    from boneage_jax.data import serial, spool
 
     tfds.disable_progress_bar()
+    place = pathlib.Path(builder.data_path)
+    for unfinished in place.parent.glob(f"{sources.UNFINISHED}*_{place.name}"):
+        shutil.rmtree(unfinished, ignore_errors=True)
     downloads = pathlib.Path(builder.data_dir_root) / "downloads"
     had_downloads = downloads.exists()
     manual = {"manual_dir": str(manual_dir)} if manual_dir else {}
     # TFDS speaks of downloads on standard output, which belongs to the result.
     try:
-        with contextlib.redirect_stdout(io.StringIO()), spool.without_tensorflow():
+        with contextlib.redirect_stdout(io.StringIO()), spool.without_tensorflow(), serial.features_in_order():
             builder.download_and_prepare(
                 file_format="array_record",
                 download_config=tfds.download.DownloadConfig(compute_stats="skip", **manual),
@@ -177,7 +230,7 @@ def _builder_config(builder: Any, name: str, request: BuildRequest) -> Any:
 def _tidy(folder: pathlib.Path) -> None:
     """Removes a dataset's folder where TFDS has left nothing but its own notes; the rest it removes itself."""
     files = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
-    if all(path.parts[0] == ".config" for path in files):
+    if all(path.parts[0] == ".config" or path.name == _LOCK for path in files):
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -189,6 +242,11 @@ def readable(error: Exception, data_dir: pathlib.Path) -> Exception:
             return cause
     text = " ".join(str(cause) for cause in found)
     for cause in found:
+        if isinstance(cause, BrokenProcessPool):
+            return UserError(
+                f"{data_dir}: a worker process was ended from outside, as systems do where memory runs out; the "
+                "dataset was not written. Start the same command again, with fewer --workers where memory is short"
+            )
         if isinstance(cause, OSError) and cause.errno is not None:
             return UserError(f"{cause.filename or data_dir}: {cause.strerror}; the dataset was not written")
     if any(words in text for words in ("No space left", "RESOURCE_EXHAUSTED", "File too large")):

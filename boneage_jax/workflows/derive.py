@@ -5,7 +5,6 @@ Finished images are kept in parts beside the dataset until all are there; a seco
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import dataclasses
 import hashlib
@@ -20,10 +19,10 @@ import numpy as np
 from boneage_jax import parallel, renamed, resources
 from boneage_jax.data import images
 from boneage_jax.data.images import Grey
-from boneage_jax.data.registered import Parts, write_part
-from boneage_jax.data.sources import REGISTERED, Dataset, Records, as_str
+from boneage_jax.data.registered import Parts, is_whole, write_part
+from boneage_jax.data.sources import INDEX, REGISTERED, Dataset, Records, as_str
 from boneage_jax.errors import UserError
-from boneage_jax.files import check_writable, replacing, write_text
+from boneage_jax.files import replacing, write_text
 from boneage_jax.hand.pipeline import HandPipeline, Registered
 from boneage_jax.hand.quality import MEASURES
 from boneage_jax.workflows import build
@@ -74,7 +73,8 @@ def derive(
       drop_flagged: leave images with flags out of the dataset, not out of the table of flags.
 
     Raises:
-      UserError: for splits that are not there, a dataset of that name with other settings, or a full disk.
+      UserError: for splits that are not there, a dataset of that name with other settings, a full disk, or where
+        another command writes the same dataset.
     """
     build.check_path(out)
     name = name or source.name.replace("/", "-")
@@ -95,24 +95,30 @@ def derive(
     full_name = f"registered_hands/{name}"
     key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
     work = out / "registered_hands" / f".{name}-{key}"
-    built = None
-    with contextlib.suppress(UserError):
-        built = Dataset.open(out, full_name)
-    # Interrupted after the records and before their table: the parts are still there, and the rest is written anew.
-    if built is not None and ((built.path / REGISTERED).exists() or not work.exists()):
+    if not work.exists() and (built := _built(out, full_name)) is not None:
         return _as_built(built, about)
-    check_writable(out)
-    parts = {}
-    for split in splits:
-        records = source.split(split)
-        files = _register_split(records, pipeline, work, split)
-        parts[split] = Parts(tuple(files), drop_flagged)
-    dataset = built or _write(name, parts, pipeline, out, work)
-    _write_flags(parts, dataset.path / FLAGS)
-    stored = {**about, "calibrated": pipeline.settings.calibrated}
-    write_text(dataset.path / REGISTERED, json.dumps(stored, indent=2) + "\n")
-    shutil.rmtree(work, ignore_errors=True)
-    return _as_built(dataset, about)
+    with build.alone(out / full_name):
+        built = _built(out, full_name)
+        if built is None or (work.exists() and not (built.path / REGISTERED).exists()):
+            parts = {}
+            for split in splits:
+                files = _register_split(source.split(split), pipeline, work, split)
+                parts[split] = Parts(tuple(files), drop_flagged)
+            # Interrupted after the records and before their table: the parts are there, the rest is written anew.
+            built = built or _write(name, parts, pipeline, out, work)
+            if not (built.path / INDEX).exists():
+                built.write_index()
+            _write_flags(parts, built.path / FLAGS)
+            stored = {**about, "calibrated": pipeline.settings.calibrated}
+            write_text(built.path / REGISTERED, json.dumps(stored, indent=2) + "\n")
+        found = _as_built(built, about)
+        shutil.rmtree(work, ignore_errors=True)
+        return found
+
+
+def _built(out: pathlib.Path, full_name: str) -> Dataset | None:
+    """The dataset of that name; None where it is not there. Raises `UserError` where it is damaged."""
+    return Dataset.open(out, full_name) if any((out / full_name).glob("[0-9]*/dataset_info.json")) else None
 
 
 def _as_built(dataset: Dataset, about: dict[str, Any]) -> Derived:
@@ -163,7 +169,7 @@ def _register_split(records: Records, pipeline: HandPipeline, work: pathlib.Path
     """Registers the images of missing parts; returns the files of all parts."""
     starts = range(0, len(records), _PART)
     files = [work / f"{split.replace('/', '-')}-{start:06d}.npz" for start in starts]
-    missing = [(file, start) for file, start in zip(files, starts, strict=True) if not file.exists()]
+    missing = [(file, start) for file, start in zip(files, starts, strict=True) if not is_whole(file)]
     batch_size = pipeline.settings.batch_size
     batches = [
         list(range(first, min(first + batch_size, start + _PART, len(records))))
@@ -228,9 +234,7 @@ def _write(
                 "writes the dataset from them"
             ) from error
         raise
-    dataset = Dataset.open(out, f"registered_hands/{name}")
-    dataset.write_index()
-    return dataset
+    return Dataset.open(out, f"registered_hands/{name}")
 
 
 def _write_flags(parts: dict[str, Parts], path: pathlib.Path) -> None:

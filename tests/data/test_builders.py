@@ -1,7 +1,9 @@
 """The TFDS builders: lossless, the same bytes for any number of workers, readable by TFDS, whole or not at all."""
 
+import concurrent.futures
 import io
 import json
+import os
 import pathlib
 import shutil
 import subprocess
@@ -554,3 +556,71 @@ def test_folders_that_array_record_cannot_write_to(download, tmp_path):
     with pytest.raises(UserError, match=r"n\\xff: this folder's name is not UTF-8.*choose another --out"):
         build.build(BuildRequest("rsna_bone_age", out=out, source=download, workers=1))
     assert not out.exists()
+
+
+def test_what_a_killed_builder_left_is_no_dataset_and_goes(download, tmp_path):
+    """TFDS's folder of unfinished versions, all its files in it, as at a kill right before it is renamed."""
+    request = BuildRequest("rsna_bone_age", out=tmp_path / "data", source=download, workers=1)
+    built = build.build(request)
+    whole = contents(built.path)
+    unfinished = built.path.rename(built.path.with_name(f"incomplete.ABC123_{built.path.name}"))
+    with pytest.raises(UserError, match=r"no such dataset .nothing is built there"):
+        Dataset.open(tmp_path / "data", built.name)
+    assert contents(build.build(request).path) == whole
+    assert not unfinished.exists()
+
+
+def test_two_builders_of_one_dataset(download, tmp_path, monkeypatch):
+    """The second is told, and touches nothing of the first, which has written nothing yet."""
+    monkeypatch.setattr(build, "_LOCK_SECONDS", 0.1)
+    request = BuildRequest("rsna_bone_age/full", out=tmp_path / "data", source=download, workers=1)
+    place = tmp_path / "data" / "rsna_bone_age" / "full"
+    with build.alone(place):
+        (place / "incomplete.ABC123_1.0.0").mkdir()
+        with pytest.raises(build.DatasetInUse, match="another command builds this dataset now"):
+            build.build(request)
+        assert (place / "incomplete.ABC123_1.0.0").is_dir()
+    assert build.DatasetInUse.exit_status == 77
+    assert build.build(request).splits == {"train": 10, "validation": 6, "test": 4}
+
+
+@pytest.mark.parametrize("name", ["dataset_info.json", "features.json", "labels.json"])
+@pytest.mark.parametrize("damage", [b"", b'{"splits": [{"name"', b"\xff\xfe"])
+def test_damage_beside_the_records_is_named(download, tmp_path, name, damage):
+    request = BuildRequest("rsna_bone_age", out=tmp_path / "data", source=download, workers=1)
+    built = build.build(request)
+    (built.path / name).write_bytes(damage)
+    with pytest.raises(UserError, match=rf"{name}: damaged, not what was written there"):
+        Dataset.open(tmp_path / "data", built.name).split("train").ids()
+    if name != "labels.json":
+        with pytest.raises(UserError, match=rf"{name}: damaged, not what was written there"):
+            build.build(request)
+
+
+@pytest.mark.parametrize("damage", ["emptied", "truncated", "flipped"])
+def test_damaged_records_are_named(download, tmp_path, damage):
+    """Cut short, or with a byte changed anywhere in a record's data: array_record knows by its hashes."""
+    request = BuildRequest("rsna_bone_age", out=tmp_path / "data", source=download, workers=1)
+    built = build.build(request)
+    (shard,) = built.path.glob("*train.array_record*")
+    whole = shard.read_bytes()
+    at = whole.index(TRAIN[3].png[40:60])
+    damaged = {"emptied": b"", "truncated": whole[:at], "flipped": whole[:at] + b"?" + whole[at + 1 :]}
+    shard.write_bytes(damaged[damage])
+    with pytest.raises(UserError, match=r"the records of the split 'train' are damaged \(.*build the dataset again"):
+        [Dataset.open(tmp_path / "data", built.name).split("train").row(n) for n in range(10)]
+
+
+def test_a_worker_that_is_killed_is_named(download, tmp_path, monkeypatch):
+    """As by a kernel out of memory: the process that reads the images ends at once, without a word."""
+    monkeypatch.setattr(concurrent.futures.ProcessPoolExecutor, "submit", _killed)
+    with pytest.raises(UserError, match=r"a worker process was ended from outside.*fewer --workers"):
+        build.build(BuildRequest("rsna_bone_age", out=tmp_path / "data", source=download, workers=2))
+    assert not (tmp_path / "data").exists()
+
+
+SUBMIT = concurrent.futures.ProcessPoolExecutor.submit
+
+
+def _killed(pool, *_):
+    return SUBMIT(pool, os._exit, 9)

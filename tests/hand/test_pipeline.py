@@ -369,7 +369,10 @@ def test_a_dataset_of_hands_cut_short_and_taken_up_again(runs, radiographs, data
     with pytest.raises(KeyboardInterrupt):
         register.derived_of(request)
     assert not list((tmp_path / "cut").glob("registered_hands/*/*/dataset_info.json"))
-    done = sum(calls[:3])
+    # One of the three parts is damaged meanwhile: it is registered again.
+    part = min((tmp_path / "cut" / "registered_hands").glob(".*-*/*.npz"))
+    part.write_bytes(part.read_bytes()[:-100])
+    done = sum(calls[:3]) - 8
     cut = register.derived_of(request)
     assert sum(calls[4:]) == 96 + 16 + 20 - done
     assert cut.flags == whole.flags

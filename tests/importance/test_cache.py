@@ -36,3 +36,16 @@ def test_interrupted_work_leaves_no_file(tmp_path):
         Cache(tmp_path, {"run": "a"})("months", interrupted)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
     assert kept(tmp_path, {"run": "a"}, 2.0) == 2
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda data: b"", lambda data: data[:40], lambda data: data[:60] + b"!!" + data[62:]]
+)
+def test_damaged_work_is_made_again(tmp_path, damage, capsys):
+    assert kept(tmp_path, {"run": "a"}, 1.0) == 1
+    (path,) = tmp_path.rglob("*.npz")
+    whole = path.read_bytes()
+    path.write_bytes(damage(whole))
+    assert kept(tmp_path, {"run": "a"}, 2.0) == 2
+    assert f"{path}: damaged; made again" in capsys.readouterr().err
+    assert kept(tmp_path, {"run": "a"}, 3.0) == 2

@@ -151,6 +151,18 @@ def test_the_same_command_trains_and_evaluates_nothing_again(request_, results, 
     assert "3 experiments, 3 done" in paper.as_text(paper.plan(request_))
 
 
+@pytest.mark.parametrize("name", ["scores.json", "predictions.csv"])
+@pytest.mark.parametrize("damage", [b"", b"id,mo\n[1", b"\xff"])
+def test_a_damaged_evaluation_is_made_again(request_, results, name, damage):
+    (path, *_) = sorted((request_.out / "runs").glob(f"*/evaluation/*/*/*/{name}"))
+    whole = path.read_bytes()
+    path.write_bytes(damage)
+    again = paper_results.results(request_)
+    assert path.read_bytes() == whole
+    for before, after in zip(results.experiments.values(), again.experiments.values(), strict=True):
+        np.testing.assert_array_equal(before.months, after.months)
+
+
 @pytest.mark.integration
 def test_other_models_join_the_table(request_, results, trained, tmp_path):
     """Scored like the experiments, and part of every ensemble but those of a region."""

@@ -152,6 +152,22 @@ def test_a_trial_whose_worker_is_gone_is_taken_over_once(tmp_path):
     assert lost.attempt == 1
 
 
+def test_a_trial_that_comes_further_each_time_is_never_given_up(tmp_path):
+    """As on a machine that is lost every night: each attempt leaves a newer checkpoint, until one leaves none."""
+    folder = made(tmp_path, trials=1)
+    for night in range(1, 2 * ATTEMPTS + 1):
+        assert folder.claim(f"of night {night}", lease=0.1).attempt == 1
+        (folder.run(0) / "checkpoints" / str(10 * night)).mkdir(parents=True)
+        (folder.run(0) / "checkpoints" / f"{10 * night + 5}.orbax-checkpoint-tmp").mkdir()
+        time.sleep(0.2)
+    assert folder.claim("once more", lease=0.1).attempt == 1
+    time.sleep(0.2)
+    assert [folder.claim("in vain", lease=0.1).attempt for _ in range(2, ATTEMPTS + 1) if not time.sleep(0.2)] == [2]
+    time.sleep(0.2)
+    assert folder.claim("in vain", lease=0.1) == "done"
+    assert states(folder) == ["FAIL"]
+
+
 def test_a_claim_that_is_kept_stays(tmp_path):
     folder = made(tmp_path, trials=1)
     claim = folder.claim("first", lease=0.4)
@@ -292,3 +308,36 @@ def test_advice_names_the_folder_as_a_shell_reads_it(tmp_path, capsys):
         assert main(["sweep", command, str(folder.path)]) == 2
         words = shlex.split(capsys.readouterr().err.rpartition("see ")[2])
         assert words == ["boneage", "sweep", "status", str(folder.path)]
+
+
+@pytest.mark.usefixtures("keep_handlers")
+def test_a_training_that_outlives_its_worker_is_waited_for(tmp_path, stand_in, capsys):
+    """Its folder is in use for a while: no failure of the trial, however often that is found."""
+    stand_in.write_text(
+        STAND_IN.replace(
+            "value = abs(",
+            'if int(tries.read_text()) <= ATTEMPTS + 1:\n    print("boneage: a training is under way"); sys.exit(77)\n'
+            "value = abs(",
+        ).replace("ATTEMPTS", str(ATTEMPTS))
+    )
+    folder = made(tmp_path, trials=1)
+    assert Worker(folder, lease=0.2).work() == 0
+    assert states(folder) == ["COMPLETE"]
+    assert (folder.run(0) / "tries").read_text() == str(ATTEMPTS + 2)
+    assert capsys.readouterr().err.count("still under way; waiting for it") == ATTEMPTS + 1
+
+
+def test_a_damaged_claim_and_a_damaged_log_are_no_obstacle(tmp_path):
+    folder = made(tmp_path, trials=1)
+    claim = folder.claim("first", lease=60)
+    (folder.path / "claims" / "0000.json").write_bytes(b"\xff")
+    assert folder.attempts(0) == 1
+    folder.run(claim.number).mkdir(parents=True)
+    lines = [
+        b'{"step": 1, "eval_mae": 3.0}',
+        b'{"st\xffp": 2, "eval',
+        b'{"step": 3, "eval_mae": 2.0}',
+        b'{"step": 4, "e',
+    ]
+    (folder.run(0) / "metrics.jsonl").write_bytes(b"\n".join(lines))
+    assert worker.evaluations(folder.run(0), "eval_mae") == [(1, 3.0), (3, 2.0)]

@@ -102,6 +102,19 @@ def test_resuming_is_exact_to_the_bit(whole, data_dir, phantoms, tmp_path, monke
     ]
 
 
+def test_a_damaged_log_loses_its_damaged_lines_alone(whole, data_dir, phantoms, tmp_path, monkeypatch):
+    config = small_config(data_dir, phantoms, **FULL)
+    broken_off(config, tmp_path / "run", monkeypatch, at=8)
+    path = tmp_path / "run" / "metrics.jsonl"
+    damaged = path.read_bytes().split(b"\n")
+    assert json.loads(damaged[1])["step"] == 2
+    damaged[1] = damaged[1].replace(b"loss", b"l\xc9ss").replace(b":", b"\xff")
+    path.write_bytes(b"\n".join(damaged))
+    train(config, tmp_path / "run")
+    expected = [(x["step"], x.get("loss")) for x in lines(whole) if x["step"] != 2]
+    assert [(x["step"], x.get("loss")) for x in lines(tmp_path / "run")] == expected
+
+
 def test_eight_devices_become_two(whole, data_dir, phantoms, tmp_path, monkeypatch):
     broken_off(small_config(data_dir, phantoms, **FULL), tmp_path / "run", monkeypatch, at=8)
     train(small_config(data_dir, phantoms, **FULL, train__devices=2), tmp_path / "run")

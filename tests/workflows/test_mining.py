@@ -13,6 +13,7 @@ from boneage_jax.errors import UserError
 from boneage_jax.hand import masks
 from boneage_jax.runs import run_folder
 from boneage_jax.workflows import mining
+from boneage_jax.workflows.mining.folder import MiningFolder, RoundFolder
 from boneage_jax.workflows.mining.scoring import score as score_of
 from boneage_jax.workflows.mining.shape_prior import MaskShape, ShapePrior
 from boneage_jax.workflows.requests import MiningRequest
@@ -110,3 +111,24 @@ def test_a_mask_is_scored_by_what_can_be_seen_of_it():
     tiny = np.hypot(x - 48, y - 50) < 5
     assert score(tiny, tiny, tiny) < 0.5
     assert score(truth & False, truth & False, truth) == 0
+
+
+def test_damage_in_the_folder_of_a_mining(tmp_path):
+    """Scores that cannot be read, or are cut short, are made again; what the folder is for must be known."""
+    scored = RoundFolder(tmp_path / "rounds" / "0")
+    assert not scored.is_scored
+    mask = masks.clean([np.pad(np.ones((40, 40)), 28)] * 2, (96, 96))
+    scored.write_scores([("a", 0.5, mask), ("b", 0.9, mask)])
+    path = scored.path / "scores.csv"
+    whole = path.read_bytes()
+    assert scored.is_scored
+    assert scored.scores() == {"a": 0.5, "b": 0.9}
+    for damage in (b"", whole[:-9], whole.replace(b"0.9", b"0\xff9"), whole.replace(b"score", b"sc"), b"\x00" * 200):
+        path.write_bytes(damage)
+        assert not scored.is_scored, damage
+    folder = MiningFolder(tmp_path)
+    folder.claim({"accept": 0.5})
+    folder.claim({"accept": 0.5})
+    (tmp_path / "mining.json").write_text("{")
+    with pytest.raises(UserError, match=r"mining\.json: damaged"):
+        folder.claim({"accept": 0.5})

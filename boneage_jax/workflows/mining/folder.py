@@ -20,7 +20,7 @@ import json
 import pathlib
 from collections.abc import Iterable, Mapping
 
-from boneage_jax.errors import UserError
+from boneage_jax.errors import UserError, reason
 from boneage_jax.files import check_writable, replacing, write_text
 from boneage_jax.hand.masks import Mask
 
@@ -67,8 +67,11 @@ class RoundFolder:
 
     @property
     def is_scored(self) -> bool:
-        """Whether its predicted masks have been scored."""
-        return self._scores_file.exists()
+        """Whether its predicted masks have been scored; no, where the file of scores is damaged or cut short."""
+        try:
+            return bool(self.scores()) and self._scores_file.read_bytes().endswith(b"\n")
+        except (FileNotFoundError, ValueError, KeyError, TypeError, csv.Error):
+            return False
 
     @property
     def _scores_file(self) -> pathlib.Path:
@@ -163,7 +166,13 @@ class MiningFolder:
             write_text(path, json.dumps(dict(settings), indent=2) + "\n")
             return
         # Folders of versions without `correct` corrected nothing, those without `pool` mined all images.
-        stored = {"correct": 0, "pool": 0} | json.loads(path.read_text())
+        try:
+            stored = {"correct": 0, "pool": 0} | json.loads(path.read_text())
+        except (ValueError, TypeError) as error:
+            raise UserError(
+                f"{path}: damaged, not what was written there ({reason(error)}); restore the file from a copy, or "
+                "remove it where the command is still the one that this mining began with"
+            ) from error
         differing = [
             f"{key}: found {stored.get(key)!r} there, {value!r} here"
             for key, value in settings.items()
