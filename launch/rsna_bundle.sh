@@ -18,7 +18,7 @@ if [ $# -lt 2 ]; then
 fi
 source=$1 work=$2
 shift 2
-steps="data segmentation points thresholds register first hand wide longer wrist bundle"
+steps="data segmentation points thresholds register first hand wide longer wrist bundle intervals"
 # shellcheck disable=SC2086  # one word a step
 [ $# -gt 0 ] || set -- $steps
 for step in "$@"; do
@@ -124,8 +124,14 @@ wrist() {
 
 bundle() {
     boneage bundle --segmentation "$work/segmentation" --landmarks "$work/points" \
-        --thresholds "$work/thresholds.json" --run "$work/longer" --run "$work/wrist" \
-        --weights --stretch --bits 8 --split validation --terms "$terms" --out "$work/rsna.safetensors"
+        --thresholds "$work/thresholds.json" --run "$work/longer" --run "$work/hand" --run "$work/wrist" \
+        --weights --stretch --bits 8 --split validation --terms "$terms" --out "$work/without_intervals.safetensors"
+}
+
+intervals() {
+    boneage calibrate intervals "$source/radiographs/validation/validation.csv" \
+        --images "$source/radiographs/validation" --bundle "$work/without_intervals.safetensors" \
+        --into "$work/rsna.safetensors"
 }
 
 for step in "$@"; do "$step"; done
