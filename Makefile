@@ -2,6 +2,7 @@
 # make test: the tests.   make engines: those that train for long, several processes of JAX, a Slurm, a PostgreSQL, the demo.
 # make docs: the documentation site, into site/.   make coverage: the tests once more, and which lines they run.
 # make fuzz: damaged files for all file readers, for SECONDS (600).   make mutations: core lines changed, tests must fail.
+# make faults: commands killed, disks full, files damaged; the same command must come to the same result.
 # make dist: wheel and sdist, built twice and compared.   make sbom, make audit, make licences: what the package rests on.
 # All make .venv and install by themselves; PYTHON names the interpreter to start from (3.11 or newer).
 PYTHON ?= python3
@@ -12,10 +13,10 @@ SECONDS ?= 600
 # For make engines: tests that train for longer, where optimised programs are worth their compilation.
 TRAINS := --xla_backend_optimization_level=1
 
-.PHONY: help demo test engines docs coverage fuzz mutations dist sbom audit licences lint format clean
+.PHONY: help demo test engines docs coverage fuzz mutations faults dist sbom audit licences lint format clean
 
 help:
-	@grep -E '^# ' Makefile | head -6
+	@grep -E '^# ' Makefile | head -7
 
 # One stamp an extra, so that the demo need not wait for what only tests want.
 $(VENV)/bin/python:
@@ -59,6 +60,9 @@ fuzz: $(VENV)/.dev
 
 mutations: $(VENV)/.dev
 	$(BIN)/python -m tests.mutation
+
+faults: $(VENV)/.dev
+	$(BIN)/python -m tests.faults --out faults.json
 
 dist: $(VENV)/.supply
 	$(BIN)/python -m tests.supply.dist
