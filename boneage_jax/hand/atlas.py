@@ -136,9 +136,7 @@ def of_stage(stage: int, male: bool) -> AreaMap:
     """
     height = ATLAS_SIZE[0]
     row = 2 * stage + male
-    return AreaMap(
-        _stored()[row * height : (row + 1) * height], Similarity.scaling(anatomy.CANVAS[0] / ATLAS_SIZE[0])
-    )
+    return AreaMap(_stored()[row * height : (row + 1) * height], Similarity.scaling(anatomy.CANVAS[0] / ATLAS_SIZE[0]))
 
 
 def drawn(stage: int, male: bool) -> UInt8[np.ndarray, "h w"]:
