@@ -49,6 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         todo = "; name a folder that can be written to in TMPDIR" if "temporary directory" in what else ""
         print(f"boneage: {what}{todo}", file=sys.stderr)
         return errors.EXIT_BAD_INPUT
+    except MemoryError:
+        print("boneage: out of memory; take fewer images at once (a smaller batch size)", file=sys.stderr)
+        return errors.EXIT_BAD_INPUT
     except Exception as error:
         # Known only once JAX is loaded, which plain `--help` need not wait for.
         status = getattr(error, "exit_status", None)

@@ -58,16 +58,21 @@ class Journal:
 
     def _read(self) -> None:
         lines = self._path.read_bytes().split(b"\n")
-        whole = [json.loads(line) for line in lines[:-1]]
-        if not whole or whole[0].get("settings") != self._settings:
-            was = whole[0].get("settings", {}) if whole else {}
+        first, *others = [_parsed(line) for line in lines[:-1]] or [None]
+        if first is None or not isinstance(first.get("settings"), dict):
+            raise UserError(
+                f"{self._path}: damaged, so it cannot be told what was read; remove the folder, or name another one "
+                "with --out"
+            )
+        if first["settings"] != self._settings:
+            was = first["settings"]
             differ = sorted(k for k in {*was, *self._settings} if was.get(k) != self._settings.get(k))
             raise UserError(
                 f"{self._path.parent}: holds the result of another command (it differs in "
-                f"{', '.join(differ) or 'its journal, which is empty'}); name another folder with --out, or remove "
-                "this one"
+                f"{', '.join(differ)}); name another folder with --out, or remove this one"
             )
-        self._done = {line["batch"]: line["radiographs"] for line in whole[1:]}
+        # Batches of damaged lines are read again.
+        self._done = {line["batch"]: line["radiographs"] for line in others if line is not None and _is_batch(line)}
         if lines[-1]:  # cut short in the middle of a line
             with self._path.open("r+b") as file:
                 file.truncate(len(b"\n".join(lines[:-1])) + 1)
@@ -80,6 +85,23 @@ class Journal:
                 os.fsync(file.fileno())
         except OSError as error:
             raise UserError(f"{self._path}: cannot be written ({error.strerror}); free space") from error
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    """A line of the journal; None for a damaged one."""
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _is_batch(line: Mapping[str, Any]) -> bool:
+    """Whether a line holds a batch whose assessments can be read."""
+    try:
+        return isinstance(line["batch"], str) and bool([_unpacked(one) for one in line["radiographs"]])
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return False
 
 
 def _unpacked(stored: Mapping[str, Any]) -> tuple[Assessment, str]:

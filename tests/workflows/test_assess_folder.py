@@ -122,6 +122,25 @@ def test_ended_anywhere_it_comes_to_the_same_files(radiographs, tmp_path, monkey
     assert folder_of(out) == folder_of(whole)
 
 
+@pytest.mark.parametrize("damage", [b"\xff\xfe", b"}", b"null", b'{"batch": "x", "radiographs": [{}]}'])
+@pytest.mark.parametrize("number", [0, 2])
+def test_a_damaged_journal(radiographs, tmp_path, damage, number):
+    """Batches of damaged lines are read again; without its first line nothing can be told, and that is said."""
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    for folder in (whole, out):
+        assess_command.assess(request(radiographs), folder)
+    journal = out / assess_journal.FILE
+    lines = journal.read_bytes().split(b"\n")
+    lines[number] = damage
+    journal.write_bytes(b"\n".join(lines))
+    if number == 0:
+        with pytest.raises(UserError, match=r"journal\.jsonl: damaged.*name another one"):
+            assess_command.assess(request(radiographs), out)
+        return
+    assess_command.assess(request(radiographs), out)
+    assert folder_of(out) == folder_of(whole)
+
+
 def test_another_command_in_the_folder_is_refused(radiographs, tmp_path):
     out = tmp_path / "out"
     assess_command.assess(request(radiographs), out)
