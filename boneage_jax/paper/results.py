@@ -199,9 +199,10 @@ def _loaded(planned: PlannedRun) -> LoadedRun:
 def _stored(folder: pathlib.Path, step: int) -> SplitPredictions | None:
     """An evaluation's ages; None where it is not there, is of another checkpoint, or is damaged."""
     try:
-        if json.loads((folder / "scores.json").read_text())["checkpoint_step"] != step:
-            return None
-        return read_csv(folder / "predictions.csv")
+        scores = json.loads((folder / "scores.json").read_text())
+        found = read_csv(folder / "predictions.csv")
+        whole = len(found.ids) == scores["scores"]["all"]["images"]
+        return found if whole and scores["checkpoint_step"] == step else None
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
 
