@@ -183,13 +183,12 @@ def test_text_in_any_locale(hand, usual, tmp_path):
     changes = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"}
     text, done = read(folder / "Mädchen ♀.png", tmp_path, **changes)
     assert (
-        (tmp_path / "ages.csv")
+        (tmp_path / "ages" / "ages.csv")
         .read_text(encoding="utf-8")
         .splitlines()[1]
         .endswith(usual.splitlines()[1].partition(",")[2])
     )
     assert "Mädchen ♀.png" in text
-    assert rb"\xb1" in done.stdout, "plus or minus, as ASCII can say it"
     assert rb"M\xe4dchen \u2640.png" in done.stdout
 
 

@@ -52,7 +52,7 @@ class Journal:
         self, batch: Sequence[Radiograph], assessments: Sequence[tuple[Assessment, str]]
     ) -> list[tuple[Assessment, str]]:
         """Notes that all of a batch is done and written; returns its assessments as `finished` will."""
-        stored = [{**record.record(one), "picture": small} for one, small in assessments]
+        stored = [{**record.record(one, exact=True), "picture": small} for one, small in assessments]
         self._append({"batch": _key(batch), "radiographs": stored})
         return [_unpacked(one) for one in json.loads(json.dumps(stored))]
 

@@ -39,29 +39,34 @@ def document(assessments: Sequence[Assessment], *, networks: Sequence[str], rema
     }
 
 
-def record(one: Assessment) -> dict[str, Any]:
-    """Returns what is known of one radiograph; see docs/reference/assessment-json.md for the fields."""
-    stated = one.stated
+def record(one: Assessment, *, exact: bool = False) -> dict[str, Any]:
+    """Returns what is known of one radiograph; see docs/reference/assessment-json.md for the fields.
+
+    Args:
+      one: the assessment.
+      exact: whether numbers are kept as they are, so that `assessment` gives back the same; else to two decimals.
+    """
+    stated, rounded = one.stated, _exact if exact else _rounded
     made: dict[str, Any] = {
         "file": one.file,
         "status": "unusable" if one.problem else "refused" if one.refused else "read",
         "problem": one.problem,
         "bone_age": None,
-        "intervals": [{"level": of.level, "low": _rounded(of.low), "high": _rounded(of.high)} for of in one.intervals],
+        "intervals": [{"level": of.level, "low": rounded(of.low), "high": rounded(of.high)} for of in one.intervals],
         "networks": [
-            {"region": of.region, "months": _rounded(of.months), "spread": _rounded(of.spread)} for of in one.networks
+            {"region": of.region, "months": rounded(of.months), "spread": rounded(of.spread)} for of in one.networks
         ],
-        "disagreement": _rounded(one.disagreement),
+        "disagreement": rounded(one.disagreement),
         "sex": one.sex or None,
         "chronological_age": None,
         "sd_score": None,
         "turned_degrees": one.turned,
-        "hand_mm": _rounded(one.hand_mm),
+        "hand_mm": rounded(one.hand_mm),
         "flags": [_flag(one, name) for name in one.flags],
         "calibrated_flags": one.calibrated,
         "header": {
             "sex": None if stated.male is None else "FM"[stated.male],
-            "age_months": _rounded(stated.age_months),
+            "age_months": rounded(stated.age_months),
             "age_source": stated.age_source,
             "laterality": stated.laterality,
             "spacing_mm": stated.spacing_mm,
@@ -72,24 +77,24 @@ def record(one: Assessment) -> dict[str, Any]:
     }
     if math.isfinite(one.months):
         made["bone_age"] = {
-            "months": _rounded(one.months),
-            "spread": _rounded(one.spread),
+            "months": rounded(one.months),
+            "spread": rounded(one.spread),
             "text": as_years_and_months(one.months),
         }
     if one.chronological_months is not None:
         made["chronological_age"] = {
-            "months": _rounded(one.chronological_months),
+            "months": rounded(one.chronological_months),
             "source": one.chronological_source,
         }
     if one.sd_score is not None:
-        made["sd_score"] = {"value": _rounded(one.sd_score), "reference": sd_score.REFERENCE}
+        made["sd_score"] = {"value": rounded(one.sd_score), "reference": sd_score.REFERENCE}
     if one.identifiers:
         made["identifiers"] = dict(one.identifiers)
     return made
 
 
 def assessment(made: Mapping[str, Any]) -> Assessment:
-    """Returns the assessment of a record: the one that it was made of, its numbers rounded to two decimals.
+    """Returns the assessment of a record: the one that it was made of, its numbers as the record has them.
 
     Raises:
       KeyError, TypeError, ValueError, AttributeError: for anything that `record` does not return.
@@ -131,6 +136,10 @@ def _flag(one: Assessment, name: str) -> dict[str, Any]:
 def _rounded(value: float | None) -> float | None:
     """A number as it is stored; none for those that are not known, which JSON has no word for."""
     return None if value is None or not math.isfinite(value) else round(value, _DECIMALS)
+
+
+def _exact(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else float(value)
 
 
 def _number(stored: float | None) -> float:
