@@ -40,7 +40,10 @@ def pins() -> dict[str, str]:
 def wanted() -> list[Requirement]:
     """What pyproject.toml names, extras included."""
     extras = PROJECT["optional-dependencies"]
-    texts = [*PROJECT["dependencies"], *(text for name in extras.keys() - DIFFER_BY_MACHINE for text in extras[name])]
+    texts = [
+        *PROJECT["dependencies"],
+        *(text for name in sorted(extras.keys() - DIFFER_BY_MACHINE) for text in extras[name]),
+    ]
     return [one for one in map(Requirement, texts) if one.marker is None or one.marker.evaluate(MADE_FOR)]
 
 
