@@ -8,7 +8,7 @@ import os
 import pathlib
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from boneage_jax.errors import UserError
 
@@ -94,6 +94,34 @@ def _clear_abandoned(folder: pathlib.Path) -> None:
                         os.unlink(entry.path)
                 finally:
                     os.close(handle)
+
+
+@contextlib.contextmanager
+def held_alone(path: pathlib.Path, *, seconds: float, otherwise: Callable[[], UserError]) -> Iterator[bool]:
+    """Holds a lock file, which keeps other processes out; what the kernel holds ends with this one, however it ends.
+
+    Args:
+      path: of the lock file, in a folder that is there.
+      seconds: longest wait for another process.
+      otherwise: makes the error to raise where another process still has it then.
+
+    Yields:
+      Whether it is held: False on a file system without locks, where this is as good as it gets.
+    """
+    import filelock  # brings asyncio along, which a command's help need not wait for
+
+    lock = filelock.FileLock(path)
+    try:
+        lock.acquire(timeout=seconds)
+    except filelock.Timeout as error:
+        raise otherwise() from error
+    except NotImplementedError:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
 
 
 def write_text(path: pathlib.Path, text: str) -> None:

@@ -163,10 +163,7 @@ FILE = pathlib.Path(__file__).parent.parent / "bundles" / "atlas.png"
 
 @functools.cache
 def _stored() -> UInt8[np.ndarray, "h w"]:
-    read = cv2.imread(str(FILE), cv2.IMREAD_GRAYSCALE)
-    if read is None:
-        raise FileNotFoundError(f"{FILE}: not there or damaged; install boneage-jax anew")
-    return np.asarray(read)
+    return images.read(FILE)
 
 
 @dataclasses.dataclass(frozen=True)

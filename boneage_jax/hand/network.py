@@ -13,6 +13,7 @@ from boneage_jax.data.images import Grey
 from boneage_jax.distributed.mesh import to_devices
 from boneage_jax.errors import UserError
 from boneage_jax.runs.kept import predict_program
+from boneage_jax.runs.predict_step import EvalStep
 from boneage_jax.runs.run_folder import LoadedRun
 
 SMALL_BATCHES = (1, 4)
@@ -32,6 +33,7 @@ class Network:
 
     def __init__(self, loaded: LoadedRun, batch_size: int, *, moves: Sequence[Move] = (Move(),)):
         self._loaded, self._batch_size, self._moves = loaded, batch_size, moves
+        self._programs: dict[int, EvalStep] = {}
         self.size = (loaded.config.data.height, loaded.config.data.width)
 
     def __call__(self, inputs: list[Grey], *, flips: bool) -> list[np.ndarray]:
@@ -52,16 +54,18 @@ class Network:
           images: inputs of the network's size.
           male: 1 for male, 0 for female.
         """
-        missing = batch_of(len(images), self._batch_size, devices=self._loaded.mesh.size) - len(images)
+        loaded = self._loaded
+        size = batch_of(len(images), self._batch_size, devices=loaded.mesh.size)
+        missing = size - len(images)
         batch = {
             "image": np.ascontiguousarray(np.pad(images, ((0, missing), *((0, 0),) * (images.ndim - 1)))),
             "male": np.pad(male, (0, missing)),
         }
-        loaded = self._loaded
-        program = predict_program(
-            loaded.mesh, loaded.arrays, batch, network=loaded.network, task=loaded.task, moves=self._moves
-        )
-        predicted = program(loaded.arrays, to_devices(batch, loaded.mesh))
+        if size not in self._programs:  # to look one up takes a walk over all weights
+            self._programs[size] = predict_program(
+                loaded.mesh, loaded.arrays, batch, network=loaded.network, task=loaded.task, moves=self._moves
+            )
+        predicted = self._programs[size](loaded.arrays, to_devices(batch, loaded.mesh))
         return np.asarray(jax.device_get(predicted))[: len(images)]
 
 

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from boneage_jax.data import images
 from boneage_jax.data.images import Grey
 
 STEP = 3
@@ -106,10 +107,7 @@ def drawn(months: float, sex: str) -> Grey:
 
 @functools.cache
 def _sheet(sex: str) -> Grey:
-    read = cv2.imread(str(file_of(sex)), cv2.IMREAD_GRAYSCALE)
-    if read is None:
-        raise FileNotFoundError(f"{file_of(sex)}: not there or damaged; install boneage-jax anew")
-    return np.asarray(read)
+    return images.read(file_of(sex))
 
 
 def _write(folder: pathlib.Path) -> None:

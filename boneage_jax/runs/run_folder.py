@@ -20,7 +20,6 @@ import socket
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-import filelock
 import jax
 import numpy as np
 from jax.sharding import Mesh
@@ -29,7 +28,7 @@ from boneage_jax import renamed, shown, tasks
 from boneage_jax.config import MAY_DIFFER_ON_RESUME, ExperimentConfig, to_dict, validate
 from boneage_jax.distributed.mesh import make_mesh, replicated
 from boneage_jax.errors import EXIT_IN_USE, UserError, fail_if_any, reason
-from boneage_jax.files import check_writable, write_text
+from boneage_jax.files import check_writable, held_alone, write_text
 from boneage_jax.runs.network import Arrays, Network
 from boneage_jax.settings import flatten
 
@@ -63,22 +62,17 @@ def locked(folder: pathlib.Path) -> Iterator[None]:
     _refuse_foreign(folder)
     check_writable(folder)
     path = folder / _LOCK
-    lock = filelock.FileLock(path)
-    try:
-        lock.acquire(timeout=_LOCK_SECONDS)
-    except filelock.Timeout as error:
-        raise FolderInUse(
+
+    def in_use() -> FolderInUse:
+        return FolderInUse(
             f"{folder}: a training is under way in this folder ({_text_of(path) or 'by another process'}); expected "
             "none. Wait for it, stop it, or choose another folder with --run"
-        ) from error
-    except NotImplementedError:  # a file system without locks: as good as it gets
+        )
+
+    with held_alone(path, seconds=_LOCK_SECONDS, otherwise=in_use) as held:
+        if held:
+            path.write_text(f"process {os.getpid()} on {socket.gethostname()}\n")
         yield
-        return
-    try:
-        path.write_text(f"process {os.getpid()} on {socket.gethostname()}\n")
-        yield
-    finally:
-        lock.release()
 
 
 def _text_of(path: pathlib.Path) -> str:

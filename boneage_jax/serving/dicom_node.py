@@ -18,7 +18,6 @@ import sys
 import threading
 import time
 import uuid
-import warnings
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -28,6 +27,7 @@ from boneage_jax.errors import UserError, reason
 from boneage_jax.files import check_writable
 from boneage_jax.serving import network, received, selection
 from boneage_jax.serving.delivery import UNDELIVERED, Answer, Delivery, write_private
+from boneage_jax.serving.quiet import own_log_alone
 from boneage_jax.serving.received import NotAccepted, Received
 from boneage_jax.serving.request import NodeRequest
 from boneage_jax.workflows import reports
@@ -255,28 +255,8 @@ def run_node(request: NodeRequest) -> str:
     return node.summary()
 
 
-@contextlib.contextmanager
-def _quoting_nothing() -> Iterator[None]:
-    """Writes our own log to standard error, and nothing of libraries, warnings and threads: they quote headers."""
-    ours = logging.getLogger("boneage_jax.serving")
-    shown = logging.StreamHandler()
-    shown.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    ours.addHandler(shown)
-    ours.setLevel(logging.INFO)
-    ours.propagate = False
-    for name in _OTHERS:
-        other = logging.getLogger(name)
-        other.setLevel(logging.CRITICAL + 1)
-        other.propagate = False
-    hook = threading.excepthook
-    threading.excepthook = lambda failed: log.error("a thread failed (%s)", failed.exc_type.__name__)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        threading.excepthook = hook
-        ours.removeHandler(shown)
+def _quoting_nothing() -> contextlib.AbstractContextManager[None]:
+    return own_log_alone(logging.getLogger("boneage_jax.serving"), _OTHERS)
 
 
 def _status(status: int, comment: str) -> Any:

@@ -14,12 +14,10 @@ import shutil
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import filelock
-
 from boneage_jax import NOT_A_MEDICAL_DEVICE, __version__, parallel
 from boneage_jax.data.tree import Tree, UnreadableFile
 from boneage_jax.errors import EXIT_PARTIAL, UserError
-from boneage_jax.files import check_writable, write_text
+from boneage_jax.files import check_writable, held_alone, write_text
 from boneage_jax.runs.run_folder import FolderInUse
 from boneage_jax.workflows import assess_journal, assess_page, assess_text, case_page, radiographs, record, reports
 from boneage_jax.workflows.assess import Assessor
@@ -102,21 +100,14 @@ def _claimed(out: pathlib.Path) -> Iterator[None]:
             f"--out {name}: holds other files, expected a new or empty folder, or one of boneage assess to go on with"
         )
     check_writable(out)
-    lock = filelock.FileLock(out / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout as error:
-        raise FolderInUse(f"--out {name}: boneage assess is at work in this folder; expected none") from error
-    except NotImplementedError:  # a file system without locks: as good as it gets
-        pass
-    try:
-        yield
-    except UserError:
-        if empty:
-            shutil.rmtree(out, ignore_errors=True)
-        raise
-    finally:
-        lock.release()
+    in_use = FolderInUse(f"--out {name}: boneage assess is at work in this folder; expected none")
+    with held_alone(out / ".lock", seconds=0, otherwise=lambda: in_use):
+        try:
+            yield
+        except UserError:
+            if empty:
+                shutil.rmtree(out, ignore_errors=True)
+            raise
 
 
 def _within(one: Radiograph, folder: pathlib.Path) -> bool:

@@ -38,6 +38,7 @@ class Journal:
         self._path = folder / FILE
         self._settings = json.loads(json.dumps(settings))
         self._done: dict[str, list[dict[str, Any]]] = {}
+        self._keys: dict[tuple[Radiograph, ...], str] = {}
         if self._path.exists():
             self._read()
         else:
@@ -45,7 +46,7 @@ class Journal:
 
     def finished(self, batch: Sequence[Radiograph]) -> list[tuple[Assessment, str]] | None:
         """Returns the assessments of a batch, each with its small picture in base 64, where it is done; else None."""
-        stored = self._done.get(_key(batch)) if self._done else None
+        stored = self._done.get(self._key(batch)) if self._done else None
         return None if stored is None else [_unpacked(one) for one in stored]
 
     def add(
@@ -53,8 +54,14 @@ class Journal:
     ) -> list[tuple[Assessment, str]]:
         """Notes that all of a batch is done and written; returns its assessments as `finished` will."""
         stored = [{**record.record(one, exact=True), "picture": small} for one, small in assessments]
-        self._append({"batch": _key(batch), "radiographs": stored})
+        self._append({"batch": self._key(batch), "radiographs": stored})
         return [_unpacked(one) for one in json.loads(json.dumps(stored))]
+
+    def _key(self, batch: Sequence[Radiograph]) -> str:
+        """Of a batch; all of its files are read for it, once."""
+        if tuple(batch) not in self._keys:
+            self._keys[tuple(batch)] = _key(batch)
+        return self._keys[tuple(batch)]
 
     def _read(self) -> None:
         lines = self._path.read_bytes().split(b"\n")

@@ -14,12 +14,11 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 import absl.logging
-import filelock
 
 from boneage_jax import parallel, resources
 from boneage_jax.data import layouts, sources, tree
 from boneage_jax.errors import EXIT_IN_USE, UserError, causes, printable
-from boneage_jax.files import check_writable
+from boneage_jax.files import check_writable, held_alone
 from boneage_jax.workflows.requests import BuildRequest
 
 DATASETS = ("hand_phantom", "rsna_bone_age")
@@ -110,21 +109,12 @@ def alone(folder: pathlib.Path) -> Iterator[None]:
       UserError: for a folder that cannot be written.
     """
     check_writable(folder)
-    lock = filelock.FileLock(folder / _LOCK)
-    try:
-        lock.acquire(timeout=_LOCK_SECONDS)
-    except filelock.Timeout as error:
-        raise DatasetInUse(
-            f"{printable(str(folder))}: another command builds this dataset now; expected none. Wait for it, and start "
-            "the same command again"
-        ) from error
-    except NotImplementedError:  # a file system without locks: as good as it gets
+    in_use = DatasetInUse(
+        f"{printable(str(folder))}: another command builds this dataset now; expected none. Wait for it, and start "
+        "the same command again"
+    )
+    with held_alone(folder / _LOCK, seconds=_LOCK_SECONDS, otherwise=lambda: in_use):
         yield
-        return
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def check_path(data_dir: pathlib.Path) -> None:

@@ -12,6 +12,7 @@ from boneage_jax import page
 from boneage_jax.analysis import sd_score
 from boneage_jax.data.images import Grey
 from boneage_jax.hand import register
+from boneage_jax.hand.attribution import Attribution
 from boneage_jax.hand.regions import named
 from boneage_jax.phantoms import plates
 from boneage_jax.workflows import assess_text, flags, pictures
@@ -81,9 +82,10 @@ def body(one: Assessment, seen: Seen | None, *, keep_identifiers: bool = False) 
     if seen is not None:
         blocks += [_radiograph(one, seen, keep_identifiers=keep_identifiers)]
         if np.isfinite(one.months):
-            blocks.append(_beside_phantoms(one, seen))
+            own = _on_canvas(seen)
+            blocks.append(_beside_phantoms(one, own))
             blocks.append(_networks(one, seen))
-            blocks.append(_rests_on(one, seen))
+            blocks.append(_rests_on(seen.attribution, own))
     blocks.append(_known(one))
     return page.Markup("".join(blocks))
 
@@ -141,39 +143,32 @@ def _flags(one: Assessment) -> page.Markup:
 
 
 def _radiograph(one: Assessment, seen: Seen, *, keep_identifiers: bool) -> page.Markup:
-    found = seen.mask is not None and bool(seen.mask.any())
-    shown = pictures.Covered(seen.image) if keep_identifiers else pictures.covered(seen.image, seen.mask)
-    (height, width), picture, members = shown.image.shape, shown.image, []
-    small = pictures.reduced(picture, SIDE)
-    if seen.mask is not None and found:
-        mask = seen.mask[shown.top : shown.top + height, shown.left : shown.left + width]
-        small = pictures.reduced(pictures.stretched(picture, mask), SIDE)
-        members.append(
-            page.Layer("outline of the hand", pictures.outline_svg(mask, *small.shape), mark=pictures.OUTLINE)
-        )
-    marked = found and seen.key_points is not None and bool(np.isfinite(seen.key_points).all())
-    if marked and seen.key_points is not None:
-        places = seen.key_points - (shown.left, shown.top)
-        marks = pictures.key_points_svg(places, small.shape[0] / height, max(small.shape) / 45)
+    part = pictures.about_hand(seen.image, seen.mask, seen.key_points, whole=keep_identifiers)
+    small, members, legend = pictures.reduced(part.image, SIDE), [], page.Markup("")
+    if part.inside is not None:
+        outline = pictures.outline_svg(part.inside, *small.shape)
+        members.append(page.Layer("outline of the hand", outline, mark=pictures.OUTLINE))
+    if part.inside is not None and part.key_points is not None:
+        scale = small.shape[0] / part.image.shape[0]
+        marks = pictures.key_points_svg(part.key_points, scale, max(small.shape) / 45)
         members.append(page.Layer("key points", marks, mark=pictures.POINTS[0]))
+        legend = page.legend(pictures.POINTS)
     caption = "The radiograph"
     if one.turned:
         caption += f", turned by {one.turned} degrees counterclockwise"
-    if found:
+    if part.inside is not None:
         caption += ", in the grey levels of the hand"
     if keep_identifiers:
         caption += "."
-    elif found:
+    elif part.inside is not None:
         caption += ". What lies beyond the hand is covered: it may name the patient."
     else:
         caption += ". It is coarse on purpose: it may name the patient."
-    legend = page.legend(pictures.POINTS) if marked else ""
     return page.section("Radiograph", page.layers(page.picture(small, caption), members), legend)
 
 
-def _beside_phantoms(one: Assessment, seen: Seen) -> page.Markup:
+def _beside_phantoms(one: Assessment, own: Grey | None) -> page.Markup:
     """The registered hand between rendered hands of known ages."""
-    own = _on_canvas(seen)
     if own is None or one.sex not in ("F", "M"):
         return page.Markup("")
     of_sex = {"F": "girl", "M": "boy"}[one.sex]
@@ -231,9 +226,8 @@ def _networks(one: Assessment, seen: Seen) -> page.Markup:
     return page.section("Ages by region", *blocks, lead=lead)
 
 
-def _rests_on(one: Assessment, seen: Seen) -> page.Markup:
+def _rests_on(found: Attribution | None, own: Grey | None) -> page.Markup:
     """Which bones the age rests on."""
-    own, found = _on_canvas(seen), seen.attribution
     if found is None or own is None:
         return page.Markup("")
     largest = max(map(abs, found.months.values())) or 1.0

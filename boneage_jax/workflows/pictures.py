@@ -107,6 +107,47 @@ def covered(picture: Grey, mask: Bool[np.ndarray, "h w"] | None) -> Covered:
     return Covered(np.where(kept, picture, 0).astype(np.uint8)[box], int(rows[0]), int(columns[0]))
 
 
+@dataclasses.dataclass(frozen=True)
+class AboutHand:
+    """What of a radiograph is shown to people.
+
+    Attributes:
+      image: grey levels; where a hand was found, its own take the whole range.
+      inside: the hand in it; None where none was found.
+      key_points: in its pixels; None where there are none.
+    """
+
+    image: Grey
+    inside: Bool[np.ndarray, "h w"] | None
+    key_points: Float[np.ndarray, "3 2"] | None
+
+
+def about_hand(
+    picture: Grey,
+    mask: Bool[np.ndarray, "h w"] | None,
+    key_points: Float[np.ndarray, "3 2"] | None,
+    *,
+    whole: bool = False,
+) -> AboutHand:
+    """Returns the part of a radiograph that is shown to people, with what was found in it.
+
+    Args:
+      picture: the radiograph.
+      mask: of the hand; None or empty where none was found.
+      key_points: in the radiograph's pixels; None, or not finite, where there are none.
+      whole: whether all of it is shown, with text that may be burnt in; else what `covered` leaves.
+    """
+    part = Covered(picture) if whole else covered(picture, mask)
+    places = None
+    if key_points is not None and np.isfinite(key_points).all():
+        places = key_points - (part.left, part.top)
+    if mask is None or not mask.any():
+        return AboutHand(part.image, None, places)
+    height, width = part.image.shape
+    inside = mask[part.top : part.top + height, part.left : part.left + width]
+    return AboutHand(stretched(part.image, inside), inside, places)
+
+
 def stretched(picture: Grey, inside: Bool[np.ndarray, "h w"]) -> Grey:
     """Returns a picture whose grey levels within a mask, but for 1% at either end, take the whole range."""
     low, high = np.percentile(picture[inside], (1, 99))

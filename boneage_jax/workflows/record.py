@@ -9,6 +9,7 @@ from typing import Any
 from boneage_jax import NOT_A_MEDICAL_DEVICE
 from boneage_jax.analysis import sd_score
 from boneage_jax.data.dicom_header import Stated
+from boneage_jax.data.labels import SEX_LETTERS
 from boneage_jax.workflows import flags
 from boneage_jax.workflows.assess_text import faithful
 from boneage_jax.workflows.assessment import Assessment, Interval, NetworkAge, as_years_and_months
@@ -65,7 +66,7 @@ def record(one: Assessment, *, exact: bool = False) -> dict[str, Any]:
         "flags": [_flag(one, name) for name in one.flags],
         "calibrated_flags": one.calibrated,
         "header": {
-            "sex": None if stated.male is None else "FM"[stated.male],
+            "sex": SEX_LETTERS[stated.male] or None,
             "age_months": rounded(stated.age_months),
             "age_source": stated.age_source,
             "laterality": stated.laterality,

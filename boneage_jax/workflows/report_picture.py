@@ -73,21 +73,18 @@ def _marked(image: Grey, mask: Bool[np.ndarray, "h w"] | None, key_points: Float
 
     What lies elsewhere is black, for names and dates may be burnt in: the radiograph itself lies in the same study.
     """
-    part = pictures.covered(image, mask)
+    part = pictures.about_hand(image, mask, key_points)
     height, width = part.image.shape
-    inside = None if mask is None else mask[part.top : part.top + height, part.left : part.left + width]
-    found = inside is not None and bool(inside.any())
-    grey = pictures.stretched(part.image, inside) if inside is not None and found else part.image
     scale = min((_RADIOGRAPH - 2 * _MARGIN) / width, (HEIGHT - 2 * _MARGIN) / height)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    shown = cv2.resize(grey, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    shown = cv2.resize(part.image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
     drawn = np.repeat(shown[..., None], 3, axis=-1)
-    if inside is not None:
-        larger = cv2.resize(inside.astype(np.uint8), size, interpolation=cv2.INTER_LINEAR)
+    if part.inside is not None:
+        larger = cv2.resize(part.inside.astype(np.uint8), size, interpolation=cv2.INTER_LINEAR)
         outlines, _ = cv2.findContours(larger, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(drawn, outlines, -1, _ACCENT, 2, cv2.LINE_AA)
-    if key_points is not None and np.isfinite(key_points).all():
-        for x, y in (key_points - (part.left, part.top) + 0.5) * scale - 0.5:
+    if part.key_points is not None:
+        for x, y in (part.key_points + 0.5) * scale - 0.5:
             centre = (round(x), round(y))
             cv2.circle(drawn, centre, 9, _GROUND, 6, cv2.LINE_AA)  # a dark rim, so that it is seen on bone as well
             cv2.circle(drawn, centre, 9, _ACCENT, 3, cv2.LINE_AA)

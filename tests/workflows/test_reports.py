@@ -42,7 +42,7 @@ BELOW_BIRTH = dataclasses.replace(READ, months=-1.5, intervals=())
 MASK = np.zeros((300, 200), bool)
 MASK[60:240, 50:150] = True
 SEEN = Seen(np.full((300, 200), 60, np.uint8), MASK, np.array([[100.0, 70], [60, 150], [100, 200]]), ())
-NETWORKS = ("the shipped bundle rsna: step 5", "/home/someone/secret place/best.safetensors: step 7")
+NETWORKS = ("the shipped bundle rsna: step 5", "/srv/secret place/best.safetensors: step 7")
 ALL = ("sr", "sc", "fhir")
 
 

@@ -7,8 +7,6 @@ import dataclasses
 import logging
 import signal
 import socket
-import threading
-import warnings
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING
 from boneage_jax import NOT_A_MEDICAL_DEVICE
 from boneage_jax.errors import UserError, missing_extra, reason
 from boneage_jax.files import check_writable
+from boneage_jax.serving.quiet import own_log_alone
 from boneage_jax.serving.web.request import HttpRequest
 
 if TYPE_CHECKING:
@@ -24,6 +23,9 @@ if TYPE_CHECKING:
     from boneage_jax.serving.web.worker import Job, Reader
 
 log = logging.getLogger(__name__)
+
+_OTHERS = ("uvicorn", "asyncio", "pydicom", "python_multipart")
+"""Loggers of libraries: they quote requests."""
 
 _MOST_CONNECTIONS = 1000
 _GRACE_S = 5.0
@@ -48,7 +50,8 @@ def run(request: HttpRequest) -> str:
     from boneage_jax.workflows.assess import Assessor
 
     stop = Stop()
-    with stop.heeded(), _quoting_nothing(), listening(request.host, request.port) as listener:
+    quiet = own_log_alone(logging.getLogger("boneage_jax.serving.web"), _OTHERS)
+    with stop.heeded(), quiet, listening(request.host, request.port) as listener:
         networks = dataclasses.replace(request.networks, batch_size=_batch_size(request))
         with Assessor(networks) as assessor:
             return serve(request, assessor, listener, stop)
@@ -210,27 +213,3 @@ def _server(request: HttpRequest, application: object) -> uvicorn.Server:
         timeout_graceful_shutdown=int(request.time_out + _GRACE_S),
     )
     return Server(config)
-
-
-@contextlib.contextmanager
-def _quoting_nothing() -> Iterator[None]:
-    """Writes our own log to standard error, and nothing of libraries, warnings and threads: they quote requests."""
-    ours = logging.getLogger("boneage_jax.serving.web")
-    shown = logging.StreamHandler()
-    shown.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    ours.addHandler(shown)
-    ours.setLevel(logging.INFO)
-    ours.propagate = False
-    for name in ("uvicorn", "asyncio", "pydicom", "python_multipart"):
-        other = logging.getLogger(name)
-        other.setLevel(logging.CRITICAL + 1)
-        other.propagate = False
-    hook = threading.excepthook
-    threading.excepthook = lambda failed: log.error("a thread failed (%s)", failed.exc_type.__name__)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        threading.excepthook = hook
-        ours.removeHandler(shown)
